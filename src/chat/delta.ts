@@ -1,0 +1,52 @@
+/**
+ * Owns: the one form in which every answer travels, from the parser to every protocol.
+ * Refuses to know: how an answer is made and who reads it.
+ */
+import type { TokenLogprob, Usage } from '../engine/request.ts';
+
+/** Token ids behind a piece of text and, if asked for, their log-probabilities. */
+export interface Tokens {
+  readonly ids: readonly number[];
+  readonly logprobs?: readonly { readonly chosen: TokenLogprob; readonly top: readonly TokenLogprob[] }[];
+}
+
+/** Why an answer ended: the API's terms. */
+export type FinishReason = 'stop' | 'length' | 'tool-calls' | 'abort';
+
+/** A closed union: every protocol must handle each member. `choice` counts parallel answers from 0. */
+export type Delta =
+  | {
+      readonly type: 'progress';
+      readonly choice: number;
+      readonly stage: 'load' | 'prefill';
+      readonly done: number;
+      readonly total: number;
+    }
+  | { readonly type: 'reasoning'; readonly choice: number; readonly text: string; readonly tokens: Tokens }
+  | { readonly type: 'content'; readonly choice: number; readonly text: string; readonly tokens: Tokens }
+  | {
+      readonly type: 'tool-call';
+      readonly choice: number;
+      readonly index: number;
+      readonly id?: string;
+      readonly name?: string;
+      readonly arguments: string;
+      readonly tokens: Tokens;
+    }
+  | {
+      readonly type: 'end';
+      readonly choice: number;
+      readonly reason: FinishReason;
+      readonly stopText?: string;
+      readonly usage: Usage;
+    };
+
+/** A message of a conversation, the common ground of every chat API. */
+export interface Message {
+  readonly role: 'system' | 'user' | 'assistant' | 'tool';
+  readonly content: string;
+  /** Thinking of an earlier answer, as clients hand it back. */
+  readonly reasoning?: string;
+  readonly toolCalls?: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
+  readonly toolCallId?: string;
+}

@@ -1,0 +1,67 @@
+/**
+ * Owns: what the engine is asked and what it answers, in ids only; everything here can cross a message channel.
+ * Refuses to know: text, prompts, HTTP.
+ */
+
+/** How the next token is chosen. Every field but `temperature` is optional; 0 temperature is greedy. */
+export interface Sampling {
+  readonly temperature: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  /** llama.cpp's: logits of seen tokens divided (positive) or multiplied (negative) by this. 1 is off. */
+  readonly repetitionPenalty?: number;
+  /** Newest tokens that the penalties look at; the whole sequence when absent. */
+  readonly penaltyTokens?: number;
+  /** OpenAI's: subtracted once from tokens that the answer holds. */
+  readonly presencePenalty?: number;
+  /** OpenAI's: subtracted per occurrence in the answer. */
+  readonly frequencyPenalty?: number;
+  /** Added to logits before anything else: pairs of id and bias. */
+  readonly logitBias?: readonly (readonly [id: number, bias: number])[];
+  /** Same seed, same request, same answer. A random seed is chosen and reported when absent. */
+  readonly seed?: number;
+}
+
+export interface GenerateRequest {
+  /** Chosen by the caller, unique among live requests. */
+  readonly requestId: string;
+  readonly promptIds: Int32Array;
+  readonly maxTokens: number;
+  readonly sampling: Sampling;
+  /** Ids that end the answer; the id itself is reported and not followed. */
+  readonly endIds: readonly number[];
+  /** Number of alternatives to report with each token's log-probability; absent: none reported. */
+  readonly topLogprobs?: number;
+  /** Keeps the cache after the answer under this name, and starts from what the prompt shares with it. */
+  readonly sessionId?: string;
+}
+
+export interface TokenLogprob {
+  readonly id: number;
+  /** Natural logarithm of the model's probability, before penalties and temperature. */
+  readonly logprob: number;
+}
+
+export interface Usage {
+  readonly promptTokens: number;
+  /** Of the prompt, tokens whose cache rows were there already. */
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+  readonly seed: number;
+}
+
+export type EndReason = 'stop' | 'length' | 'context' | 'abort';
+
+/** What comes back for a request, in order: prefill*, token*, one end — or one error. */
+export type EngineEvent =
+  | { readonly type: 'prefill'; readonly doneTokens: number; readonly totalTokens: number }
+  | {
+      readonly type: 'token';
+      readonly id: number;
+      readonly logprob?: number;
+      readonly top?: readonly TokenLogprob[];
+    }
+  | { readonly type: 'end'; readonly reason: EndReason; readonly usage: Usage };

@@ -1,0 +1,58 @@
+/**
+ * Owns: what a model file says of its tensors, whatever the format.
+ * Refuses to know: what a tensor is for, how its numbers are multiplied.
+ */
+import type { DTypeName } from '../dtypes/dtype.ts';
+
+/** One tensor of a file: where its bytes are and how they are to be read. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: DTypeName;
+  /** GGUF order: `shape[0]` is the length of a row (fastest varying). A PyTorch weight [out, in] is [in, out] here. */
+  readonly shape: readonly number[];
+  /** Index into the `sources` of the file set (0 unless sharded). */
+  readonly source: number;
+  /** Absolute byte offset in that source. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** A metadata value of GGUF; integers of 64 bits are numbers when safe, else bigint. Numeric arrays are typed arrays. */
+export type MetaValue =
+  | number
+  | bigint
+  | boolean
+  | string
+  | readonly string[]
+  | readonly boolean[]
+  | readonly MetaValue[]
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array
+  | BigUint64Array
+  | BigInt64Array;
+
+/** What is known of a model on disk after reading headers only. */
+export interface ModelFile {
+  readonly format: 'gguf' | 'safetensors';
+  /** The files, in shard order; tensor data is read or mapped from these. */
+  readonly sources: readonly ByteSource[];
+  readonly metadata: ReadonlyMap<string, MetaValue>;
+  readonly tensors: ReadonlyMap<string, TensorInfo>;
+}
+
+/** Random access to bytes: a file, a Blob, a buffer. Reads outside `[0, size)` are errors, never short. */
+export interface ByteSource {
+  /** For messages: a path or a label. */
+  readonly name: string;
+  /** The path on disk when there is one: the native backend maps it. */
+  readonly path?: string;
+  readonly size: number;
+  read(offset: number, length: number): Promise<Uint8Array>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,45 @@
+/**
+ * Owns: what the engine may ask of a model: its limits, its cache streams, one forward pass.
+ * Refuses to know: sequences, sampling, text, files.
+ */
+import type { Backend, Batch, CacheDType, CacheStore, Tensor } from '../backend/backend.ts';
+
+/** A kind of row that a model keeps for its tokens. The engine pages it; a page holds `pageTokens / tokensPerRow` rows. */
+export interface CacheStream {
+  /** e.g. `blk.3.k`. */
+  readonly name: string;
+  readonly layer: number;
+  /** Numbers in a row. */
+  readonly cols: number;
+  /** Tokens that share a row: 1 but for compressed streams. */
+  readonly tokensPerRow: number;
+  /** Only this many newest tokens are ever read again. */
+  readonly windowTokens?: number;
+  /** The narrowest formats allowed: a stream that must stay exact lists only F32. */
+  readonly dtypes: readonly CacheDType[];
+}
+
+/** One loaded model on one backend. */
+export interface Model {
+  /** `general.architecture` of the file. */
+  readonly architecture: string;
+  readonly vocabSize: number;
+  /** Longest context that the model was made for. */
+  readonly contextTokens: number;
+  readonly layers: number;
+  readonly streams: readonly CacheStream[];
+  readonly weightBytes: number;
+  /** Multiply-adds per token that read weights, for GOP/s. */
+  readonly multiplyAddsPerToken: number;
+  /**
+   * Makes scratch tensors for batches of at most `maxRows` rows and `maxOutputs` wanted logits. The result is
+   * bound to the stores, in the order of `streams`.
+   */
+  prepare(stores: readonly CacheStore[], maxRows: number, maxOutputs: number): Forward;
+}
+
+/** A model with its scratch space. */
+export interface Forward {
+  /** Records or runs one step; the returned F32 tensor [batch.outputSpan.rows, vocabSize] holds the logits. */
+  (backend: Backend, batch: Batch): Tensor;
+}

@@ -1,0 +1,34 @@
+/**
+ * Owns: the contract of a tokenizer: text to ids and back.
+ * Refuses to know: prompts, messages, models, files.
+ */
+
+/** Options of {@link Tokenizer.encode}. */
+export interface EncodeOptions {
+  /** Recognise special tokens written in the text (a rendered prompt); off for text of a user. */
+  readonly special?: boolean;
+  /** Put the beginning-of-sequence token first where the model wants one (`add_bos_token`). */
+  readonly bos?: boolean;
+}
+
+/** A vocabulary with its rules. Ids are row numbers of the embedding table. */
+export interface Tokenizer {
+  readonly vocabSize: number;
+  readonly bosId: number | undefined;
+  readonly eosId: number | undefined;
+  /** All ids that end a generation (end of sequence, end of turn). */
+  readonly endIds: ReadonlySet<number>;
+  /** Whether {@link EncodeOptions.bos} has an effect. */
+  readonly addsBos: boolean;
+  encode(text: string, options?: EncodeOptions): Int32Array;
+  /** Text of ids; bytes that are not UTF-8 become U+FFFD. Special tokens are left out unless `special`. */
+  decode(ids: ArrayLike<number>, options?: { readonly special?: boolean }): string;
+  /** The raw bytes one id stands for (UTF-8 of a special token's text included). */
+  bytesOf(id: number): Uint8Array;
+  /** The text of an id as the vocabulary writes it. */
+  tokenText(id: number): string;
+  /** The id of a token by its exact vocabulary text, or undefined. */
+  idOf(tokenText: string): number | undefined;
+  /** Whether the id is a control token, never part of an answer's text. */
+  isSpecial(id: number): boolean;
+}
