@@ -29,9 +29,17 @@ export interface Weight {
   readonly cols: number;
   readonly rows: number;
   readonly experts: number;
+  /** Present when values are multiplied by a companion of scales: how many rows and columns share one. */
+  readonly scaleBlock?: ScaleBlock;
 }
 
-/** Number formats of a cache row. */
+/** The patch of a weight's matrix that shares one scale, e.g. 128 x 128 for DeepSeek's FP8 files. */
+export interface ScaleBlock {
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** Number formats of a cache row; their layouts are in `cache-format.ts`. */
 export type CacheDType = 'F32' | 'F16' | 'Q8_0' | 'F8_E4M3';
 
 /** Paged storage of one cache stream: row r lives in page r / pageRows. Memory is touched only when written. */
@@ -181,6 +189,13 @@ export interface Backend extends AsyncDisposable {
   constant(name: string, dtype: DTypeName, shape: readonly number[], bytes: Uint8Array): Weight;
   /** A weight seen as [experts, rows, cols] of another split, same bytes in the same order. */
   reshape(weight: Weight, experts: number, rows: number, cols: number): Weight;
+  /** One weight [parts.length, rows, cols] out of alike ones of one expert each (and one scaleBlock), in order; no bytes are copied, the parts stay usable. */
+  stack(name: string, parts: readonly Weight[]): Weight;
+  /**
+   * The weight with scales: its value [e, r, c] is weight[e, r, c] * scales[e, floor(r / block.rows), floor(c / block.cols)];
+   * scales F32 [experts, ceil(rows / block.rows), ceil(cols / block.cols)]. No bytes are copied; stack after scaling.
+   */
+  scaled(weight: Weight, scales: Weight, block: ScaleBlock): Weight;
   free(handle: Tensor | CacheStore | Weight): void;
   /** Copies `data` over the first data.length numbers of `to`. */
   write(to: Tensor, data: Float32Array | Int32Array): void;
