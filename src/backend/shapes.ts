@@ -15,6 +15,7 @@ import type {
   Product,
   RopeOptions,
   RouteOptions,
+  ScaleBlock,
   Span,
   Tensor,
   Weight,
@@ -123,6 +124,25 @@ export function checkReshape(weight: Weight, experts: number, rows: number, cols
     `a shape of ${total} numbers`,
     got,
   );
+}
+
+/** Checks {@link Backend.stack}. Example: `checkStack('blk.1.ffn_up_exps.weight', ups)`. */
+export function checkStack(name: string, parts: readonly Weight[]): void {
+  const first = parts[0];
+  demand(first !== undefined, 'stack', `"${name}"`, 'at least one weight', parts.length);
+  const kind = ({ dtype, experts, rows, cols, scaleBlock }: Weight) =>
+    `${dtype} [${experts}, ${rows}, ${cols}]${scaleBlock ? ` scaled by ${scaleBlock.rows} x ${scaleBlock.cols}` : ''}`;
+  const expected = kind({ ...first!, experts: 1 });
+  for (const part of parts) demand(kind(part) === expected, 'stack', `"${part.name}"`, expected, kind(part));
+}
+
+/** Checks {@link Backend.scaled}. Example: `checkScaled(q, qScales, { rows: 128, cols: 128 })`. */
+export function checkScaled(weight: Weight, scales: Weight, block: ScaleBlock): void {
+  const whole = isCount(block.rows) && isCount(block.cols) && block.rows > 0 && block.cols > 0;
+  demand(whole, 'scaled', 'block', 'whole numbers above 0', `${block.rows} x ${block.cols}`);
+  demand(scales.dtype === 'F32', 'scaled', `scales "${scales.name}"`, 'numbers of type F32', scales.dtype);
+  const rows = Math.ceil(weight.rows / block.rows);
+  checkWeight('scaled', 'scales', scales, weight.experts, rows, Math.ceil(weight.cols / block.cols));
 }
 
 /** Checks {@link Backend.write}. Example: `checkWrite(tokens, Int32Array.of(1, 2))`. */
