@@ -1,0 +1,33 @@
+/**
+ * Owns: turning ids into text one at a time without ever showing half a character.
+ * Refuses to know: stop strings, deltas.
+ */
+import type { Tokenizer } from './tokenizer.ts';
+
+/**
+ * Decodes a stream of ids. The texts that {@link push} and {@link end} return, joined, equal `tokenizer.decode` of all ids.
+ *
+ * @example const decoder = new StreamDecoder(tokenizer); for (const id of ids) out += decoder.push(id); out += decoder.end();
+ */
+export class StreamDecoder {
+  readonly #tokenizer: Tokenizer;
+  readonly #special: boolean;
+  readonly #utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+  /** @param options `special`: show control tokens as their text instead of leaving them out. */
+  constructor(tokenizer: Tokenizer, { special = false }: { readonly special?: boolean } = {}) {
+    this.#tokenizer = tokenizer;
+    this.#special = special;
+  }
+
+  /** Text that is complete with this id; `''` while a character lacks bytes. @throws HadalError `token-id`. */
+  push(id: number): string {
+    if (!this.#special && this.#tokenizer.isSpecial(id)) return '';
+    return this.#utf8.decode(this.#tokenizer.bytesOf(id), { stream: true });
+  }
+
+  /** Text of what was held back: U+FFFD where bytes of a character never came. The decoder starts anew. */
+  end(): string {
+    return this.#utf8.decode();
+  }
+}
