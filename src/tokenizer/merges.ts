@@ -6,13 +6,11 @@
  * heap, so that a piece of n bytes takes O(n log n).
  */
 import { HadalError } from '../error.ts';
+import { hashText, MOST_PROBES } from './text-table.ts';
 import { MOST_TOKENS, type Vocabulary } from './vocabulary.ts';
 
 /** Pieces of up to this many bytes are merged by scanning, which is faster there. */
 const SCAN_BYTES = 40;
-
-/** Steps after which a lookup in the pair table gives up; never reached unless pairs are chosen to collide. */
-const MOST_PROBES = 4096;
 
 /** Positions in a heap key are below this; ranks times this stay exact. */
 const POSITIONS = 2 ** 31;
@@ -69,23 +67,20 @@ export class Merges {
   }
 
   #add(rule: string | readonly [string, string], rank: number, vocabulary: Vocabulary): void {
-    let left: string;
-    let right: string;
-    if (typeof rule === 'string') {
-      const space = rule.indexOf(' ', 1);
-      if (space < 0 || space === rule.length - 1)
-        throw bad(`merge ${rank}`, 'two tokens with a space between', quote(rule));
-      left = rule.slice(0, space);
-      right = rule.slice(space + 1);
-    } else {
-      [left, right] = rule;
+    const text = typeof rule === 'string' ? rule : `${rule[0]} ${rule[1]}`;
+    const space = typeof rule === 'string' ? rule.indexOf(' ', 1) : rule[0].length;
+    const end = text.length;
+    if (space < 1 || space >= end - 1) {
+      throw bad(`merge ${rank}`, 'two tokens with a space between', quote(text));
     }
-    const leftId = vocabulary.idOf(left);
-    const rightId = vocabulary.idOf(right);
-    const mergedId = vocabulary.idOf(left + right);
-    if (leftId === undefined || rightId === undefined || mergedId === undefined) {
-      const missing = leftId === undefined ? left : rightId === undefined ? right : left + right;
-      throw bad(`merge ${rank}`, 'tokens of the vocabulary', quote(missing));
+    const { table } = vocabulary;
+    const leftHash = hashText(text, 0, space);
+    const leftId = table.findParts(text, 0, space, 0, 0, leftHash);
+    const rightId = table.findParts(text, space + 1, end, 0, 0, hashText(text, space + 1, end));
+    const mergedHash = hashText(text, space + 1, end, leftHash);
+    const mergedId = table.findParts(text, 0, space, space + 1, end, mergedHash);
+    if (leftId < 0 || rightId < 0 || mergedId < 0) {
+      throw bad(`merge ${rank}`, 'two tokens of the vocabulary that make a third', quote(text));
     }
     this.#left[rank] = leftId;
     this.#right[rank] = rightId;

@@ -4,6 +4,7 @@
  */
 import { HadalError } from '../error.ts';
 import { type ByteAlphabet, byteAlphabet, bytesOfAlphabetText } from './byte-alphabet.ts';
+import { TextTable } from './text-table.ts';
 
 /** Kinds of tokens, with the numbers of `tokenizer.ggml.token_type`. */
 export const TokenKind = {
@@ -18,9 +19,6 @@ export const TokenKind = {
 /** Most tokens that are accepted: eight times the largest vocabulary known today. */
 export const MOST_TOKENS = 1 << 21;
 
-/** Longest token text accepted, in UTF-16 units. */
-export const MOST_TOKEN_LENGTH = 1 << 16;
-
 const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;
 
 /** An immutable list of tokens with lookups in both directions. */
@@ -28,10 +26,11 @@ export class Vocabulary {
   readonly alphabet: ByteAlphabet = byteAlphabet();
   readonly #texts: readonly string[];
   readonly #kinds: Uint8Array;
-  readonly #ids = new Map<string, number>();
+  /** Ids by text. */
+  readonly table: TextTable;
 
   /**
-   * @param texts text of every id; a hole is `''` and must be of kind UNUSED. [tokens]
+   * @param texts text of every id; a hole is `''`. [tokens]
    * @param kinds {@link TokenKind} of every id. [tokens]
    * @throws HadalError `tokenizer-vocabulary` when it is empty, too large or holds a text twice.
    */
@@ -39,17 +38,20 @@ export class Vocabulary {
     if (texts.length === 0 || texts.length > MOST_TOKENS) {
       throw bad('the number of tokens', `1 to ${MOST_TOKENS}`, `${texts.length}`);
     }
-    for (let id = 0; id < texts.length; id++) {
-      const text = texts[id] as string;
-      if (text === '' && kinds[id] === TokenKind.UNUSED) continue;
-      if (text.length > MOST_TOKEN_LENGTH) {
-        throw bad(`token ${id}`, `at most ${MOST_TOKEN_LENGTH} characters`, `${text.length}`);
-      }
-      this.#ids.set(text, id);
+    this.table = new TextTable(texts);
+    if (this.table.crowded)
+      throw bad('the vocabulary', 'tokens of no particular order', 'tokens chosen to collide');
+    const { duplicate } = this.table;
+    if (duplicate >= 0) {
+      const text = texts[duplicate] as string;
+      throw bad(
+        'the vocabulary',
+        'every token once',
+        `${quote(text)} as tokens ${texts.indexOf(text)} and ${duplicate}`,
+      );
     }
     this.#texts = texts;
     this.#kinds = kinds;
-    this.#refuseDuplicates();
   }
 
   get size(): number {
@@ -78,7 +80,8 @@ export class Vocabulary {
   }
 
   idOf(text: string): number | undefined {
-    return this.#ids.get(text);
+    const id = this.table.find(text);
+    return id < 0 ? undefined : id;
   }
 
   /** Ids whose kind is in `kinds`, ascending. */
@@ -109,23 +112,12 @@ export class Vocabulary {
   byteIds(): Int32Array {
     return Int32Array.from({ length: 256 }, (_, byte) => {
       const hex = byte.toString(16).toUpperCase().padStart(2, '0');
-      return this.#ids.get(this.alphabet.charOfByte[byte] as string) ?? this.#ids.get(`<0x${hex}>`) ?? -1;
+      return this.idOf(this.alphabet.charOfByte[byte] as string) ?? this.idOf(`<0x${hex}>`) ?? -1;
     });
   }
-
-  #refuseDuplicates(): void {
-    let holes = 0;
-    for (const text of this.#texts) if (text === '') holes++;
-    if (this.#ids.has('')) holes = 0;
-    if (this.#ids.size + holes === this.#texts.length) return;
-    const id = this.#texts.findIndex((text, at) => text !== '' && this.#ids.get(text) !== at);
-    throw bad(
-      'the vocabulary',
-      'every token once',
-      `${JSON.stringify(this.#texts[id]?.slice(0, 40))} as tokens ${id} and ${this.#ids.get(this.#texts[id] ?? '')}`,
-    );
-  }
 }
+
+const quote = (text: string): string => JSON.stringify(text.slice(0, 40));
 
 function bad(what: string, expected: string, got: string): HadalError {
   return new HadalError('tokenizer-vocabulary', { what, expected, got, next: 'use an intact model file' });
