@@ -1,0 +1,93 @@
+/**
+ * Owns: what a chat format is, and the table of the known ones.
+ * Refuses to know: the wording of any one format (renderers/, parsers/), how a prompt becomes ids, the engine, terminals, protocols.
+ */
+import type { TokenLogprob } from '../engine/request.ts';
+import { HadalError } from '../error.ts';
+import type { MetaValue } from '../formats/tensor-info.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { Delta, Message } from './delta.ts';
+import type { PromptPart } from './prompt.ts';
+import { chatml } from './renderers/chatml.ts';
+
+/** Options of {@link ChatFormat.parts}. */
+export interface RenderOptions {
+  /** End with the opening of an assistant's turn. On unless false. */
+  readonly addGenerationPrompt?: boolean;
+}
+
+/** One generated token as the engine reports it. */
+export interface AnswerToken {
+  readonly id: number;
+  readonly logprob?: number;
+  readonly top?: readonly TokenLogprob[];
+}
+
+/** Options of {@link ChatFormat.parser}. */
+export interface ParserOptions {
+  readonly tokenizer: Tokenizer;
+  /** Which of several parallel answers this is; 0 when absent. */
+  readonly choice?: number;
+  /** Strings that end the answer before they appear in it. */
+  readonly stop?: readonly string[];
+}
+
+/** Turns the tokens of one answer into deltas: everything but the `end`, which the runtime adds. */
+export interface AnswerParser {
+  /** The deltas that became certain with this token. */
+  push(token: AnswerToken): readonly Delta[];
+  /** What was held back, when no more tokens come. */
+  end(): readonly Delta[];
+  /** Set once a stop string was met; nothing comes after it. */
+  readonly stopText: string | undefined;
+}
+
+/** How a family of models wants conversations written, and how its answers are read. */
+export interface ChatFormat {
+  /** e.g. `chatml`. */
+  readonly family: string;
+  /** The prompt of a conversation. */
+  parts(messages: readonly Message[], options?: RenderOptions): readonly PromptPart[];
+  parser(options: ParserOptions): AnswerParser;
+  /** Ids that end an answer. */
+  readonly endIds: readonly number[];
+  /** The system message that the format puts first when a conversation has none. */
+  readonly defaultSystem?: string;
+}
+
+/** A family in the table: recognises its template, or returns undefined. */
+export interface ChatFamily {
+  readonly family: string;
+  /** What the family is called in messages. */
+  readonly title: string;
+  recognise(template: string, tokenizer: Tokenizer): ChatFormat | undefined;
+}
+
+/** The known families, in the order in which they are tried. */
+export const CHAT_FAMILIES: readonly ChatFamily[] = [chatml];
+
+/**
+ * The chat format of a model, by the template in its metadata (`tokenizer.chat_template`).
+ *
+ * @throws HadalError `chat-template-missing` or `chat-template-unknown`; plain completion still works then.
+ * @example const format = chatFormatFor(file.metadata, tokenizer);
+ */
+export function chatFormatFor(metadata: ReadonlyMap<string, MetaValue>, tokenizer: Tokenizer): ChatFormat {
+  const template = metadata.get('tokenizer.chat_template');
+  const expected = `a chat template of a known family (${CHAT_FAMILIES.map(({ title }) => title).join(', ')})`;
+  const next = 'complete plain text instead (--raw)';
+  if (typeof template !== 'string' || template.trim() === '') {
+    throw new HadalError('chat-template-missing', { what: 'this model', expected, got: 'no template', next });
+  }
+  for (const family of CHAT_FAMILIES) {
+    const format = family.recognise(template, tokenizer);
+    if (format !== undefined) return format;
+  }
+  const start = template.replace(/\s+/g, ' ').trim().slice(0, 60);
+  throw new HadalError('chat-template-unknown', {
+    what: 'this model',
+    expected,
+    got: `one that begins with ${JSON.stringify(start)}`,
+    next,
+  });
+}

@@ -1,0 +1,47 @@
+/**
+ * Owns: answers that are nothing but text: tokens to content deltas.
+ * Refuses to know: thinking, tools, any family's tags.
+ */
+import { StreamDecoder } from '../../tokenizer/stream-decoder.ts';
+import type { Delta } from '../delta.ts';
+import type { AnswerParser, AnswerToken, ParserOptions } from '../format.ts';
+import { StopMatcher } from '../stop.ts';
+import { TokenLedger } from '../token-ledger.ts';
+
+/**
+ * A parser that gives the answer's text as it becomes certain: whole characters only, and no part of a stop string. A
+ * delta carries all tokens since the one before, so ids and text stay in step even where text is held back.
+ *
+ * @throws HadalError `stop-empty`
+ * @example
+ * const parser = plainParser({ tokenizer, stop: ['\n'] });
+ * for (const id of ids) for (const delta of parser.push({ id })) print(delta.text);
+ */
+export function plainParser({ tokenizer, choice = 0, stop = [] }: ParserOptions): AnswerParser {
+  const decoder = new StreamDecoder(tokenizer);
+  const matcher = new StopMatcher(stop);
+  const ledger = new TokenLedger();
+  let stopText: string | undefined;
+
+  const content = (text: string): Delta[] =>
+    text === '' ? [] : [{ type: 'content', choice, text, tokens: ledger.take() }];
+
+  return {
+    push(token: AnswerToken) {
+      if (stopText !== undefined) return [];
+      ledger.add(token);
+      const step = matcher.push(decoder.push(token.id));
+      stopText = step.stop;
+      return content(step.text);
+    },
+    end() {
+      if (stopText !== undefined) return [];
+      const step = matcher.push(decoder.end());
+      stopText = step.stop;
+      return content(stopText === undefined ? step.text + matcher.end() : step.text);
+    },
+    get stopText() {
+      return stopText;
+    },
+  };
+}

@@ -1,0 +1,78 @@
+/**
+ * Owns: a rendered prompt as parts, and how the parts become text and ids.
+ * Refuses to know: messages, families of models, the engine.
+ */
+import { HadalError } from '../error.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+
+/**
+ * A stretch of a prompt. A `control` is the exact text of one special token; `text` is ordinary text, in which nothing
+ * is ever taken for a special token, so a message cannot pretend to be another role.
+ */
+export interface PromptPart {
+  readonly kind: 'control' | 'text';
+  readonly text: string;
+}
+
+/**
+ * A prompt as one text, as a template would write it.
+ *
+ * @example renderPrompt(format.parts([{ role: 'user', content: 'Hi' }]));
+ */
+export function renderPrompt(parts: readonly PromptPart[]): string {
+  return parts.map(({ text }) => text).join('');
+}
+
+/**
+ * The ids of a prompt. Control parts become one id each; text parts never do. Equal to encoding the rendered text with
+ * special tokens recognised, unless a message holds the text of one.
+ *
+ * @param parts as {@link ChatFormat.parts} gives them
+ * @returns ids, with the beginning-of-sequence id first where the model wants one
+ * @throws HadalError `token-missing` when the vocabulary lacks a control token.
+ * @example const ids = encodePrompt(tokenizer, format.parts(messages));
+ */
+export function encodePrompt(tokenizer: Tokenizer, parts: readonly PromptPart[]): Int32Array {
+  const ids: number[] = [];
+  if (tokenizer.addsBos && tokenizer.bosId !== undefined) {
+    const first = parts[0];
+    if (!(first?.kind === 'control' && tokenizer.idOf(first.text) === tokenizer.bosId))
+      ids.push(tokenizer.bosId);
+  }
+  for (const part of joinText(parts)) {
+    if (part.kind === 'control') ids.push(controlId(tokenizer, part.text));
+    else for (const id of tokenizer.encode(part.text)) ids.push(id);
+  }
+  return Int32Array.from(ids);
+}
+
+/**
+ * The id of a control token.
+ *
+ * @throws HadalError `token-missing` when the vocabulary lacks it.
+ * @example controlId(tokenizer, '<|im_end|>');
+ */
+export function controlId(tokenizer: Tokenizer, text: string): number {
+  const id = tokenizer.idOf(text);
+  if (id === undefined) {
+    throw new HadalError('token-missing', {
+      what: 'the chat format of this model',
+      expected: `the token ${text} in the vocabulary`,
+      got: `${tokenizer.vocabSize} tokens without it`,
+      next: 'take another file of this model',
+    });
+  }
+  return id;
+}
+
+/** Neighbouring text parts as one, since a tokenizer may join characters across them. */
+function joinText(parts: readonly PromptPart[]): PromptPart[] {
+  const joined: PromptPart[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    if (last?.kind === 'text' && part.kind === 'text')
+      joined[joined.length - 1] = { kind: 'text', text: last.text + part.text };
+    else joined.push(part);
+  }
+  return joined.filter(({ text }) => text !== '');
+}
