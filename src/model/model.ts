@@ -35,11 +35,31 @@ export interface Model {
    * Makes scratch tensors for batches of at most `maxRows` rows and `maxOutputs` wanted logits. The result is
    * bound to the stores, in the order of `streams`.
    */
-  prepare(stores: readonly CacheStore[], maxRows: number, maxOutputs: number): Forward;
+  prepare(
+    stores: readonly CacheStore[],
+    maxRows: number,
+    maxOutputs: number,
+    options?: PrepareOptions,
+  ): Forward;
+}
+
+/** Options of {@link Model.prepare}. */
+export interface PrepareOptions {
+  /** Count how often every expert is chosen; off by default. */
+  readonly countExperts?: boolean;
+}
+
+/** Where a layer's choices of experts are counted. */
+export interface ExpertCounts {
+  readonly layer: number;
+  /** I32 [1, experts], added up over all steps; read it after a step, write zeros to start again. */
+  readonly counts: Tensor;
 }
 
 /** A model with its scratch space. */
 export interface Forward {
   /** Records or runs one step; the returned F32 tensor [batch.outputSpan.rows, vocabSize] holds the logits. */
   (backend: Backend, batch: Batch): Tensor;
+  /** One for each layer with experts when {@link PrepareOptions.countExperts} is on, else none. */
+  readonly expertCounts?: readonly ExpertCounts[];
 }

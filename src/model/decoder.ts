@@ -1,0 +1,126 @@
+/**
+ * Owns: the frame that every model here shares: embedding, blocks of two sublayers, last norm, head.
+ * Refuses to know: what a sublayer computes.
+ */
+import type { Backend, Batch, CacheStore, Tensor } from '../backend/backend.ts';
+import type { ModelConfig } from './config.ts';
+import type { CacheStream, ExpertCounts, Forward, PrepareOptions } from './model.ts';
+import type { TensorSpec, Weights } from './weights.ts';
+
+/** Records one sublayer: x += f(x), x [n, hidden]. */
+export type Step = (backend: Backend, batch: Batch) => void;
+
+/** What a sublayer is built with: scratch tensors shared by all layers, and the cache stores by stream name. */
+export interface Workshop {
+  readonly backend: Backend;
+  /** The residual stream [maxRows, hidden]. */
+  readonly x: Tensor;
+  /** A scratch tensor [maxRows, cols]; the same one for the same name and size. */
+  f32(name: string, cols: number): Tensor;
+  i32(name: string, cols: number): Tensor;
+  store(stream: string): CacheStore;
+  /** Where choices of a layer's experts are counted, when that was asked for: I32 [1, experts]. */
+  counts(layer: number, experts: number): Tensor | undefined;
+}
+
+/** A half of a block: the tensors it needs, the rows it keeps, and how it is recorded. */
+export interface Sublayer {
+  readonly specs: readonly TensorSpec[];
+  readonly streams: readonly CacheStream[];
+  build(weights: Weights, workshop: Workshop): Step;
+}
+
+/** An architecture laid out for one config: nothing is loaded yet. */
+export interface Decoder {
+  readonly config: ModelConfig;
+  /** In order: attention and feed-forward of layer 0, of layer 1, ... */
+  readonly sublayers: readonly Sublayer[];
+}
+
+/** Every tensor of the model. Example: `decoderSpecs(llama(config))[0].name // 'token_embd.weight'`. */
+export function decoderSpecs({ config, sublayers }: Decoder): TensorSpec[] {
+  const { hidden, vocabSize } = config;
+  return [
+    { name: 'token_embd.weight', shape: [hidden, vocabSize], part: 'embedding' },
+    ...sublayers.flatMap(({ specs }) => specs),
+    { name: 'output_norm.weight', shape: [hidden], part: 'norms' },
+    // Absent when tied: the embedding is the head.
+    { name: 'output.weight', shape: [hidden, vocabSize], part: 'output', optional: true },
+  ];
+}
+
+/** Every cache stream of the model, in layer order. Example: `decoderStreams(decoder).map((s) => s.name)`. */
+export function decoderStreams({ sublayers }: Decoder): CacheStream[] {
+  return sublayers.flatMap(({ streams }) => streams);
+}
+
+/** Sizes of the scratch space, and whether choices of experts are counted. */
+export interface PrepareSizes extends PrepareOptions {
+  readonly maxRows: number;
+  readonly maxOutputs: number;
+}
+
+/**
+ * The forward pass over scratch tensors for `maxRows` rows and `maxOutputs` logits; `stores` in the order of
+ * {@link decoderStreams}.
+ *
+ * @example const forward = prepareDecoder(decoder, weights, backend, stores, { maxRows: 512, maxOutputs: 8 })
+ */
+export function prepareDecoder(
+  decoder: Decoder,
+  weights: Weights,
+  backend: Backend,
+  stores: readonly CacheStore[],
+  { maxRows, maxOutputs, countExperts = false }: PrepareSizes,
+): Forward {
+  const { hidden, vocabSize, normEps } = decoder.config;
+  const expertCounts: ExpertCounts[] = [];
+  const counts = (layer: number, experts: number) => {
+    if (!countExperts) return undefined;
+    const tensor = backend.tensor('I32', 1, experts);
+    expertCounts.push({ layer, counts: tensor });
+    return tensor;
+  };
+  const workshop = { ...workshopFor(decoder, backend, stores, maxRows), counts };
+  const steps = decoder.sublayers.map((sublayer) => sublayer.build(weights, workshop));
+  const tokenEmbd = weights.get('token_embd.weight'); // [vocab, d]
+  const outputNorm = weights.get('output_norm.weight'); // [1, d]
+  const output = weights.find('output.weight') ?? tokenEmbd; // [vocab, d]
+  const last = backend.tensor('F32', maxOutputs, hidden);
+  const logits = backend.tensor('F32', maxOutputs, vocabSize);
+  const forward = (on: Backend, batch: Batch) => {
+    on.embed(batch, workshop.x, tokenEmbd, batch.tokens); // [n, d]
+    for (const step of steps) {
+      step(on, batch);
+      on.checkpoint();
+    }
+    on.gather(batch.outputSpan, last, workshop.x, batch.outputs); // [m, d]
+    on.rmsNorm(batch.outputSpan, last, last, outputNorm, normEps);
+    on.matmul(batch.outputSpan, last, [{ weight: output, out: logits }]); // [m, vocab]
+    return logits;
+  };
+  return Object.assign(forward, { expertCounts });
+}
+
+function workshopFor(
+  decoder: Decoder,
+  backend: Backend,
+  stores: readonly CacheStore[],
+  maxRows: number,
+): Omit<Workshop, 'counts'> {
+  const scratch = new Map<string, Tensor>();
+  const tensor = (dtype: Tensor['dtype'], name: string, cols: number): Tensor => {
+    const key = `${dtype} ${name} ${cols}`;
+    const made = scratch.get(key) ?? backend.tensor(dtype, maxRows, cols);
+    scratch.set(key, made);
+    return made;
+  };
+  const byName = new Map(decoderStreams(decoder).map(({ name }, i) => [name, stores[i]!]));
+  return {
+    backend,
+    x: backend.tensor('F32', maxRows, decoder.config.hidden),
+    f32: (name, cols) => tensor('F32', name, cols),
+    i32: (name, cols) => tensor('I32', name, cols),
+    store: (stream) => byName.get(stream)!,
+  };
+}

@@ -1,0 +1,168 @@
+/**
+ * Owns: from the headers of a model file to its description, and to a model on a backend.
+ * Refuses to know: what a layer computes, where files come from.
+ */
+import type { Backend, LoadProgress } from '../backend/backend.ts';
+import { dtype } from '../dtypes/table.ts';
+import { HadalError } from '../error.ts';
+import type { ModelFile, TensorInfo } from '../formats/tensor-info.ts';
+import type { Architecture, ModelConfig } from './config.ts';
+import { configFromGguf } from './config-gguf.ts';
+import { configFromHf, scaleBlockOf } from './config-hf.ts';
+import { type Decoder, decoderSpecs, decoderStreams, prepareDecoder } from './decoder.ts';
+import { deepseek, deepseek2 } from './deepseek.ts';
+import { ROPE_FREQUENCIES } from './grouped-attention.ts';
+import { llama } from './llama.ts';
+import { loadRotation, loadWeights } from './load-weights.ts';
+import type { CacheStream, Model } from './model.ts';
+import { qwen2, qwen3 } from './qwen.ts';
+import { planHf } from './tensors-hf.ts';
+import { type Part, planBytes, planGguf, specNumbers, type TensorPlan, type Weights } from './weights.ts';
+
+/** What can be said of a model from its headers. */
+export interface ModelDescription {
+  readonly architecture: Architecture;
+  /** `general.name`, when the file has one. */
+  readonly name?: string;
+  readonly config: ModelConfig;
+  /** Longest context in tokens that the model was made for. */
+  readonly contextTokens: number;
+  /** Numbers in all weights that are loaded. */
+  readonly parameters: number;
+  /** Bytes of all weights that are loaded. */
+  readonly weightBytes: number;
+  readonly weightBytesByPart: Readonly<Partial<Record<Part, number>>>;
+  /** Multiply-adds per token that read weights; of the experts only those used. */
+  readonly multiplyAddsPerToken: number;
+  /** The cache streams; `cacheCost` in streams.ts gives their bytes per token. */
+  readonly streams: readonly CacheStream[];
+}
+
+/** Options of {@link loadModel}. */
+export interface LoadOptions {
+  readonly onProgress?: LoadProgress;
+}
+
+/** The key under which a Hugging Face folder's metadata holds the text of its config.json. */
+export const CONFIG_JSON = 'config.json';
+
+/** One entry for each architecture. */
+const DECODERS: Readonly<Record<Architecture, (config: ModelConfig, file: ModelFile) => Decoder>> = {
+  llama,
+  qwen2,
+  qwen3,
+  deepseek,
+  // Files of before 2025-04 have kv_b whole; where a file has both forms the split one saves a transposition.
+  deepseek2: (config, file) =>
+    deepseek2(config, file.tensors.has('blk.0.attn_k_b.weight') ? 'split' : 'merged'),
+};
+
+/**
+ * What the file's model is; reads no tensor data. Throws `architecture-unknown`, `config-*`, `tensor-missing`,
+ * `tensor-shape`.
+ *
+ * @example describeModel(await openModelFile('model.gguf')).weightBytes
+ */
+export function describeModel(file: ModelFile): ModelDescription {
+  const { decoder, plans } = layOut(file);
+  const { config } = decoder;
+  const { architecture, name, contextTokens } = config;
+  const weightBytesByPart: Partial<Record<Part, number>> = {};
+  for (const plan of plans) {
+    const { part } = plan.spec;
+    weightBytesByPart[part] = (weightBytesByPart[part] ?? 0) + planBytes(plan);
+  }
+  return {
+    architecture,
+    ...(name === undefined ? {} : { name }),
+    config,
+    contextTokens,
+    parameters: plans.reduce((sum, { spec }) => sum + specNumbers(spec), 0),
+    weightBytes: plans.reduce((sum, plan) => sum + planBytes(plan), 0),
+    weightBytesByPart,
+    multiplyAddsPerToken: multiplyAdds(config, plans),
+    streams: decoderStreams(decoder),
+  };
+}
+
+/**
+ * Loads a model's weights into the backend. Throws what {@link describeModel} throws, and `out-of-memory`.
+ *
+ * @example const model = await loadModel(file, createReferenceBackend())
+ */
+export async function loadModel(
+  file: ModelFile,
+  backend: Backend,
+  { onProgress }: LoadOptions = {},
+): Promise<Model> {
+  const { decoder, plans } = layOut(file);
+  const { architecture, vocabSize, contextTokens, layers } = decoder.config;
+  const weights = await loadWeights(file, backend, plans, onProgress);
+  weights.set(ROPE_FREQUENCIES, await loadRotation(file, backend, decoder.config.rope));
+  const byName: Weights = { get: (name) => weights.get(name)!, find: (name) => weights.get(name) };
+  return {
+    architecture,
+    vocabSize,
+    contextTokens,
+    layers,
+    streams: decoderStreams(decoder),
+    weightBytes: plans.reduce((sum, plan) => sum + planBytes(plan), 0),
+    multiplyAddsPerToken: multiplyAdds(decoder.config, plans),
+    prepare: (stores, maxRows, maxOutputs, options) =>
+      prepareDecoder(decoder, byName, backend, stores, { maxRows, maxOutputs, ...options }),
+  };
+}
+
+function layOut(file: ModelFile): { decoder: Decoder; plans: TensorPlan[] } {
+  const folder = file.format === 'safetensors' ? folderConfig(file) : undefined;
+  const config = folder ? configFromHf(folder, fileNameOf(file)) : configFromGguf(file);
+  const decoder = DECODERS[config.architecture](config, file);
+  const specs = decoderSpecs(decoder);
+  const plans = folder
+    ? planHf(specs, file.tensors, fileNameOf(file), scaleBlockOf(folder, fileNameOf(file)))
+    : planGguf(specs, file.tensors, fileNameOf(file));
+  for (const { spec, tensors } of plans) for (const tensor of tensors) demandDecodable(tensor, spec.name);
+  return { decoder, plans };
+}
+
+function folderConfig(file: ModelFile): Readonly<Record<string, unknown>> {
+  const text = file.metadata.get(CONFIG_JSON);
+  try {
+    const json: unknown = JSON.parse(String(text));
+    if (typeof json === 'object' && json !== null) return json as Readonly<Record<string, unknown>>;
+  } catch {
+    // Falls through to the one error below.
+  }
+  throw new HadalError('config-missing', {
+    what: `config.json beside ${fileNameOf(file)}`,
+    expected: 'a JSON object',
+    got: text === undefined ? 'no such file' : 'text that is none',
+    next: 'fetch the whole folder',
+  });
+}
+
+function fileNameOf(file: ModelFile): string {
+  return file.sources[0]?.name ?? 'the file';
+}
+
+function demandDecodable(tensor: TensorInfo, name: string): void {
+  if (dtype(tensor.dtype).decode) return;
+  throw new HadalError('dtype-unsupported', {
+    what: `tensor "${name}"`,
+    expected: 'a number format that can be decoded',
+    got: tensor.dtype,
+    next: 'choose a file in another quantization',
+  });
+}
+
+/** The embedding is read a row at a time, unless it is the head as well; norms and biases are not products. */
+function multiplyAdds({ experts }: ModelConfig, plans: readonly TensorPlan[]): number {
+  const tied = !plans.some(({ spec }) => spec.part === 'output');
+  let sum = 0;
+  for (const { spec } of plans) {
+    if (spec.shape.length < 2 || (spec.part === 'embedding' && !tied)) continue;
+    const share = spec.part === 'experts' && experts ? experts.used / experts.experts : 1;
+    sum += specNumbers(spec) * share;
+  }
+  return sum;
+}

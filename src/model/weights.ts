@@ -1,0 +1,104 @@
+/**
+ * Owns: which tensors a model needs, whether a file has them in the right shape, and where their bytes come from.
+ * Refuses to know: what a layer computes, number formats' layouts.
+ */
+import type { ScaleBlock, Weight } from '../backend/backend.ts';
+import { HadalError } from '../error.ts';
+import type { TensorInfo } from '../formats/tensor-info.ts';
+
+/** What a tensor is for, for the sums that `inspect` prints. */
+export type Part =
+  | 'embedding'
+  | 'output'
+  | 'norms'
+  | 'attention'
+  | 'feed-forward'
+  | 'router'
+  | 'experts'
+  | 'shared experts';
+
+/** One tensor that a model needs, by its GGUF name. */
+export interface TensorSpec {
+  readonly name: string;
+  /** GGUF order: row length first. */
+  readonly shape: readonly number[];
+  readonly part: Part;
+  /** May be absent. */
+  readonly optional?: boolean;
+}
+
+/** Where the bytes of a needed tensor are: one tensor of the file, or one for each expert; each with its scales. */
+export interface TensorPlan {
+  readonly spec: TensorSpec;
+  readonly tensors: readonly TensorInfo[];
+  /** Companions of `tensors`, in the same order, when the file is block-scaled. */
+  readonly scales?: readonly TensorInfo[];
+  /** The patch that shares a scale; present with `scales`. */
+  readonly scaleBlock?: ScaleBlock;
+}
+
+/** The weights of a loaded model, by GGUF name. */
+export interface Weights {
+  /** The weight; declared and checked before, so it is there. */
+  get(name: string): Weight;
+  /** The weight of an optional tensor. */
+  find(name: string): Weight | undefined;
+}
+
+/** Bytes on disk of a plan, scales included. Example: `planBytes(plan)`. */
+export function planBytes({ tensors, scales = [] }: TensorPlan): number {
+  return [...tensors, ...scales].reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** Numbers in a spec. Example: `specNumbers({ shape: [4, 8], ... }) === 32`. */
+export function specNumbers({ shape }: Pick<TensorSpec, 'shape'>): number {
+  return shape.reduce((product, n) => product * n, 1);
+}
+
+/**
+ * Matches the specs with a GGUF file's tensors; throws `tensor-missing` or `tensor-shape` for the first that does not fit.
+ *
+ * @example planGguf(specs, file.tensors, 'model.gguf')
+ */
+export function planGguf(
+  specs: readonly TensorSpec[],
+  tensors: ReadonlyMap<string, TensorInfo>,
+  fileName: string,
+): TensorPlan[] {
+  const plans: TensorPlan[] = [];
+  for (const spec of specs) {
+    const tensor = tensors.get(spec.name);
+    if (tensor) {
+      demandShape(tensor, spec.shape, fileName);
+      plans.push({ spec, tensors: [tensor] });
+    } else if (!spec.optional) {
+      throw missing(spec.name, fileName);
+    }
+  }
+  return plans;
+}
+
+/** Throws `tensor-shape` unless the tensor has this shape (trailing ones aside). Example: `demandShape(info, [576], 'x.gguf')`. */
+export function demandShape(tensor: TensorInfo, shape: readonly number[], fileName: string): void {
+  const got = tensor.shape;
+  const rank = Math.max(got.length, shape.length);
+  for (let i = 0; i < rank; i++) {
+    if ((got[i] ?? 1) === (shape[i] ?? 1)) continue;
+    throw new HadalError('tensor-shape', {
+      what: `tensor "${tensor.name}" of ${fileName}`,
+      expected: `[${shape.join(', ')}] by the file's own config`,
+      got: `[${got.join(', ')}]`,
+      next: 'the file contradicts itself: fetch or convert it again',
+    });
+  }
+}
+
+/** The error of a tensor that is not there. Example: `throw missing('output_norm.weight', 'x.gguf')`. */
+export function missing(name: string, fileName: string): HadalError {
+  return new HadalError('tensor-missing', {
+    what: `tensor "${name}" of ${fileName}`,
+    expected: 'a tensor of this name',
+    got: 'none',
+    next: 'the file is not complete: fetch or convert it again',
+  });
+}
