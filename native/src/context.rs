@@ -1,0 +1,312 @@
+//! Owns: everything that handles stand for: tensors, weights, caches, mapped files; and the threads that use them.
+//! Refuses to know: JavaScript, programs, what operations mean.
+
+use crate::error::{Fault, Outcome, misfit};
+use crate::formats::{CacheFormat, Format};
+use crate::kernels::Activations;
+use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
+use crate::pool::Pool;
+use crate::simd::{self, Kernels};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+/// Weights in their number format: [experts, rows, cols].
+#[derive(Clone)]
+pub struct Weight {
+    pub name: String,
+    pub format: Format,
+    pub experts: usize,
+    pub rows: usize,
+    pub cols: usize,
+    pub row_bytes: usize,
+    /// One run of rows * row_bytes for each expert.
+    parts: Vec<Bytes>,
+    pub scales: Option<Scales>,
+}
+
+/// The companion of block-scaled weights: value [r, c] is multiplied by `values[r / rows][c / cols]`.
+#[derive(Clone)]
+pub struct Scales {
+    /// [experts, ceil(weight rows / rows), ceil(weight cols / cols)]
+    pub values: Vec<f32>,
+    pub rows: usize,
+    pub cols: usize,
+}
+
+impl Weight {
+    fn new(name: &str, format: Format, [experts, rows, cols]: [usize; 3], bytes: Bytes) -> Outcome<Self> {
+        let row_bytes = format.row_bytes(cols).ok_or_else(|| {
+            misfit(format!("weight \"{name}\""), format!("rows of whole blocks of {}", format.block_numbers()), cols)
+        })?;
+        let expert_bytes = rows * row_bytes;
+        if bytes.all().len() != experts * expert_bytes {
+            return Err(misfit(
+                format!("weight \"{name}\""),
+                format!("{} bytes", experts * expert_bytes),
+                bytes.all().len(),
+            ));
+        }
+        let parts = (0..experts).map(|e| bytes.part(e * expert_bytes..(e + 1) * expert_bytes)).collect();
+        Ok(Self { name: name.to_owned(), format, experts, rows, cols, row_bytes, parts, scales: None })
+    }
+
+    /// Bytes of rows [from, to) of an expert.
+    pub fn rows_of(&self, expert: usize, from: usize, to: usize) -> &[u8] {
+        &self.parts[expert].all()[from * self.row_bytes..to * self.row_bytes]
+    }
+
+    /// Row `row` of an expert as floats, block scales applied.
+    pub fn decode_row(&self, kernels: &Kernels, expert: usize, row: usize, out: &mut [f32]) {
+        (kernels.decode)(self.format, self.rows_of(expert, row, row + 1), out);
+        if let Some(Scales { values, rows, cols }) = &self.scales {
+            let across = self.cols.div_ceil(*cols);
+            let first = (expert * self.rows.div_ceil(*rows) + row / rows) * across;
+            for (out, scale) in out.chunks_mut(*cols).zip(&values[first..]) {
+                out.iter_mut().for_each(|x| *x *= scale);
+            }
+        }
+    }
+
+    /// All numbers of a small weight (a norm, a bias, frequencies).
+    pub fn decode_all(&self, kernels: &Kernels) -> Vec<f32> {
+        let mut all = vec![0.0; self.experts * self.rows * self.cols];
+        for (r, out) in all.chunks_exact_mut(self.cols).enumerate() {
+            self.decode_row(kernels, r / self.rows, r % self.rows, out);
+        }
+        all
+    }
+}
+
+/// Paged rows of one cache stream.
+pub struct Cache {
+    pub format: CacheFormat,
+    pub pages: usize,
+    pub page_rows: usize,
+    pub cols: usize,
+    pub row_bytes: usize,
+    pub bytes: Buffer<u8>,
+}
+
+impl Cache {
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.bytes[row * self.row_bytes..(row + 1) * self.row_bytes]
+    }
+}
+
+/// All that a program works on. Held by one thread at a time.
+pub struct State {
+    pub tensors: Tensors,
+    pub weights: Vec<Option<Arc<Weight>>>,
+    pub caches: Vec<Option<Cache>>,
+    pub files: Vec<Option<Arc<Mapping>>>,
+    pub pool: Pool,
+    pub kernels: &'static Kernels,
+    pub activations: Activations,
+}
+
+/// A backend's native half.
+pub struct Context {
+    state: Mutex<State>,
+    /// Set to stop the program at its next checkpoint.
+    pub abort: AtomicBool,
+}
+
+impl Context {
+    /// `threads` 0 means as many as the machine or container gives; an empty `isa` means the best.
+    pub fn new(threads: usize, isa: &str) -> Outcome<Self> {
+        let kernels = simd::choose(isa)?;
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        };
+        let pool = Pool::new(threads).map_err(|error| {
+            Fault::new("out-of-memory", format!("{threads} threads"))
+                .expected("to start them")
+                .got(error.to_string())
+                .next("set HADAL_THREADS lower")
+        })?;
+        let state = State {
+            tensors: Tensors::default(),
+            weights: Vec::new(),
+            caches: Vec::new(),
+            files: Vec::new(),
+            pool,
+            kernels,
+            activations: Activations::default(),
+        };
+        Ok(Self { state: Mutex::new(state), abort: AtomicBool::new(false) })
+    }
+
+    /// The state, unless a program is running.
+    pub fn idle(&self) -> Outcome<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Ok(state),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(Fault::new("busy", "the native backend")
+                .expected("no program to be running")
+                .next("await the read that was begun")),
+        }
+    }
+
+    /// The state, when the program before has ended.
+    pub fn wait(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn push<T>(all: &mut Vec<Option<T>>, one: T) -> usize {
+    all.push(Some(one));
+    all.len() - 1
+}
+
+impl State {
+    /// Maps a file; its id.
+    pub fn open_file(&mut self, path: &str, size: u64) -> Outcome<usize> {
+        let file = Mapping::open(path, size)?;
+        Ok(push(&mut self.files, Arc::new(file)))
+    }
+
+    /// A weight over bytes of a mapped file; its id.
+    pub fn file_weight(
+        &mut self,
+        name: &str,
+        format: &str,
+        shape: [usize; 3],
+        file: usize,
+        offset: usize,
+        len: usize,
+    ) -> Outcome<usize> {
+        let format = Format::named(format)?;
+        let file = self.files.get(file).and_then(Option::as_ref).ok_or_else(|| gone("file", file))?;
+        let weight = Weight::new(name, format, shape, Bytes::mapped(file, offset, len)?)?;
+        Ok(push(&mut self.weights, Arc::new(weight)))
+    }
+
+    /// A weight over a copy of bytes; its id.
+    pub fn constant(&mut self, name: &str, format: &str, shape: [usize; 3], bytes: &[u8]) -> Outcome<usize> {
+        refuse_beyond_memory(name, bytes.len() as u64)?;
+        let weight = Weight::new(name, Format::named(format)?, shape, Bytes::copied(bytes, name)?)?;
+        Ok(push(&mut self.weights, Arc::new(weight)))
+    }
+
+    /// The same bytes under another shape; its id.
+    pub fn reshape(&mut self, id: usize, [experts, rows, cols]: [usize; 3]) -> Outcome<usize> {
+        let of = self.weight(id)?;
+        let (old, new) = (of.rows * of.row_bytes, of.format.row_bytes(cols).map(|bytes| bytes * rows));
+        let reshaped = match new {
+            _ if of.scales.is_some() && cols != of.cols => None,
+            Some(new) if new * experts == old * of.experts && (new == old || of.experts == 1 || of.one_run()) => {
+                let run = of.run();
+                let parts = (0..experts)
+                    .map(|e| if new == old { of.parts[e].clone() } else { run.part(e * new..(e + 1) * new) })
+                    .collect();
+                let row_bytes = new / rows.max(1);
+                Some(Weight { experts, rows, cols, row_bytes, parts, ..(*of).clone() })
+            }
+            _ => None,
+        };
+        let reshaped = reshaped.ok_or_else(|| {
+            misfit(
+                format!("weight \"{}\"", of.name),
+                "a shape of the same bytes in whole blocks, before stacking and scaling",
+                format!("[{experts}, {rows}, {cols}]"),
+            )
+        })?;
+        Ok(push(&mut self.weights, Arc::new(reshaped)))
+    }
+
+    /// Weights of one expert each as one; its id.
+    pub fn stack(&mut self, name: &str, ids: &[usize]) -> Outcome<usize> {
+        let parts = ids.iter().map(|&id| self.weight(id)).collect::<Outcome<Vec<_>>>()?;
+        let first = Arc::clone(parts.first().ok_or_else(|| misfit("stack", "at least one weight", 0))?);
+        let alike = |w: &Arc<Weight>| {
+            w.experts == 1
+                && (w.format, w.rows, w.cols) == (first.format, first.rows, first.cols)
+                && w.scales.as_ref().map(|s| (s.rows, s.cols)) == first.scales.as_ref().map(|s| (s.rows, s.cols))
+        };
+        if let Some(other) = parts.iter().find(|w| !alike(w)) {
+            return Err(misfit(format!("stack \"{name}\""), "alike weights of one expert", &other.name));
+        }
+        let scales = first.scales.as_ref().map(|s| Scales {
+            values: parts.iter().filter_map(|w| w.scales.as_ref()).flat_map(|s| s.values.iter().copied()).collect(),
+            ..*s
+        });
+        let stacked = Weight {
+            name: name.to_owned(),
+            experts: parts.len(),
+            parts: parts.iter().map(|w| w.parts[0].clone()).collect(),
+            scales,
+            ..(*first).clone()
+        };
+        Ok(push(&mut self.weights, Arc::new(stacked)))
+    }
+
+    /// A weight whose blocks of `rows` x `cols` are multiplied by the numbers of another weight; its id.
+    pub fn scaled(&mut self, id: usize, scales: usize, rows: usize, cols: usize) -> Outcome<usize> {
+        let (of, scales) = (self.weight(id)?, self.weight(scales)?);
+        let values = scales.decode_all(self.kernels);
+        let expected = of.experts * of.rows.div_ceil(rows.max(1)) * of.cols.div_ceil(cols.max(1));
+        if rows == 0 || cols == 0 || values.len() != expected {
+            return Err(misfit(format!("scales of \"{}\"", of.name), format!("{expected} numbers"), values.len()));
+        }
+        let scaled = Weight { scales: Some(Scales { values, rows, cols }), ..(*of).clone() };
+        Ok(push(&mut self.weights, Arc::new(scaled)))
+    }
+
+    /// A cache whose memory is touched only when it is written; its id.
+    pub fn cache(&mut self, format: &str, pages: usize, page_rows: usize, cols: usize) -> Outcome<usize> {
+        let format = CacheFormat::named(format)?;
+        let row_bytes =
+            format.row_bytes(cols).ok_or_else(|| misfit("a cache row", "a multiple of 32 numbers", cols))?;
+        let what = format!("a cache of {pages} pages of {page_rows} rows");
+        let bytes = pages.checked_mul(page_rows).and_then(|rows| rows.checked_mul(row_bytes)).unwrap_or(usize::MAX);
+        refuse_beyond_memory(&what, bytes as u64)?;
+        let bytes = Buffer::zeroed(bytes, &what)?;
+        Ok(push(&mut self.caches, Cache { format, pages, page_rows, cols, row_bytes, bytes }))
+    }
+
+    pub fn weight(&self, id: usize) -> Outcome<Arc<Weight>> {
+        self.weights.get(id).and_then(Option::as_ref).cloned().ok_or_else(|| gone("weight", id))
+    }
+
+    pub fn free_cache(&mut self, id: usize) {
+        self.caches.get_mut(id).map(Option::take);
+    }
+
+    pub fn free_weight(&mut self, id: usize) {
+        self.weights.get_mut(id).map(Option::take);
+    }
+
+    /// Lets a file go; its memory is unmapped when no weight is left in it.
+    pub fn close_file(&mut self, id: usize) {
+        self.files.get_mut(id).map(Option::take);
+    }
+
+    /// Refuses to compute with a file that has shrunk.
+    pub fn check_files(&self) -> Outcome<()> {
+        self.files.iter().flatten().try_for_each(|file| file.check())
+    }
+}
+
+/// A cache by id.
+pub fn cache_of(caches: &[Option<Cache>], id: usize) -> Outcome<&Cache> {
+    caches.get(id).and_then(Option::as_ref).ok_or_else(|| gone("cache", id))
+}
+
+fn gone(kind: &str, id: usize) -> Fault {
+    Fault::new("freed", format!("{kind} {id}")).expected("a handle in use").got("a freed or foreign one")
+}
+
+impl Weight {
+    /// Whether all experts lie one after the other in memory.
+    fn one_run(&self) -> bool {
+        self.parts.windows(2).all(|pair| pair[0].is_followed_by(&pair[1]))
+    }
+
+    fn run(&self) -> Bytes {
+        match (self.parts.first(), self.parts.last()) {
+            (Some(first), Some(last)) if self.one_run() => first.up_to(last),
+            _ => self.parts[0].clone(),
+        }
+    }
+}

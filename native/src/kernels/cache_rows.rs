@@ -1,0 +1,132 @@
+//! Owns: writing and reading cache rows in each cache format.
+//! Refuses to know: pages, attention.
+
+use super::linear::same;
+use super::{Span, index};
+use crate::context::{State, cache_of};
+use crate::error::{Outcome, misfit};
+use crate::formats::{CACHE_BLOCK, CacheFormat};
+use crate::map::{Mat, View};
+use crate::simd::Kernels;
+use crate::simd::blocks::{BlockQ8_0, blocks_of, e4m3, half, to_e4m3, to_half};
+
+/// Writes x into the cache rows slots[i].
+pub fn store(state: &mut State, span: Span, cache: usize, x: View, slots: View) -> Outcome<()> {
+    let cols = cache_of(&state.caches, cache)?.cols;
+    same(cols, x.cols, "store")?;
+    let mut claim = state.tensors.claim(&[], &[x, slots])?;
+    let (x, slots): (Mat, Mat<i32>) = (claim.read()?, claim.read()?);
+    let Some(Some(cache)) = state.caches.get_mut(cache) else { return Err(misfit("store", "a cache", cache)) };
+    for i in 0..span.rows {
+        let slot = index(slots.first(i), cache.pages * cache.page_rows, "store: slot")?;
+        let bytes = &mut cache.bytes[slot * cache.row_bytes..(slot + 1) * cache.row_bytes];
+        write_row(state.kernels, cache.format, x.row(i), bytes);
+    }
+    Ok(())
+}
+
+fn write_row(kernels: &Kernels, format: CacheFormat, x: &[f32], bytes: &mut [u8]) {
+    match format {
+        CacheFormat::F32 => {
+            for (x, bytes) in x.iter().zip(bytes.as_chunks_mut::<4>().0) {
+                *bytes = x.to_le_bytes();
+            }
+        }
+        CacheFormat::F16 => (kernels.to_half)(x, bytes),
+        CacheFormat::Q8_0 => {
+            for (x, bytes) in x.chunks_exact(CACHE_BLOCK).zip(bytes.chunks_exact_mut(34)) {
+                let d = largest(x) / 127.0;
+                let inverse = if d > 0.0 { 1.0 / d } else { 0.0 };
+                bytes[..2].copy_from_slice(&to_half(d));
+                for (x, q) in x.iter().zip(&mut bytes[2..]) {
+                    // Halves are rounded away from zero, as in GGUF's own Q8_0.
+                    *q = (x * inverse).round() as i8 as u8;
+                }
+            }
+        }
+        CacheFormat::F8E4M3 => {
+            let (codes, scales) = bytes.split_at_mut(x.len());
+            for ((x, codes), scale) in x.chunks_exact(CACHE_BLOCK).zip(codes.chunks_exact_mut(CACHE_BLOCK)).zip(scales) {
+                let exponent = scale_exponent(largest(x));
+                *scale = (exponent + 127) as u8;
+                let factor = 2f64.powi(-exponent);
+                for (x, code) in x.iter().zip(codes) {
+                    *code = to_e4m3((f64::from(*x) * factor) as f32);
+                }
+            }
+        }
+    }
+}
+
+fn largest(x: &[f32]) -> f32 {
+    x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()))
+}
+
+/// The smallest e in -127..=127 with largest <= 448 * 2^e.
+fn scale_exponent(largest: f32) -> i32 {
+    let largest = f64::from(largest);
+    if largest <= 0.0 {
+        return 0;
+    }
+    let fits = |e: i32| largest <= 448.0 * 2f64.powi(e);
+    let mut e = ((largest / 448.0).log2().ceil() as i32).clamp(-127, 127);
+    while e < 127 && !fits(e) {
+        e += 1;
+    }
+    while e > -127 && fits(e - 1) {
+        e -= 1;
+    }
+    e
+}
+
+/// Reads numbers [start, start + out.len()) of a cache row; in block formats they are whole blocks.
+pub fn read_part(kernels: &Kernels, format: CacheFormat, row: &[u8], start: usize, out: &mut [f32]) {
+    match format {
+        CacheFormat::F32 => {
+            for (out, &x) in out.iter_mut().zip(&row.as_chunks::<4>().0[start..]) {
+                *out = f32::from_le_bytes(x);
+            }
+        }
+        CacheFormat::F16 => (kernels.from_half)(&row[2 * start..2 * (start + out.len())], out),
+        CacheFormat::Q8_0 => {
+            for (i, out) in out.iter_mut().enumerate() {
+                let at = start + i;
+                let block = &blocks_of::<BlockQ8_0>(row)[at / CACHE_BLOCK];
+                *out = half(block.d) * f32::from(block.q[at % CACHE_BLOCK] as i8);
+            }
+        }
+        CacheFormat::F8E4M3 => {
+            let cols = row.len() / 33 * CACHE_BLOCK;
+            for (i, out) in out.iter_mut().enumerate() {
+                let at = start + i;
+                let scale = 2f64.powi(i32::from(row[cols + at / CACHE_BLOCK]) - 127);
+                *out = (f64::from(e4m3(row[at])) * scale) as f32;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::scalar;
+
+    #[test]
+    fn rows_come_back_within_their_format() {
+        let x: Vec<f32> = (0..64).map(|i| ((i * 37) % 101) as f32 / 7.0 - 6.0).collect();
+        for (format, relative) in [
+            (CacheFormat::F32, 0.0),
+            (CacheFormat::F16, 1.0 / 2048.0),
+            (CacheFormat::Q8_0, 1.0 / 127.0),
+            (CacheFormat::F8E4M3, 1.0 / 14.0),
+        ] {
+            let mut bytes = vec![0; format.row_bytes(64).unwrap()];
+            write_row(&scalar::KERNELS, format, &x, &mut bytes);
+            let mut back = [0.0; 32];
+            read_part(&scalar::KERNELS, format, &bytes, 32, &mut back);
+            for (a, b) in x[32..].iter().zip(back) {
+                assert!((a - b).abs() <= relative * 8.3, "{format:?}: {a} {b}");
+            }
+        }
+    }
+}

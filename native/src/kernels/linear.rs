@@ -1,0 +1,115 @@
+//! Owns: products with weights: embed, matmul.
+//! Refuses to know: what the weights are for.
+
+use super::{Span, index};
+use crate::context::{State, Weight};
+use crate::error::{Outcome, misfit};
+use crate::formats::Family;
+use crate::map::{Mat, MatMut, View};
+use crate::pool::{Grid, Tile};
+use std::sync::Arc;
+
+/// One product of a matmul.
+pub struct Product {
+    pub weight: usize,
+    pub out: View,
+    pub bias: Option<usize>,
+    pub add: bool,
+}
+
+/// Weight bytes of a tile: enough to make a stream, few enough to stay in a core's cache for many rows.
+const TILE_BYTES: usize = 96 << 10;
+const SMALL_TILE_BYTES: usize = 8 << 10;
+
+/// out[i] = table[tokens[i]]
+pub fn embed(state: &mut State, out: View, table: usize, tokens: View) -> Outcome<()> {
+    let table = state.weight(table)?;
+    let mut claim = state.tensors.claim(&[out], &[tokens])?;
+    let (mut out, tokens): (MatMut, Mat<i32>) = (claim.write()?, claim.read()?);
+    same(table.cols, out.cols(), "embed")?;
+    for i in 0..out.rows() {
+        let token = index(tokens.first(i), table.rows, "embed: token")?;
+        table.decode_row(state.kernels, 0, token, out.row(i));
+    }
+    Ok(())
+}
+
+/// A product with its weight at hand.
+struct Ready {
+    weight: Arc<Weight>,
+    bias: Option<Vec<f32>>,
+    add: bool,
+}
+
+/// out = x * weight^T (+ bias), or out += that, for all products in one region.
+pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> Outcome<()> {
+    let mut ready = Vec::with_capacity(products.len());
+    for product in products {
+        let weight = state.weight(product.weight)?;
+        let bias = product.bias.map(|bias| Ok(state.weight(bias)?.decode_all(state.kernels))).transpose()?;
+        same(weight.cols, x.cols, &weight.name)?;
+        same(weight.rows, product.out.cols, &weight.name)?;
+        same(bias.as_ref().map_or(weight.rows, Vec::len), weight.rows, &weight.name)?;
+        ready.push(Ready { weight, bias, add: product.add });
+    }
+    if span.rows == 0 {
+        return Ok(());
+    }
+    let outs: Vec<View> = products.iter().map(|product| product.out).collect();
+    let mut claim = state.tensors.claim(&outs, &[x])?;
+    let x: Mat = claim.read()?;
+    let wants = |family: Family| ready.iter().any(|r| r.weight.family() == family);
+    let kernels = state.kernels;
+    state.activations.fill(&mut state.pool, kernels, x, wants(Family::Blocks32), wants(Family::Blocks256));
+    let activations = &state.activations;
+    let total: usize = ready.iter().map(|r| r.weight.rows * r.weight.row_bytes).sum();
+    let tile_bytes = (total / (4 * state.pool.threads())).clamp(SMALL_TILE_BYTES, TILE_BYTES);
+    let grids = ready
+        .iter()
+        .map(|r| {
+            let out: MatMut = claim.write()?;
+            let tile_cols = (tile_bytes / r.weight.row_bytes).max(1).next_multiple_of(16);
+            Ok(Grid { tile_rows: out.rows(), tile_cols, out })
+        })
+        .collect::<Outcome<Vec<_>>>()?;
+    state.pool.grids(grids, &|tile: &mut Tile, scratch| {
+        let Ready { weight, bias, add } = &ready[tile.grid];
+        let rows_kernel = kernels.rows[weight.format as usize];
+        let (from, to) = (tile.cols.start, tile.cols.end);
+        let answers = scratch.floats.ensure(tile.cols.len());
+        for i in 0..tile.rows.len() {
+            let row = activations.row(weight.family(), &x, i);
+            if weight.scales.is_some() {
+                let decoded = scratch.more_floats.ensure(weight.cols);
+                for (r, answer) in (from..to).zip(answers.iter_mut()) {
+                    weight.decode_row(kernels, 0, r, decoded);
+                    *answer = (kernels.dot)(decoded, x.row(i));
+                }
+            } else {
+                rows_kernel(weight.rows_of(0, from, to), &row, answers);
+            }
+            if let Some(bias) = bias {
+                (kernels.add)(answers, &bias[from..to]);
+            }
+            let out = tile.out.row(i);
+            if *add {
+                (kernels.add)(out, answers);
+            } else {
+                out.copy_from_slice(answers);
+            }
+        }
+    });
+    Ok(())
+}
+
+impl Weight {
+    /// How activations meet this weight; block-scaled weights are decoded to floats.
+    pub fn family(&self) -> Family {
+        if self.scales.is_some() { Family::Floats } else { self.format.family() }
+    }
+}
+
+/// Refuses columns that do not match.
+pub fn same(expected: usize, got: usize, what: &str) -> Outcome<()> {
+    if expected == got { Ok(()) } else { Err(misfit(what, format!("{expected} columns"), got)) }
+}

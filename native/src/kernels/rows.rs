@@ -1,0 +1,174 @@
+//! Owns: what is done row by row: rmsNorm, rope, swiglu, add, gather, argmax.
+//! Refuses to know: what the rows are.
+
+use super::index;
+use super::linear::same;
+use crate::context::State;
+use crate::error::{Outcome, misfit};
+use crate::map::{Mat, MatMut, View};
+use crate::pool::Grid;
+
+/// Rows are shared among threads from this many numbers on; below it the caller is faster alone.
+const SHARED_NUMBERS: usize = 1 << 15;
+
+fn each_row(state: &mut State, writes: View, reads: &[View], one: impl Fn(usize, &mut [f32], &[Mat]) + Sync) -> Outcome<()> {
+    let mut claim = state.tensors.claim(&[writes], reads)?;
+    let mut out: MatMut = claim.write()?;
+    let inputs = reads.iter().map(|_| claim.read()).collect::<Outcome<Vec<Mat>>>()?;
+    if out.rows() * out.cols() < SHARED_NUMBERS {
+        for i in 0..out.rows() {
+            one(i, out.row(i), &inputs);
+        }
+        return Ok(());
+    }
+    let tile_cols = out.cols();
+    let tile_rows = (SHARED_NUMBERS / 4).div_ceil(tile_cols);
+    state.pool.grids(vec![Grid { out, tile_rows, tile_cols }], &|tile, _| {
+        for i in tile.rows.clone() {
+            one(i, tile.out.row(i - tile.rows.start), &inputs);
+        }
+    });
+    Ok(())
+}
+
+/// out = x / sqrt(mean(x^2) + eps) * weight for each run of the weight's columns; out may be x.
+pub fn rms_norm(state: &mut State, out: View, x: View, weight: usize, eps: f32) -> Outcome<()> {
+    let kernels = state.kernels;
+    let weight = state.weight(weight)?.decode_all(kernels);
+    same(out.cols, x.cols, "rmsNorm")?;
+    if !out.cols.is_multiple_of(weight.len()) {
+        return Err(misfit("rmsNorm", format!("a multiple of {} columns", weight.len()), out.cols));
+    }
+    let n = weight.len() as f32;
+    let norm = |to: &mut [f32]| {
+        for run in to.chunks_exact_mut(weight.len()) {
+            let scale = 1.0 / ((kernels.squares)(run) / n + eps).sqrt();
+            for (x, w) in run.iter_mut().zip(&weight) {
+                *x = *x * scale * w;
+            }
+        }
+    };
+    let reads: &[View] = if out == x { &[] } else { &[x] };
+    each_row(state, out, reads, |i, to, inputs| {
+        if let [x] = inputs {
+            to.copy_from_slice(x.row(i));
+        }
+        norm(to);
+    })
+}
+
+/// How heads lie in a row and which of their columns are rotated.
+pub struct Rope {
+    pub heads: usize,
+    pub head_dim: usize,
+    pub offset: usize,
+    pub rope_dim: usize,
+    /// Pairs (i, i + rope_dim / 2) rather than (2i, 2i + 1).
+    pub neox: bool,
+    pub magnitude: f32,
+}
+
+/// Rotates x in place by f32(position) * frequency; cosine and sine are taken in f64 of the f32 angle.
+pub fn rope(state: &mut State, x: View, positions: View, frequencies: usize, rope: &Rope) -> Outcome<()> {
+    let frequencies = state.weight(frequencies)?.decode_all(state.kernels);
+    let Rope { heads, head_dim, offset, rope_dim, neox, magnitude } = *rope;
+    same(heads * head_dim, x.cols, "rope")?;
+    same(rope_dim / 2, frequencies.len(), "rope: frequencies")?;
+    if offset + rope_dim > head_dim {
+        return Err(misfit("rope: offset + ropeDim", format!("at most {head_dim}"), offset + rope_dim));
+    }
+    let mut claim = state.tensors.claim(&[x], &[positions])?;
+    let (out, positions): (MatMut, Mat<i32>) = (claim.write()?, claim.read()?);
+    let rotate = |i: usize, row: &mut [f32], turns: &mut [f32]| {
+        let position = positions.first(i) as f32;
+        for (turn, frequency) in turns.chunks_exact_mut(2).zip(&frequencies) {
+            let angle = f64::from(position * frequency);
+            turn[0] = angle.cos() as f32 * magnitude;
+            turn[1] = angle.sin() as f32 * magnitude;
+        }
+        let (step, second) = if neox { (1, rope_dim / 2) } else { (2, 1) };
+        for head in row.chunks_exact_mut(head_dim) {
+            let head = &mut head[offset..offset + rope_dim];
+            for (pair, turn) in turns.chunks_exact(2).enumerate() {
+                let (a, b) = (head[pair * step], head[pair * step + second]);
+                head[pair * step] = a * turn[0] - b * turn[1];
+                head[pair * step + second] = a * turn[1] + b * turn[0];
+            }
+        }
+    };
+    let (mut out, tile_cols) = (out, x.cols);
+    if out.rows() * out.cols() < SHARED_NUMBERS {
+        let turns = state.pool.own().floats.ensure(rope_dim);
+        for i in 0..out.rows() {
+            rotate(i, out.row(i), turns);
+        }
+        return Ok(());
+    }
+    state.pool.grids(vec![Grid { out, tile_rows: 8, tile_cols }], &|tile, scratch| {
+        let turns = scratch.floats.ensure(rope_dim);
+        for i in tile.rows.clone() {
+            rotate(i, tile.out.row(i - tile.rows.start), turns);
+        }
+    });
+    Ok(())
+}
+
+/// out = silu(gate) * up; out may be gate or up.
+pub fn swiglu(state: &mut State, out: View, gate: View, up: View) -> Outcome<()> {
+    let kernels = state.kernels;
+    same(out.cols, gate.cols, "swiglu: gate")?;
+    same(out.cols, up.cols, "swiglu: up")?;
+    if out == gate && out == up {
+        return each_row(state, out, &[], |_, to, _| {
+            let up = to.to_vec();
+            (kernels.swiglu)(to, &up);
+        });
+    }
+    if out == gate {
+        return each_row(state, out, &[up], |i, to, inputs| (kernels.swiglu)(to, inputs[0].row(i)));
+    }
+    let reads: &[View] = if out == up { &[gate] } else { &[gate, up] };
+    each_row(state, out, reads, |i, to, inputs| {
+        let up = if let [_, up] = inputs { up.row(i).to_vec() } else { to.to_vec() };
+        to.copy_from_slice(inputs[0].row(i));
+        (kernels.swiglu)(to, &up);
+    })
+}
+
+/// out += x
+pub fn add(state: &mut State, out: View, x: View) -> Outcome<()> {
+    let kernels = state.kernels;
+    same(out.cols, x.cols, "add")?;
+    if out == x {
+        return each_row(state, out, &[], |_, to, _| to.iter_mut().for_each(|x| *x += *x));
+    }
+    each_row(state, out, &[x], |i, to, inputs| (kernels.add)(to, inputs[0].row(i)))
+}
+
+/// out[i] = x[rows[i]]
+pub fn gather(state: &mut State, out: View, x: View, rows: View) -> Outcome<()> {
+    same(out.cols, x.cols, "gather")?;
+    let mut claim = state.tensors.claim(&[out], &[x, rows])?;
+    let (mut out, x, rows): (MatMut, Mat, Mat<i32>) = (claim.write()?, claim.read()?, claim.read()?);
+    for i in 0..out.rows() {
+        out.row(i).copy_from_slice(x.row(index(rows.first(i), x.rows(), "gather: row")?));
+    }
+    Ok(())
+}
+
+/// out[i] = index of the largest number of row i, the lowest one on ties.
+pub fn argmax(state: &mut State, out: View, logits: View) -> Outcome<()> {
+    let mut claim = state.tensors.claim(&[out], &[logits])?;
+    let (mut out, logits): (MatMut<i32>, Mat) = (claim.write()?, claim.read()?);
+    for i in 0..out.rows() {
+        let row = logits.row(i);
+        let mut best = 0;
+        for (c, x) in row.iter().enumerate() {
+            if *x > row[best] {
+                best = c;
+            }
+        }
+        out.row(i)[0] = best as i32;
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Owns: weight files in memory: mapped where the system can, and what happens when such a file shrinks.
+//! Refuses to know: formats, tensors.
+
+use super::Buffer;
+use crate::error::{Fault, Outcome};
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A whole file as bytes, for as long as somebody holds it.
+pub struct Mapping {
+    path: String,
+    file: File,
+    len: usize,
+    #[cfg(unix)]
+    ptr: std::ptr::NonNull<u8>,
+    #[cfg(not(unix))]
+    bytes: Buffer<u8>,
+}
+
+// SAFETY: the mapping is read-only memory that lives until the Mapping is dropped.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps a file for reading. `size` is what the caller was told.
+    pub fn open(path: &str, size: u64) -> Outcome<Self> {
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        let found = file.metadata().map_err(|error| unreadable(path, &error))?.len();
+        if found < size {
+            return Err(shrank(path, size, found));
+        }
+        let len = usize::try_from(found).map_err(|_| {
+            Fault::new("out-of-memory", path).expected("a file that fits the address space").got(found.to_string())
+        })?;
+        Self::over(path, file, len)
+    }
+
+    #[cfg(unix)]
+    fn over(path: &str, file: File, len: usize) -> Outcome<Self> {
+        let ptr = unix::map_file(&file, len).map_err(|error| unreadable(path, &error))?;
+        unix::watch(ptr, len);
+        Ok(Self { path: path.to_owned(), file, len, ptr })
+    }
+
+    #[cfg(not(unix))]
+    fn over(path: &str, mut file: File, len: usize) -> Outcome<Self> {
+        use std::io::Read;
+        super::refuse_beyond_memory(path, len as u64)?;
+        let mut bytes = Buffer::zeroed(len, path)?;
+        file.read_exact(&mut bytes).map_err(|error| unreadable(path, &error))?;
+        Ok(Self { path: path.to_owned(), file, len, bytes })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        #[cfg(unix)]
+        // SAFETY: the mapping covers `len` bytes until drop; a page that the file has lost is replaced by the
+        // handler of `unix`.
+        return unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) };
+        #[cfg(not(unix))]
+        return &self.bytes;
+    }
+
+    /// Refuses to go on with a file that has become smaller than its mapping, or whose lost pages were read.
+    pub fn check(&self) -> Outcome<()> {
+        let found = self.file.metadata().map_err(|error| unreadable(&self.path, &error))?.len();
+        if found < self.len as u64 {
+            return Err(shrank(&self.path, self.len as u64, found));
+        }
+        #[cfg(unix)]
+        if unix::was_hit(self.ptr) {
+            return Err(shrank(&self.path, self.len as u64, found).got("pages that could not be read"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        unix::forget(self.ptr);
+        unmap(self.ptr, self.len.max(1));
+    }
+}
+
+fn unreadable(path: &str, error: &std::io::Error) -> Fault {
+    Fault::new("file-unreadable", path).expected("a readable file").got(error.to_string())
+}
+
+fn shrank(path: &str, expected: u64, found: u64) -> Fault {
+    Fault::new("file-shrank", path)
+        .expected(format!("{expected} bytes"))
+        .got(format!("{found} bytes"))
+        .next("restore the file and load the model again")
+}
+
+/// Bytes of weights that keep their owner alive.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Owner,
+    range: Range<usize>,
+}
+
+#[derive(Clone)]
+enum Owner {
+    Mapped(Arc<Mapping>),
+    Held(Arc<Buffer<u8>>),
+}
+
+impl Bytes {
+    /// A range of a mapped file; refuses one that is not inside it.
+    pub fn mapped(file: &Arc<Mapping>, offset: usize, len: usize) -> Outcome<Self> {
+        match offset.checked_add(len) {
+            Some(end) if end <= file.len => Ok(Self { owner: Owner::Mapped(Arc::clone(file)), range: offset..end }),
+            _ => Err(Fault::new("file-truncated", &*file.path)
+                .expected(format!("{len} bytes of weights at {offset}"))
+                .got(format!("{} bytes in all", file.len))
+                .next("download it again")),
+        }
+    }
+
+    /// A copy of bytes.
+    pub fn copied(bytes: &[u8], what: &str) -> Outcome<Self> {
+        let mut buffer = Buffer::zeroed(bytes.len(), what)?;
+        buffer.copy_from_slice(bytes);
+        Ok(Self { owner: Owner::Held(Arc::new(buffer)), range: 0..bytes.len() })
+    }
+
+    /// A part of these bytes.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.range.len());
+        Self { owner: self.owner.clone(), range: self.range.start + range.start..self.range.start + range.end }
+    }
+
+    /// Whether `next` begins where these bytes end, in the same owner.
+    pub fn is_followed_by(&self, next: &Self) -> bool {
+        let same = match (&self.owner, &next.owner) {
+            (Owner::Mapped(a), Owner::Mapped(b)) => Arc::ptr_eq(a, b),
+            (Owner::Held(a), Owner::Held(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        same && self.range.end == next.range.start
+    }
+
+    /// Bytes from the beginning of these to the end of `last`, which has the same owner.
+    pub fn up_to(&self, last: &Self) -> Self {
+        Self { owner: self.owner.clone(), range: self.range.start..last.range.end }
+    }
+
+    pub fn all(&self) -> &[u8] {
+        match &self.owner {
+            Owner::Mapped(file) => &file.bytes()[self.range.clone()],
+            Owner::Held(buffer) => &buffer[self.range.clone()],
+        }
+    }
+}
+
+/// Anonymous memory that costs nothing until it is written; None when it cannot be had.
+#[cfg(unix)]
+pub fn map_anonymous(bytes: usize) -> Option<std::ptr::NonNull<u8>> {
+    unix::map_anonymous(bytes)
+}
+
+/// Gives mapped memory back.
+#[cfg(unix)]
+pub fn unmap(ptr: std::ptr::NonNull<u8>, bytes: usize) {
+    unix::unmap(ptr, bytes);
+}
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+mod unix;

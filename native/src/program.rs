@@ -1,0 +1,168 @@
+//! Owns: the recorded program: how operations are written as 32-bit words, and running them in order.
+//! Refuses to know: how the words came here, how operations are carried out.
+//!
+//! An operation is [code, words, arguments...]. A tensor argument is [id, first column, columns]; a weight or cache is
+//! an id, -1 for none; floats are their bits. `program.ts` of the native backend writes the same.
+
+use crate::context::State;
+use crate::error::{Fault, Outcome};
+use crate::kernels::attention::{self, Batch, Heads};
+use crate::kernels::linear::{self, Product};
+use crate::kernels::rows::{self, Rope};
+use crate::kernels::{Span, cache_rows};
+use crate::map::View;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The arguments of one operation, taken from left to right.
+struct Words<'a> {
+    words: &'a [i32],
+}
+
+impl<'a> Words<'a> {
+    fn int(&mut self) -> Outcome<i32> {
+        let (&first, rest) = self.words.split_first().ok_or_else(malformed)?;
+        self.words = rest;
+        Ok(first)
+    }
+
+    fn count(&mut self) -> Outcome<usize> {
+        usize::try_from(self.int()?).map_err(|_| malformed())
+    }
+
+    fn float(&mut self) -> Outcome<f32> {
+        Ok(f32::from_bits(self.int()?.cast_unsigned()))
+    }
+
+    fn maybe(&mut self) -> Outcome<Option<usize>> {
+        Ok(usize::try_from(self.int()?).ok())
+    }
+
+    /// A view of the first `rows` rows.
+    fn view(&mut self, rows: usize) -> Outcome<View> {
+        Ok(View { id: self.count()?, start: self.count()?, cols: self.count()?, rows })
+    }
+
+    /// A view of all rows.
+    fn whole(&mut self, state: &State) -> Outcome<View> {
+        let view = self.view(0)?;
+        Ok(View { rows: state.tensors.rows(view.id)?, ..view })
+    }
+
+    fn span(&mut self) -> Outcome<Span> {
+        let span = Span { rows: self.count()?, decode_rows: self.count()? };
+        if span.decode_rows <= span.rows { Ok(span) } else { Err(malformed()) }
+    }
+
+    fn batch(&mut self, state: &State) -> Outcome<Batch> {
+        let span = self.span()?;
+        let (positions, sequences) = (self.view(span.rows)?, self.view(span.rows)?);
+        Ok(Batch { span, positions, sequences, pages: self.whole(state)? })
+    }
+}
+
+fn malformed() -> Fault {
+    Fault::new("native-panic", "a recorded program").expected("whole operations").next("report this as a defect")
+}
+
+/// Runs all operations; stops with `aborted` at a checkpoint when `abort` is set.
+pub fn run(state: &mut State, mut program: &[i32], abort: &AtomicBool) -> Outcome<()> {
+    state.check_files()?;
+    while let [code, length, ..] = *program {
+        let length = usize::try_from(length).ok().filter(|&n| n >= 2 && n <= program.len()).ok_or_else(malformed)?;
+        let (operation, rest) = program.split_at(length);
+        program = rest;
+        step(state, code, Words { words: &operation[2..] }, abort)?;
+    }
+    state.check_files()
+}
+
+fn step(state: &mut State, code: i32, mut w: Words<'_>, abort: &AtomicBool) -> Outcome<()> {
+    match code {
+        0 => {
+            let view = w.whole(state)?;
+            let bits: Vec<u32> = w.words.iter().map(|word| word.cast_unsigned()).collect();
+            state.tensors.write(view, &bits)
+        }
+        1 => {
+            if abort.load(Ordering::Relaxed) {
+                return Err(Fault::new("aborted", "the step").got("an abort").next("start it again if it is wanted"));
+            }
+            Ok(())
+        }
+        2 => {
+            let span = w.span()?;
+            let (out, table, tokens) = (w.view(span.rows)?, w.count()?, w.view(span.rows)?);
+            linear::embed(state, out, table, tokens)
+        }
+        3 => {
+            let span = w.span()?;
+            let (out, x) = (w.view(span.rows)?, w.view(span.rows)?);
+            let (weight, eps) = (w.count()?, w.float()?);
+            rows::rms_norm(state, out, x, weight, eps)
+        }
+        4 => {
+            let span = w.span()?;
+            let x = w.view(span.rows)?;
+            let products = (0..w.count()?)
+                .map(|_| {
+                    let (weight, out) = (w.count()?, w.view(span.rows)?);
+                    Ok(Product { weight, out, bias: w.maybe()?, add: w.int()? != 0 })
+                })
+                .collect::<Outcome<Vec<_>>>()?;
+            linear::matmul(state, span, x, &products)
+        }
+        5 => {
+            let span = w.span()?;
+            let (x, positions, frequencies) = (w.view(span.rows)?, w.view(span.rows)?, w.count()?);
+            let rope = Rope {
+                heads: w.count()?,
+                head_dim: w.count()?,
+                offset: w.count()?,
+                rope_dim: w.count()?,
+                neox: w.int()? != 0,
+                magnitude: w.float()?,
+            };
+            rows::rope(state, x, positions, frequencies, &rope)
+        }
+        6 => {
+            let span = w.span()?;
+            let (cache, x, slots) = (w.count()?, w.view(span.rows)?, w.view(span.rows)?);
+            cache_rows::store(state, span, cache, x, slots)
+        }
+        7 => {
+            let batch = w.batch(state)?;
+            let (out, q) = (w.view(batch.span.rows)?, w.view(batch.span.rows)?);
+            let (keys, values) = (w.count()?, w.count()?);
+            let heads = Heads {
+                heads: w.count()?,
+                kv_heads: w.count()?,
+                head_dim: w.count()?,
+                value_dim: w.count()?,
+                scale: w.float()?,
+            };
+            attention::attend(state, &batch, out, q, keys, values, &heads)
+        }
+        8 => {
+            let span = w.span()?;
+            let (out, gate, up) = (w.view(span.rows)?, w.view(span.rows)?, w.view(span.rows)?);
+            rows::swiglu(state, out, gate, up)
+        }
+        9 => {
+            let span = w.span()?;
+            let (out, x) = (w.view(span.rows)?, w.view(span.rows)?);
+            rows::add(state, out, x)
+        }
+        10 => {
+            let span = w.span()?;
+            let (out, x) = (w.view(span.rows)?, w.whole(state)?);
+            let which = w.view(span.rows)?;
+            rows::gather(state, out, x, which)
+        }
+        11 => {
+            let span = w.span()?;
+            let (out, logits) = (w.view(span.rows)?, w.view(span.rows)?);
+            rows::argmax(state, out, logits)
+        }
+        _ => Err(malformed().got(format!("operation {code}"))),
+    }
+}

@@ -1,0 +1,89 @@
+//! Owns: which kernels run on this processor: one table for each instruction set, chosen at run time.
+//! Refuses to know: tensors, threads, operations.
+
+pub mod blocks;
+pub mod neon;
+pub mod scalar;
+pub mod unpack;
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+
+use crate::error::{Fault, Outcome};
+use crate::formats::Format;
+
+/// One row of activations in the forms that kernels want; only those that were asked for are filled.
+#[derive(Clone, Copy, Default)]
+pub struct Row<'a> {
+    /// [cols]
+    pub floats: &'a [f32],
+    /// [cols], int8
+    pub q: &'a [i8],
+    /// One for every 32 (or 256) numbers.
+    pub scale: &'a [f32],
+    /// Sum of the int8 of every 32 (or 16) numbers.
+    pub sums: &'a [i32],
+    /// scale * sum for every 32 numbers; empty for blocks of 256.
+    pub scaled_sums: &'a [f32],
+}
+
+/// out[r] = weight row r . x; the rows lie one after the other.
+pub type RowsFn = fn(weights: &[u8], x: &Row, out: &mut [f32]);
+/// Rounds x to int8 with a scale for every block: (x, q, scale, sums).
+pub type QuantizeFn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32]);
+
+/// The kernels of one instruction set. All compute what those of `scalar` compute, up to the order of f32 sums.
+pub struct Kernels {
+    pub isa: &'static str,
+    /// By `Format as usize`.
+    pub rows: [RowsFn; Format::ALL.len()],
+    /// Scales and sums for every 32 numbers.
+    pub quantize32: QuantizeFn,
+    /// Scales for every 256 numbers, sums for every 16.
+    pub quantize256: QuantizeFn,
+    /// Sum of a[i] * b[i].
+    pub dot: fn(a: &[f32], b: &[f32]) -> f32,
+    /// Sum of x[i]^2.
+    pub squares: fn(x: &[f32]) -> f32,
+    /// gate[i] = silu(gate[i]) * up[i]
+    pub swiglu: fn(gate: &mut [f32], up: &[f32]),
+    /// x[i] = exp(x[i] - max); their sum.
+    pub exponentials: fn(x: &mut [f32], max: f32) -> f32,
+    /// out[i] += x[i]
+    pub add: fn(out: &mut [f32], x: &[f32]),
+    /// out[i] += factor * x[i]
+    pub add_scaled: fn(out: &mut [f32], factor: f32, x: &[f32]),
+    /// Numbers of f16 to f32.
+    pub from_half: fn(bytes: &[u8], out: &mut [f32]),
+    /// Numbers of f32 to f16, nearest even.
+    pub to_half: fn(x: &[f32], bytes: &mut [u8]),
+    /// Decodes a row of weights.
+    pub decode: fn(format: Format, bytes: &[u8], out: &mut [f32]),
+}
+
+/// The tables that this processor can run, best first.
+pub fn available() -> Vec<&'static Kernels> {
+    let mut tables: Vec<&'static Kernels> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        tables.extend(avx512::kernels());
+        tables.extend(avx2::kernels());
+    }
+    tables.extend(neon::kernels());
+    tables.push(&scalar::KERNELS);
+    tables
+}
+
+/// The table of a name, or the best one for an empty name.
+pub fn choose(isa: &str) -> Outcome<&'static Kernels> {
+    let tables = available();
+    let found = if isa.is_empty() { tables.first() } else { tables.iter().find(|table| table.isa == isa) };
+    found.copied().ok_or_else(|| {
+        let names: Vec<_> = tables.iter().map(|table| table.isa).collect();
+        Fault::new("isa-unsupported", "HADAL_ISA")
+            .expected(format!("one of {}", names.join(", ")))
+            .got(isa)
+            .next("unset it to let Hadal choose")
+    })
+}

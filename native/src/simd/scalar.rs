@@ -1,0 +1,291 @@
+//! Owns: every kernel in plain loops: what runs where no better table fits, and the judge of the others.
+//! Refuses to know: instruction sets.
+
+use super::blocks::*;
+use super::unpack::*;
+use super::{Kernels, Row, RowsFn};
+use crate::formats::Format;
+
+/// The scalar table as a constant, for other tables to begin from.
+pub const TABLE: Kernels = Kernels {
+    isa: "scalar",
+    rows: ROWS,
+    quantize32,
+    quantize256,
+    dot,
+    squares,
+    swiglu,
+    exponentials,
+    add,
+    add_scaled,
+    from_half,
+    to_half: to_halves,
+    decode,
+};
+
+pub static KERNELS: Kernels = TABLE;
+
+/// The scalar row kernels; faster tables replace the entries that they have.
+pub const ROWS: [RowsFn; Format::ALL.len()] = {
+    let mut rows: [RowsFn; Format::ALL.len()] = [rows_f32; Format::ALL.len()];
+    rows[Format::F16 as usize] = rows_f16;
+    rows[Format::Bf16 as usize] = rows_bf16;
+    rows[Format::F8E4M3 as usize] = rows_f8;
+    rows[Format::Q8_0 as usize] = rows32::<BlockQ8_0>;
+    rows[Format::Q4_0 as usize] = rows32::<BlockQ4_0>;
+    rows[Format::Q4_1 as usize] = rows32::<BlockQ4_1>;
+    rows[Format::Q5_0 as usize] = rows32::<BlockQ5_0>;
+    rows[Format::Q5_1 as usize] = rows32::<BlockQ5_1>;
+    rows[Format::Iq4Nl as usize] = rows32::<BlockIq4Nl>;
+    rows[Format::Mxfp4 as usize] = rows32::<BlockMxfp4>;
+    rows[Format::Q2K as usize] = rows256::<BlockQ2K>;
+    rows[Format::Q3K as usize] = rows256::<BlockQ3K>;
+    rows[Format::Q4K as usize] = rows256::<BlockQ4K>;
+    rows[Format::Q5K as usize] = rows256::<BlockQ5K>;
+    rows[Format::Q6K as usize] = rows256::<BlockQ6K>;
+    rows[Format::Iq4Xs as usize] = rows256::<BlockIq4Xs>;
+    rows
+};
+
+/// Running sums of a float dot product; their order is part of the result.
+const LANES: usize = 16;
+
+fn floats_dot(n: usize, product: impl Fn(usize) -> f32) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let whole = n - n % LANES;
+    for i in (0..whole).step_by(LANES) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += product(i + lane);
+        }
+    }
+    for i in whole..n {
+        sums[i - whole] += product(i);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let (a, b) = (&a[..n], &b[..n]);
+    floats_dot(n, |i| a[i] * b[i])
+}
+
+pub fn squares(x: &[f32]) -> f32 {
+    floats_dot(x.len(), |i| x[i] * x[i])
+}
+
+/// Calls `one(bytes of row r)` for every output.
+fn each_row(weights: &[u8], out: &mut [f32], one: impl Fn(&[u8]) -> f32) {
+    let row_bytes = weights.len() / out.len().max(1);
+    for (r, y) in out.iter_mut().enumerate() {
+        *y = one(&weights[r * row_bytes..(r + 1) * row_bytes]);
+    }
+}
+
+fn rows_f32(weights: &[u8], x: &Row, out: &mut [f32]) {
+    each_row(weights, out, |row| {
+        let (row, _) = row.as_chunks::<4>();
+        floats_dot(row.len(), |i| f32::from_le_bytes(row[i]) * x.floats[i])
+    });
+}
+
+fn rows_f16(weights: &[u8], x: &Row, out: &mut [f32]) {
+    each_row(weights, out, |row| {
+        let (row, _) = row.as_chunks::<2>();
+        floats_dot(row.len(), |i| half(row[i]) * x.floats[i])
+    });
+}
+
+fn rows_bf16(weights: &[u8], x: &Row, out: &mut [f32]) {
+    each_row(weights, out, |row| {
+        let (row, _) = row.as_chunks::<2>();
+        floats_dot(row.len(), |i| brain(row[i]) * x.floats[i])
+    });
+}
+
+fn rows_f8(weights: &[u8], x: &Row, out: &mut [f32]) {
+    each_row(weights, out, |row| floats_dot(row.len(), |i| e4m3(row[i]) * x.floats[i]));
+}
+
+fn int_dot(a: &[i8], b: &[i8]) -> i32 {
+    a.iter().zip(b).map(|(&a, &b)| a as i32 * b as i32).sum()
+}
+
+/// Sum over blocks of d * scale * (q . x) + m * scale * sum(x).
+pub fn rows32<B: Block32 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
+    each_row(weights, out, |row| {
+        let (mut products, mut offsets) = (0.0f32, 0.0f32);
+        for (b, block) in blocks_of::<B>(row).iter().enumerate() {
+            let Unpacked32 { q, d, m } = block.unpack();
+            products += d * x.scale[b] * int_dot(&q, &x.q[32 * b..32 * b + 32]) as f32;
+            offsets += m * x.scaled_sums[b];
+        }
+        products + offsets
+    });
+}
+
+/// Sum over blocks of scale * (d * (scaled q . x) - dmin * (min . sums of x)); all inside a block is exact in i32.
+pub fn rows256<B: Block256 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
+    each_row(weights, out, |row| {
+        let mut w = Unpacked256::ZERO;
+        let mut sum = 0.0f32;
+        for (b, block) in blocks_of::<B>(row).iter().enumerate() {
+            block.unpack(&mut w);
+            let (mut product, mut offset) = (0i32, 0i32);
+            for g in 0..16 {
+                let at = 256 * b + 16 * g;
+                product += w.scale[g] as i32 * int_dot(&w.q[16 * g..16 * g + 16], &x.q[at..at + 16]);
+                offset += w.min[g] as i32 * x.sums[16 * b + g];
+            }
+            sum += x.scale[b] * (w.d * product as f32 - w.dmin * offset as f32);
+        }
+        sum
+    });
+}
+
+/// int8 nearest to x / scale, where scale = largest magnitude / 127; the scale.
+fn quantize_block(x: &[f32], q: &mut [i8]) -> f32 {
+    let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    for (q, x) in q.iter_mut().zip(x) {
+        *q = (x * inverse).round_ties_even() as i8;
+    }
+    largest / 127.0
+}
+
+fn sum_of(q: &[i8]) -> i32 {
+    q.iter().map(|&q| q as i32).sum()
+}
+
+pub fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) {
+    for (b, x) in x.chunks_exact(32).enumerate() {
+        let q = &mut q[32 * b..32 * b + 32];
+        scale[b] = quantize_block(x, q);
+        sums[b] = sum_of(q);
+    }
+}
+
+pub fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) {
+    for (b, x) in x.chunks_exact(256).enumerate() {
+        let q = &mut q[256 * b..256 * b + 256];
+        scale[b] = quantize_block(x, q);
+        for (g, q) in q.chunks_exact(16).enumerate() {
+            sums[16 * b + g] = sum_of(q);
+        }
+    }
+}
+
+/// e^x to about 1 ulp for x <= 88; below -87.3 it is 0.
+pub fn exp(x: f32) -> f32 {
+    const LOG2E: f32 = std::f32::consts::LOG2_E;
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    if x < -87.3 {
+        return 0.0;
+    }
+    let n = (x.min(88.0) * LOG2E).round_ties_even();
+    let r = (x.min(88.0) - n * LN2_HIGH) - n * LN2_LOW;
+    let mut p = 1.987_569_1e-4f32;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = p * r + c;
+    }
+    let y = p * (r * r) + r + 1.0;
+    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+}
+
+pub fn swiglu(gate: &mut [f32], up: &[f32]) {
+    for (g, u) in gate.iter_mut().zip(up) {
+        *g = *g / (1.0 + exp(-*g)) * u;
+    }
+}
+
+pub fn exponentials(x: &mut [f32], max: f32) -> f32 {
+    for x in x.iter_mut() {
+        *x = exp(*x - max);
+    }
+    floats_dot(x.len(), |i| x[i])
+}
+
+pub fn add(out: &mut [f32], x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += x;
+    }
+}
+
+pub fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *out += factor * x;
+    }
+}
+
+pub fn from_half(bytes: &[u8], out: &mut [f32]) {
+    for (out, &h) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *out = half(h);
+    }
+}
+
+pub fn to_halves(x: &[f32], bytes: &mut [u8]) {
+    for (&x, h) in x.iter().zip(bytes.as_chunks_mut::<2>().0) {
+        *h = to_half(x);
+    }
+}
+
+fn decode32<B: Block32 + AnyBytes>(bytes: &[u8], out: &mut [f32]) {
+    for (block, out) in blocks_of::<B>(bytes).iter().zip(out.chunks_exact_mut(32)) {
+        let Unpacked32 { q, d, m } = block.unpack();
+        for (out, q) in out.iter_mut().zip(q) {
+            *out = d * q as f32 + m;
+        }
+    }
+}
+
+fn decode256<B: Block256 + AnyBytes>(bytes: &[u8], out: &mut [f32]) {
+    let mut w = Unpacked256::ZERO;
+    for (block, out) in blocks_of::<B>(bytes).iter().zip(out.chunks_exact_mut(256)) {
+        block.unpack(&mut w);
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = w.d * w.scale[i / 16] as f32 * w.q[i] as f32 - w.dmin * w.min[i / 16] as f32;
+        }
+    }
+}
+
+pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) {
+    match format {
+        Format::F32 => {
+            for (out, &x) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *out = f32::from_le_bytes(x);
+            }
+        }
+        Format::F16 => from_half(bytes, out),
+        Format::Bf16 => {
+            for (out, &x) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                *out = brain(x);
+            }
+        }
+        Format::F8E4M3 => {
+            for (out, &x) in out.iter_mut().zip(bytes) {
+                *out = e4m3(x);
+            }
+        }
+        Format::Q8_0 => decode32::<BlockQ8_0>(bytes, out),
+        Format::Q4_0 => decode32::<BlockQ4_0>(bytes, out),
+        Format::Q4_1 => decode32::<BlockQ4_1>(bytes, out),
+        Format::Q5_0 => decode32::<BlockQ5_0>(bytes, out),
+        Format::Q5_1 => decode32::<BlockQ5_1>(bytes, out),
+        Format::Iq4Nl => decode32::<BlockIq4Nl>(bytes, out),
+        Format::Mxfp4 => decode32::<BlockMxfp4>(bytes, out),
+        Format::Q2K => decode256::<BlockQ2K>(bytes, out),
+        Format::Q3K => decode256::<BlockQ3K>(bytes, out),
+        Format::Q4K => decode256::<BlockQ4K>(bytes, out),
+        Format::Q5K => decode256::<BlockQ5K>(bytes, out),
+        Format::Q6K => decode256::<BlockQ6K>(bytes, out),
+        Format::Iq4Xs => decode256::<BlockIq4Xs>(bytes, out),
+    }
+}

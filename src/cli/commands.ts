@@ -1,0 +1,36 @@
+/**
+ * Owns: the table of commands; each is imported only when it is needed.
+ * Refuses to know: what the commands do.
+ */
+import type { CommandDef } from 'citty';
+import type { CommandText } from './context.ts';
+
+/** A command file: its citty definition and the words of its help. */
+export interface CommandModule {
+  // citty's definitions differ in their argument types; nothing here looks at those.
+  readonly command: CommandDef;
+  readonly text: CommandText;
+}
+
+/** One line of the table. */
+export interface CommandEntry {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+const entry = (name: string, summary: string, load: () => Promise<unknown>): CommandEntry => ({
+  name,
+  summary,
+  load: load as () => Promise<CommandModule>,
+});
+
+/** All commands, in the order of the help. */
+export const COMMANDS: readonly CommandEntry[] = [
+  entry('run', 'answer a prompt, or open a chat', () => import('./run.ts')),
+  entry('inspect', 'show what a model file holds, without loading it', () => import('./inspect.ts')),
+  entry('bench', 'measure how fast a model runs here', () => import('./bench.ts')),
+  entry('tokenize', 'show how a text is cut into tokens', () => import('./tokenize.ts')),
+  entry('completion', 'print the completion script for bash, zsh or fish', () => import('./completion.ts')),
+  entry('version', 'print the version and what it runs on', () => import('./version.ts')),
+];

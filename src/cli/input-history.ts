@@ -1,0 +1,44 @@
+/**
+ * Owns: the file that keeps what was typed in chats.
+ * Refuses to know: line editing.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+const MOST_LINES = 1_000;
+
+/** Lines that were typed before, newest first. */
+export interface InputHistory {
+  readonly lines: readonly string[];
+  /** Keeps these lines, newest first. A folder that cannot be written keeps nothing, without complaint. */
+  save(lines: readonly string[]): void;
+}
+
+/**
+ * The history of `$XDG_STATE_HOME/hadal/history`, readable by its owner alone.
+ *
+ * @example const history = openHistory(process.env);
+ */
+export function openHistory(env: Readonly<Record<string, string | undefined>>): InputHistory {
+  const path = join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'hadal', 'history');
+  return {
+    lines: readLines(path),
+    save(lines) {
+      try {
+        mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+        writeFileSync(path, `${lines.slice(0, MOST_LINES).toReversed().join('\n')}\n`, { mode: 0o600 });
+      } catch {
+        // A history is a convenience: the chat goes on without it.
+      }
+    },
+  };
+}
+
+function readLines(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').split('\n').filter(Boolean).toReversed().slice(0, MOST_LINES);
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env node
+/**
+ * Owns: the way from the command line to a command, and from a failure to its sentence and exit code.
+ * Refuses to know: what any command does.
+ */
+import { runCommand } from 'citty';
+import { HadalError } from '../error.ts';
+import { nearest } from '../hub/nearest.ts';
+import { COMMANDS } from './commands.ts';
+import type { Surroundings } from './context.ts';
+import { exitCodeOf, usageError } from './exit-codes.ts';
+import { commandHelp, rootHelp } from './help.ts';
+import { listen } from './interruption.ts';
+import { openTerminal } from './terminal.ts';
+
+const terminal = openTerminal(process);
+const surroundings: Surroundings = {
+  terminal,
+  interruption: listen(process),
+  env: process.env,
+  stdin: process.stdin,
+};
+const raw = process.argv.slice(2);
+
+try {
+  await main();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+  report(error);
+}
+
+async function main(): Promise<void> {
+  const [first, ...rest] = raw;
+  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+    if (first === 'help' && rest[0] !== undefined) await showCommandHelp(rest[0]);
+    else terminal.out(rootHelp());
+    return;
+  }
+  const name = first === '--version' || first === '-v' || first === '-V' ? 'version' : first;
+  const flagsEnd = rest.includes('--') ? rest.indexOf('--') : rest.length;
+  const flags = rest.slice(0, flagsEnd);
+  if (flags.includes('--help') || flags.includes('-h')) {
+    await showCommandHelp(name);
+    return;
+  }
+  const { command } = await entryOf(name).load();
+  await runCommand(command, { rawArgs: rest, data: surroundings });
+}
+
+async function showCommandHelp(name: string): Promise<void> {
+  const entry = entryOf(name);
+  terminal.out(commandHelp(await entry.load(), entry.summary));
+}
+
+function entryOf(name: string) {
+  const entry = COMMANDS.find((candidate) => candidate.name === name);
+  if (entry !== undefined) return entry;
+  const names = COMMANDS.map((candidate) => candidate.name);
+  const guess = nearest(name, names);
+  const isFile = /[/\\]|\.gguf$/i.test(name);
+  throw usageError({
+    what: name.startsWith('-') ? `${name} is not a flag of hadal itself` : `${name} is not a command`,
+    next:
+      guess !== undefined
+        ? `did you mean hadal ${guess}?`
+        : isFile
+          ? `did you mean hadal run ${name}?`
+          : `commands: ${names.join(', ')}`,
+  });
+}
+
+function report(error: unknown): void {
+  const known = error instanceof HadalError;
+  if (known && (error.code === 'interrupted' || error.code === 'terminated') && !raw.includes('--json'))
+    return;
+  const message = error instanceof Error ? error.message : String(error);
+  const code = known ? error.code : 'internal';
+  if (raw.includes('--json')) terminal.json({ error: { code, message } });
+  else {
+    const hint = known ? '' : '; this is a fault in hadal itself, HADAL_DEBUG=1 shows where';
+    terminal.err(`hadal: ${message}${hint}\n`);
+  }
+  if (process.env.HADAL_DEBUG === '1' && error instanceof Error) terminal.err(`${error.stack}\n`);
+}

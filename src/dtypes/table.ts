@@ -1,0 +1,57 @@
+/**
+ * Owns: the table of number formats and look-ups in it.
+ * Refuses to know: how any one format is laid out; tensors, files.
+ */
+import { HadalError } from '../error.ts';
+import type { DType, DTypeName } from './dtype.ts';
+import { BF16, F16, F32 } from './floats.ts';
+import { Q4_0, Q4_1 } from './q4.ts';
+import { Q6_K } from './q6-k.ts';
+import { Q8_0 } from './q8-0.ts';
+
+/** Every format that files may hold, in the order of GGUF's ids. */
+export const DTYPES: readonly DType[] = [F32, F16, Q4_0, Q4_1, Q8_0, Q6_K, BF16];
+
+const byName = new Map(DTYPES.map((entry) => [entry.name, entry]));
+const byGgmlId = new Map(DTYPES.filter(({ ggmlId }) => ggmlId >= 0).map((entry) => [entry.ggmlId, entry]));
+
+/**
+ * The format of a name.
+ *
+ * @throws HadalError `dtype-unknown`
+ * @example dtype('Q4_0').blockBytes // 18
+ */
+export function dtype(name: DTypeName): DType {
+  const entry = byName.get(name);
+  if (entry === undefined) {
+    throw new HadalError('dtype-unknown', {
+      what: `the number format ${name}`,
+      expected: `one of ${[...byName.keys()].join(', ')}`,
+      next: 'convert the file to one of these',
+    });
+  }
+  return entry;
+}
+
+/** The format of an id in a GGUF tensor table, or undefined. Example: `dtypeOfGgml(2)?.name // 'Q4_0'` */
+export function dtypeOfGgml(id: number): DType | undefined {
+  return byGgmlId.get(id);
+}
+
+/**
+ * Bytes of a row of `elements` numbers.
+ *
+ * @throws HadalError `dtype-row` when the row is not whole blocks.
+ * @example rowBytes('Q8_0', 576) // 612
+ */
+export function rowBytes(name: DTypeName, elements: number): number {
+  const { blockElements, blockBytes } = dtype(name);
+  if (elements % blockElements !== 0) {
+    throw new HadalError('dtype-row', {
+      what: `a row of ${elements} numbers in ${name}`,
+      expected: `a multiple of ${blockElements}`,
+      next: 'use a format with smaller blocks',
+    });
+  }
+  return (elements / blockElements) * blockBytes;
+}
