@@ -3,6 +3,7 @@
  * Refuses to know: what a tensor is for, how its numbers are multiplied.
  */
 import type { DTypeName } from '../dtypes/dtype.ts';
+import type { ValueType } from './gguf/types.ts';
 
 /** One tensor of a file: where its bytes are and how they are to be read. */
 export interface TensorInfo {
@@ -43,6 +44,8 @@ export interface ModelFile {
   /** The files, in shard order; tensor data is read or mapped from these. */
   readonly sources: readonly ByteSource[];
   readonly metadata: ReadonlyMap<string, MetaValue>;
+  /** GGUF's type of each metadata value, for writing it again. */
+  readonly metadataTypes?: ReadonlyMap<string, ValueType>;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
 }
 

@@ -1,0 +1,140 @@
+/**
+ * Owns: reading little-endian values one after the other from a source, a window at a time.
+ * Refuses to know: what the values are for.
+ *
+ * Callers write `if (!cursor.has(n)) await cursor.fill(n)` before reading n bytes, so that a vocabulary of a hundred
+ * thousand strings does not wait a hundred thousand times.
+ */
+import { HadalError } from '../../error.ts';
+import type { ByteSource } from '../tensor-info.ts';
+
+const WINDOW_BYTES = 1 << 20;
+/** Below this, decoding by hand beats the decoder's call. */
+const SHORT_BYTES = 24;
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A place in a source. */
+export class Cursor {
+  readonly #source: ByteSource;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #view = new DataView(new ArrayBuffer(0));
+  /** Offset in the source of the window's first byte. */
+  #start = 0;
+  /** Offset in the window of the next byte. */
+  #next = 0;
+
+  constructor(source: ByteSource) {
+    this.#source = source;
+  }
+
+  /** Offset in the source of the next byte. */
+  get offset(): number {
+    return this.#start + this.#next;
+  }
+
+  /** Bytes of the source after this place. */
+  get remaining(): number {
+    return this.#source.size - this.offset;
+  }
+
+  /** Whether the next `bytes` bytes are in the window. */
+  has(bytes: number): boolean {
+    return this.#next + bytes <= this.#bytes.length;
+  }
+
+  /**
+   * Brings the next `bytes` bytes into the window.
+   *
+   * @param what names what is being read, for the message.
+   * @throws HadalError `gguf-truncated` where the file ends before that.
+   */
+  async fill(bytes: number, what: string): Promise<void> {
+    const { offset } = this;
+    if (bytes > this.remaining) {
+      throw new HadalError('gguf-truncated', {
+        what: `${this.#source.name}, ${what}`,
+        expected: `${bytes} bytes at byte ${offset}`,
+        got: `a file that ends at byte ${this.#source.size}`,
+        next: 'it was cut short or damaged: fetch it again',
+      });
+    }
+    this.#bytes = await this.#source.read(offset, Math.min(this.remaining, Math.max(bytes, WINDOW_BYTES)));
+    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
+    this.#start = offset;
+    this.#next = 0;
+  }
+
+  #take(bytes: number): number {
+    const at = this.#next;
+    this.#next += bytes;
+    return at;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+  i8(): number {
+    return this.#view.getInt8(this.#take(1));
+  }
+  u16(): number {
+    return this.#view.getUint16(this.#take(2), true);
+  }
+  i16(): number {
+    return this.#view.getInt16(this.#take(2), true);
+  }
+  u32(): number {
+    return this.#view.getUint32(this.#take(4), true);
+  }
+  i32(): number {
+    return this.#view.getInt32(this.#take(4), true);
+  }
+  f32(): number {
+    return this.#view.getFloat32(this.#take(4), true);
+  }
+  f64(): number {
+    return this.#view.getFloat64(this.#take(8), true);
+  }
+  u64(): bigint {
+    return this.#view.getBigUint64(this.#take(8), true);
+  }
+  i64(): bigint {
+    return this.#view.getBigInt64(this.#take(8), true);
+  }
+
+  /** A 64-bit count as a number; those beyond 2^53 become Infinity and fail any bound. */
+  size(): number {
+    const low = this.#view.getUint32(this.#next, true);
+    const high = this.#view.getUint32(this.#next + 4, true);
+    this.#next += 8;
+    return high >= 0x200000 ? Number.POSITIVE_INFINITY : high * 0x100000000 + low;
+  }
+
+  /** A copy of the next bytes. */
+  bytes(length: number): Uint8Array {
+    const at = this.#take(length);
+    return this.#bytes.slice(at, at + length);
+  }
+
+  /** The next `length` bytes as text, or undefined where they are not UTF-8. */
+  text(length: number): string | undefined {
+    const bytes = this.#bytes;
+    const at = this.#take(length);
+    if (length <= SHORT_BYTES) {
+      let text = '';
+      let i = at;
+      for (; i < at + length; i++) {
+        const first = bytes[i]!;
+        if (first < 0x80) text += String.fromCharCode(first);
+        else if (first >= 0xc2 && first < 0xe0 && i + 1 < at + length && (bytes[i + 1]! & 0xc0) === 0x80) {
+          text += String.fromCharCode(((first & 0x1f) << 6) | (bytes[++i]! & 0x3f));
+        } else break;
+      }
+      if (i === at + length) return text;
+    }
+    try {
+      return decoder.decode(bytes.subarray(at, at + length));
+    } catch {
+      return undefined;
+    }
+  }
+}
