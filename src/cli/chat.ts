@@ -108,7 +108,6 @@ async function answer(question: string, chat: Chat): Promise<void> {
   try {
     const deltas = opened.answerer.chat(conversation.messages, {
       ...options.answerOptions,
-      sessionId: 'chat',
       signal: AbortSignal.any([controller.signal, interruption.signal]),
     });
     const finished = await showAnswer(deltas, terminal, (piece) => {

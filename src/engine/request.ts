@@ -33,8 +33,6 @@ export interface GenerateRequest {
   readonly endIds: readonly number[];
   /** Number of alternatives to report with each token's log-probability; absent: none reported. */
   readonly topLogprobs?: number;
-  /** Keeps the cache after the answer under this name, and starts from what the prompt shares with it. */
-  readonly sessionId?: string;
 }
 
 export interface TokenLogprob {
@@ -51,6 +49,33 @@ export interface Usage {
   readonly prefillMs: number;
   readonly decodeMs: number;
   readonly seed: number;
+}
+
+/** Logits of a given text, for evaluation. */
+export interface ScoreRequest {
+  readonly requestId: string;
+  readonly ids: Int32Array;
+  /** As which class the tokens are computed. */
+  readonly class: 'prefill' | 'decode';
+}
+
+/** Logits of some positions in order. */
+export interface ScoreEvent {
+  readonly firstPosition: number;
+  /** [positions, vocab] */
+  readonly logits: Float32Array;
+}
+
+/** What an engine is doing. */
+export interface EngineStats {
+  readonly runningRequests: number;
+  readonly waitingRequests: number;
+  readonly pageTokens: number;
+  /** Pages of the cache: held by running requests, and kept for prompts that begin alike. */
+  readonly pages: { readonly total: number; readonly used: number; readonly kept: number };
+  readonly weightBytes: number;
+  readonly cacheBytes: number;
+  readonly tensorBytes: number;
 }
 
 export type EndReason = 'stop' | 'length' | 'context' | 'abort';

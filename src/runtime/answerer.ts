@@ -25,8 +25,6 @@ export interface AnswerOptions {
   readonly stop?: readonly string[];
   /** Number of alternatives to report with each token. */
   readonly topLogprobs?: number;
-  /** Keeps the cache between answers of one conversation. */
-  readonly sessionId?: string;
   /** Ends the answer; what was said so far stays said, and the `end` delta still comes. */
   readonly signal?: AbortSignal;
 }
@@ -81,7 +79,6 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       sampling: { ...sampling, ...options.sampling },
       endIds: ends,
       ...(options.topLogprobs === undefined ? {} : { topLogprobs: options.topLogprobs }),
-      ...(options.sessionId === undefined ? {} : { sessionId: options.sessionId }),
     });
   return {
     tokenizer,

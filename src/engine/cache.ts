@@ -1,0 +1,110 @@
+/**
+ * Owns: which page of the cache belongs to whom, and which pages hold a known beginning of a prompt.
+ * Refuses to know: what rows hold, backends, requests.
+ *
+ * A page of prompt tokens is known by its own ids and the page before it, so equal beginnings share pages. Only rows of
+ * the prefill class are shared: a hit then has the bits that computing would have given.
+ */
+
+/** What is in use. */
+export interface PageCounts {
+  readonly total: number;
+  /** Pages that running sequences hold. */
+  readonly used: number;
+  /** Pages that nobody holds and that are kept for prompts to come. */
+  readonly kept: number;
+}
+
+/** Pages of `pageTokens` tokens, numbered from 0. */
+export class PageCache {
+  readonly pageTokens: number;
+  readonly #total: number;
+  readonly #free: number[];
+  readonly #holders: Uint32Array;
+  /** Serial number of what a page holds; a new one each time it is published. */
+  readonly #serials: Float64Array;
+  readonly #keys: (string | undefined)[];
+  readonly #known = new Map<string, number>();
+  /** Known pages without holders, oldest first. */
+  readonly #idle = new Set<number>();
+  #lastSerial = 0;
+
+  constructor(pages: number, pageTokens: number) {
+    this.pageTokens = pageTokens;
+    this.#total = pages;
+    this.#free = Array.from({ length: pages }, (_, i) => pages - 1 - i);
+    this.#holders = new Uint32Array(pages);
+    this.#serials = new Float64Array(pages);
+    this.#keys = new Array(pages);
+  }
+
+  /** Pages that {@link take} could give now. */
+  get available(): number {
+    return this.#free.length + this.#idle.size;
+  }
+
+  counts(): PageCounts {
+    const kept = this.#idle.size;
+    return { total: this.#total, used: this.#total - this.#free.length - kept, kept };
+  }
+
+  /** A page of one's own, or undefined when all are held. */
+  take(): number | undefined {
+    const page = this.#free.pop() ?? this.#forgetOldest();
+    if (page !== undefined) this.#holders[page] = 1;
+    return page;
+  }
+
+  /** Gives pages back, the last first, so that a prompt's tail is forgotten before its beginning. */
+  release(pages: readonly number[]): void {
+    for (const page of pages.toReversed()) {
+      this.#holders[page]!--;
+      if (this.#holders[page] !== 0) continue;
+      if (this.#keys[page] === undefined) this.#free.push(page);
+      else this.#idle.add(page);
+    }
+  }
+
+  /** Known pages that begin like `ids`, at most `most`; the caller holds them from now on. */
+  match(ids: readonly number[], most: number): number[] {
+    const pages: number[] = [];
+    while (pages.length < most) {
+      const page = this.#known.get(this.#keyOf(ids, pages.length, pages.at(-1)));
+      if (page === undefined) break;
+      this.#idle.delete(page);
+      this.#holders[page]!++;
+      pages.push(page);
+    }
+    return pages;
+  }
+
+  /**
+   * Makes page `index` of a sequence known, once all its rows are prompt rows and written. `before` is the sequence's
+   * page before it. Returns false where an equal page is known already; the chain of this sequence ends there.
+   */
+  publish(ids: readonly number[], index: number, page: number, before: number | undefined): boolean {
+    if (before !== undefined && this.#keys[before] === undefined) return false;
+    const key = this.#keyOf(ids, index, before);
+    if (this.#known.has(key)) return false;
+    this.#known.set(key, page);
+    this.#keys[page] = key;
+    this.#serials[page] = ++this.#lastSerial;
+    return true;
+  }
+
+  #keyOf(ids: readonly number[], index: number, before: number | undefined): string {
+    const start = index * this.pageTokens;
+    const serial = before === undefined ? 0 : this.#serials[before]!;
+    return `${serial}:${ids.slice(start, start + this.pageTokens).join(',')}`;
+  }
+
+  #forgetOldest(): number | undefined {
+    for (const page of this.#idle) {
+      this.#idle.delete(page);
+      this.#known.delete(this.#keys[page]!);
+      this.#keys[page] = undefined;
+      return page;
+    }
+    return undefined;
+  }
+}

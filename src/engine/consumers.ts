@@ -1,0 +1,118 @@
+/**
+ * Owns: what becomes of a sequence's logits: an answer token by token, or scores.
+ * Refuses to know: batches, pages, backends.
+ */
+import type { EventQueue } from './event-queue.ts';
+import { randomSeed } from './random.ts';
+import type { EndReason, EngineEvent, GenerateRequest, ScoreEvent, Usage } from './request.ts';
+import { type Choice, Sampler } from './sampler.ts';
+import type { Consumer, Sequence, Wanted } from './sequence.ts';
+
+/** Samples an answer and reports it. */
+export class AnswerConsumer implements Consumer {
+  readonly wanted: Wanted;
+  readonly #request: GenerateRequest;
+  readonly #contextTokens: number;
+  readonly #events: EventQueue<EngineEvent>;
+  readonly #sampler: Sampler;
+  readonly #seed: number;
+  readonly #ends: ReadonlySet<number>;
+  readonly #startedMs = performance.now();
+  #firstTokenMs: number | undefined;
+  #generatedTokens = 0;
+  #prefilledTokens = 0;
+  /** Set by the engine once the sequence exists: where cached tokens are counted. */
+  sequence: Sequence | undefined;
+
+  constructor(request: GenerateRequest, contextTokens: number, events: EventQueue<EngineEvent>) {
+    this.#request = request;
+    this.#contextTokens = contextTokens;
+    this.#events = events;
+    this.#seed = request.sampling.seed ?? randomSeed();
+    this.#ends = new Set(request.endIds);
+    this.#sampler = new Sampler(request.sampling, request.promptIds, this.#seed, request.topLogprobs);
+    this.wanted = this.#sampler.needsOnlyArgmax ? 'argmax' : 'logits';
+  }
+
+  prefilled(doneTokens: number): void {
+    // A sequence that is computed again says nothing twice.
+    if (doneTokens <= this.#prefilledTokens) return;
+    this.#prefilledTokens = doneTokens;
+    this.#events.push({ type: 'prefill', doneTokens, totalTokens: this.#request.promptIds.length });
+  }
+
+  argmax(id: number): number | undefined {
+    this.#sampler.accept(id);
+    return this.#took({ id });
+  }
+
+  logits(logits: Float32Array): number | undefined {
+    return this.#took(this.#sampler.choose(logits));
+  }
+
+  fail(error: unknown): void {
+    this.#events.end(error);
+  }
+
+  abort(): void {
+    this.#end('abort');
+  }
+
+  #took(choice: Choice): number | undefined {
+    this.#firstTokenMs ??= performance.now();
+    this.#generatedTokens++;
+    this.#events.push({ type: 'token', ...choice });
+    const { promptIds, maxTokens } = this.#request;
+    if (this.#ends.has(choice.id)) this.#end('stop');
+    else if (this.#generatedTokens >= maxTokens) this.#end('length');
+    else if (promptIds.length + this.#generatedTokens >= this.#contextTokens) this.#end('context');
+    else return choice.id;
+    return undefined;
+  }
+
+  #end(reason: EndReason): void {
+    const nowMs = performance.now();
+    const firstMs = this.#firstTokenMs ?? nowMs;
+    const usage: Usage = {
+      promptTokens: this.#request.promptIds.length,
+      cachedTokens: this.sequence?.cachedTokens ?? 0,
+      generatedTokens: this.#generatedTokens,
+      prefillMs: firstMs - this.#startedMs,
+      decodeMs: nowMs - firstMs,
+      seed: this.#seed,
+    };
+    this.#events.push({ type: 'end', reason, usage });
+    this.#events.end();
+  }
+}
+
+/** Hands on the logits of every row of a text. */
+export class ScoreConsumer implements Consumer {
+  readonly wanted = 'every-row';
+  readonly #tokens: number;
+  readonly #vocabSize: number;
+  readonly #events: EventQueue<ScoreEvent>;
+
+  constructor(tokens: number, vocabSize: number, events: EventQueue<ScoreEvent>) {
+    this.#tokens = tokens;
+    this.#vocabSize = vocabSize;
+    this.#events = events;
+  }
+
+  prefilled(): void {}
+
+  logits(logits: Float32Array, firstPosition: number): undefined {
+    this.#events.push({ firstPosition, logits });
+    if (firstPosition + logits.length / this.#vocabSize === this.#tokens) this.#events.end();
+  }
+
+  argmax(): undefined {}
+
+  fail(error: unknown): void {
+    this.#events.end(error);
+  }
+
+  abort(): void {
+    this.#events.end();
+  }
+}

@@ -1,0 +1,256 @@
+/**
+ * Owns: many sequences on one model: the loop of steps, requests in, events out.
+ * Refuses to know: text, prompts, files, threads, HTTP; how rows are chosen (scheduler) or computed (step).
+ */
+import type { Backend, CacheDType } from '../backend/backend.ts';
+import { HadalError } from '../error.ts';
+import type { Model } from '../model/model.ts';
+import { PageCache } from './cache.ts';
+import { AnswerConsumer, ScoreConsumer } from './consumers.ts';
+import { EventQueue } from './event-queue.ts';
+import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
+import { Scheduler, type Slice } from './scheduler.ts';
+import { Sequence } from './sequence.ts';
+import { Stepper, type StepResult } from './step.ts';
+import { checkPrompt, checkRequest } from './validate.ts';
+
+/** Options of {@link createEngine}; the defaults suit one conversation. */
+export interface EngineOptions {
+  /** Longest prompt and answer together; the model's own when absent. */
+  readonly contextTokens?: number;
+  /** Tokens of cache for all sequences together, at least `contextTokens`. Memory is touched as it is filled. */
+  readonly cacheTokens?: number;
+  readonly cacheDType?: CacheDType;
+  readonly maxSequences?: number;
+  /** Rows of one step: how many prompt tokens are computed at a time. */
+  readonly maxRows?: number;
+}
+
+/** A running engine. Disposing of it aborts what runs; the backend and its weights stay the caller's. */
+export interface Engine extends AsyncDisposable {
+  readonly contextTokens: number;
+  /**
+   * Answers a prompt: prefill events, tokens, one end. Leaving the iteration early aborts the request.
+   *
+   * @throws HadalError (at the first `next`) `request-invalid`, `prompt-too-long`, and what the backend reports.
+   */
+  generate(request: GenerateRequest): AsyncIterable<EngineEvent>;
+  /** Logits of every position of a text. Throws as {@link generate}. */
+  score(request: ScoreRequest): AsyncIterable<ScoreEvent>;
+  /** Ends a request with reason `abort`; unknown ids have ended already and are ignored. */
+  abort(requestId: string): void;
+  stats(): EngineStats;
+}
+
+const PAGE_TOKENS = 16;
+const MAX_SEQUENCES = 8;
+/** The reference backend takes seconds for a hundred rows: smaller steps notice an abort sooner. */
+const MAX_ROWS = { native: 512, reference: 16 } as const;
+/** Logits of so many rows are kept at a time. */
+const MAX_OUTPUTS = 16;
+
+/**
+ * Starts an engine on a loaded model.
+ *
+ * @throws HadalError `context-impossible`, `out-of-memory`
+ * @example
+ * const engine = createEngine(backend, model);
+ * for await (const event of engine.generate({ requestId: '1', promptIds, maxTokens: 64, sampling: { temperature: 0 }, endIds: [2] })) show(event);
+ */
+export function createEngine(backend: Backend, model: Model, options: EngineOptions = {}): Engine {
+  return new RunningEngine(backend, model, options);
+}
+
+class RunningEngine implements Engine {
+  readonly contextTokens: number;
+  readonly #backend: Backend;
+  readonly #vocabSize: number;
+  readonly #pages: PageCache;
+  readonly #scheduler: Scheduler;
+  readonly #stepper: Stepper;
+  readonly #live = new Map<string, Sequence>();
+  /** Slices being computed. */
+  #inFlight: readonly Slice[] = [];
+  #loop: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(backend: Backend, model: Model, options: EngineOptions) {
+    this.contextTokens = contextOf(model, options.contextTokens);
+    this.#backend = backend;
+    this.#vocabSize = model.vocabSize;
+    const cacheTokens = Math.max(this.contextTokens, options.cacheTokens ?? 0);
+    const maxSequences = options.maxSequences ?? MAX_SEQUENCES;
+    const limits = {
+      maxSequences,
+      maxRows: Math.max(maxSequences, options.maxRows ?? MAX_ROWS[backend.info.name]),
+      maxOutputs: Math.max(maxSequences, MAX_OUTPUTS),
+    };
+    const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
+    this.#pages = new PageCache(pages, PAGE_TOKENS);
+    this.#scheduler = new Scheduler(this.#pages, limits);
+    this.#stepper = new Stepper(backend, model, {
+      ...limits,
+      pages,
+      pageTokens: PAGE_TOKENS,
+      contextTokens: this.contextTokens,
+      cacheDType: options.cacheDType ?? 'F16',
+    });
+  }
+
+  generate(request: GenerateRequest): AsyncIterable<EngineEvent> {
+    const { requestId, promptIds } = request;
+    const events = new EventQueue<EngineEvent>(() => this.abort(requestId));
+    this.#start(events, requestId, () => {
+      checkRequest(request, { vocabSize: this.#vocabSize, contextTokens: this.contextTokens });
+      const consumer = new AnswerConsumer(request, this.contextTokens, events);
+      consumer.sequence = new Sequence(requestId, promptIds, promptIds.length, consumer);
+      return consumer.sequence;
+    });
+    return events;
+  }
+
+  score({ requestId, ids, class: rowClass }: ScoreRequest): AsyncIterable<ScoreEvent> {
+    const events = new EventQueue<ScoreEvent>(() => this.abort(requestId));
+    this.#start(events, requestId, () => {
+      // One more than the text: nothing follows it.
+      checkPrompt(ids, { vocabSize: this.#vocabSize, contextTokens: this.contextTokens + 1 });
+      const consumer = new ScoreConsumer(ids.length, this.#vocabSize, events);
+      return new Sequence(requestId, ids, rowClass === 'prefill' ? ids.length : 0, consumer);
+    });
+    return events;
+  }
+
+  abort(requestId: string): void {
+    const sequence = this.#live.get(requestId);
+    if (sequence === undefined || sequence.aborted) return;
+    sequence.aborted = true;
+    if (this.#inFlight.length > 0 && this.#inFlight.every((slice) => slice.sequence.aborted)) {
+      this.#backend.abort();
+    }
+  }
+
+  stats(): EngineStats {
+    return {
+      runningRequests: this.#scheduler.runningCount,
+      waitingRequests: this.#scheduler.waitingCount,
+      pageTokens: this.#pages.pageTokens,
+      pages: this.#pages.counts(),
+      ...this.#backend.memory(),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const id of this.#live.keys()) this.abort(id);
+    await this.#loop;
+    this.#stepper.free();
+  }
+
+  #start(events: { end(error: unknown): void }, requestId: string, begin: () => Sequence): void {
+    try {
+      if (this.#closed)
+        throw new HadalError('engine-closed', { what: 'the engine is closed', next: 'open it again' });
+      if (this.#live.has(requestId)) {
+        throw new HadalError('request-invalid', {
+          what: 'requestId',
+          expected: 'an id of its own',
+          got: `"${requestId}", which is running`,
+          next: 'choose another',
+        });
+      }
+      const sequence = begin();
+      this.#live.set(requestId, sequence);
+      this.#scheduler.add(sequence);
+      this.#loop ??= this.#run();
+    } catch (error) {
+      events.end(error);
+    }
+  }
+
+  /** Steps until nobody wants anything. Begins after the current turn, so that requests made together run together. */
+  async #run(): Promise<void> {
+    await Promise.resolve();
+    try {
+      for (;;) {
+        this.#dropAborted();
+        const slices = this.#scheduler.plan();
+        if (slices.length === 0) break;
+        await this.#step(slices);
+      }
+    } catch (error) {
+      for (const sequence of this.#scheduler.all()) this.#finish(sequence, () => sequence.consumer.fail(error));
+    }
+    // In the same turn as the last look at the queue, so that no request falls between.
+    this.#loop = undefined;
+  }
+
+  async #step(slices: readonly Slice[]): Promise<void> {
+    this.#inFlight = slices;
+    let result: StepResult;
+    try {
+      result = await this.#stepper.run(slices);
+    } catch (error) {
+      // An abort that came late stops a step of others: that step is simply computed again.
+      if (error instanceof HadalError && error.code === 'aborted') return;
+      for (const { sequence } of slices) this.#finish(sequence, () => sequence.consumer.fail(error));
+      return;
+    } finally {
+      this.#inFlight = [];
+    }
+    let row = 0;
+    for (const slice of slices) {
+      const { sequence } = slice;
+      this.#scheduler.done(slice);
+      try {
+        this.#hand(slice, result, row);
+      } catch (error) {
+        this.#finish(sequence, () => sequence.consumer.fail(error));
+      }
+      row += slice.outputs;
+    }
+  }
+
+  #hand({ sequence, from, to, outputs }: Slice, result: StepResult, row: number): void {
+    if (sequence.aborted) return;
+    const { consumer, promptTokens } = sequence;
+    if (from < promptTokens) consumer.prefilled(to);
+    if (outputs === 0) return;
+    const next =
+      result.kind === 'argmax'
+        ? consumer.argmax(result.ids[row]!)
+        : consumer.wanted === 'argmax'
+          ? consumer.logits(this.#rows(result.logits, row, 1), to - 1)
+          : consumer.logits(this.#rows(result.logits, row, outputs), to - outputs);
+    if (next !== undefined) sequence.ids.push(next);
+    else if (to === sequence.ids.length) this.#finish(sequence);
+  }
+
+  /** A copy of rows of logits: they leave the engine. */
+  #rows(logits: Float32Array, row: number, count: number): Float32Array {
+    return logits.slice(row * this.#vocabSize, (row + count) * this.#vocabSize);
+  }
+
+  #dropAborted(): void {
+    for (const sequence of this.#scheduler.all()) {
+      if (sequence.aborted) this.#finish(sequence, () => sequence.consumer.abort());
+    }
+  }
+
+  #finish(sequence: Sequence, report?: () => void): void {
+    this.#scheduler.remove(sequence);
+    this.#live.delete(sequence.requestId);
+    report?.();
+  }
+}
+
+function contextOf(model: Model, wanted: number | undefined): number {
+  if (wanted === undefined) return model.contextTokens;
+  if (Number.isInteger(wanted) && wanted >= 2 && wanted <= model.contextTokens) return wanted;
+  throw new HadalError('context-impossible', {
+    what: 'the context',
+    expected: `2 to ${model.contextTokens} tokens, which is what this model was made for`,
+    got: `${wanted}`,
+    next: 'choose a context in that range',
+  });
+}

@@ -1,0 +1,168 @@
+/**
+ * Owns: choosing the next token from logits, and its log-probability.
+ * Refuses to know: where logits come from, batches, text.
+ *
+ * The order is that of transformers' logits processors: bias, penalties, temperature, top-k, top-p, min-p.
+ */
+import { HadalError } from '../error.ts';
+import { argmax, largest } from './largest.ts';
+import { uniform } from './random.ts';
+import type { Sampling, TokenLogprob } from './request.ts';
+
+/** A bias at or below this bans a token, as OpenAI's API has it. */
+const BAN = -100;
+
+/** What was chosen. */
+export interface Choice {
+  readonly id: number;
+  readonly logprob?: number;
+  readonly top?: readonly TokenLogprob[];
+}
+
+/** Chooses the tokens of one answer. */
+export class Sampler {
+  readonly #sampling: Sampling;
+  readonly #seed: number;
+  readonly #topLogprobs: number | undefined;
+  /** Prompt and answer. */
+  readonly #seen: number[];
+  /** How often the answer holds a token. */
+  readonly #counts = new Map<number, number>();
+  #chosen = 0;
+
+  constructor(sampling: Sampling, promptIds: ArrayLike<number>, seed: number, topLogprobs?: number) {
+    this.#sampling = sampling;
+    this.#seed = seed;
+    this.#topLogprobs = topLogprobs;
+    this.#seen = Array.from(promptIds);
+  }
+
+  /** Whether the index of the largest logit is all that is needed. */
+  get needsOnlyArgmax(): boolean {
+    const { temperature, repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = this.#sampling;
+    const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
+    const unbiased = (this.#sampling.logitBias?.length ?? 0) === 0;
+    return temperature === 0 && plain && unbiased && this.#topLogprobs === undefined;
+  }
+
+  /** Chooses the next token; `logits` [vocab] is used up. Throws `logits-broken` where none of them is a number. */
+  choose(logits: Float32Array): Choice {
+    if (!Number.isFinite(logits[argmax(logits)])) {
+      throw new HadalError('logits-broken', {
+        what: 'the logits of the model',
+        expected: 'numbers',
+        got: 'none',
+        next: 'the weights are damaged, or their number format overflows: try another file of this model',
+      });
+    }
+    const reported = this.#topLogprobs === undefined ? undefined : logits.slice();
+    this.#bend(logits);
+    const { temperature } = this.#sampling;
+    const id =
+      temperature === 0 ? argmax(logits) : draw(logits, this.#sampling, uniform(this.#seed, this.#chosen));
+    this.accept(id);
+    return reported === undefined ? { id } : { id, ...logprobsOf(reported, id, this.#topLogprobs!) };
+  }
+
+  /** Takes note of a token that was chosen elsewhere. */
+  accept(id: number): void {
+    this.#chosen++;
+    this.#seen.push(id);
+    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
+  }
+
+  #bend(logits: Float32Array): void {
+    const { logitBias = [], repetitionPenalty = 1, penaltyTokens } = this.#sampling;
+    const { presencePenalty = 0, frequencyPenalty = 0 } = this.#sampling;
+    for (const [id, bias] of logitBias)
+      logits[id] = bias <= BAN ? Number.NEGATIVE_INFINITY : logits[id]! + bias;
+    if (repetitionPenalty !== 1) {
+      const from = penaltyTokens === undefined ? 0 : Math.max(0, this.#seen.length - penaltyTokens);
+      for (const id of new Set(this.#seen.slice(from))) {
+        const logit = logits[id]!;
+        logits[id] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
+      }
+    }
+    if (presencePenalty !== 0 || frequencyPenalty !== 0) {
+      for (const [id, count] of this.#counts) logits[id]! -= presencePenalty + frequencyPenalty * count;
+    }
+  }
+}
+
+/**
+ * Draws a token from bent logits.
+ *
+ * @param random in [0, 1)
+ * @example draw(logits, { temperature: 0.7, topP: 0.9 }, uniform(seed, 0))
+ */
+export function draw(logits: Float32Array, sampling: Sampling, random: number): number {
+  const { temperature, topK = 0, topP = 1, minP = 0 } = sampling;
+  const vocab = logits.length;
+  const high = logits[argmax(logits)]!;
+  const weight = (id: number) => Math.exp((logits[id]! - high) / temperature);
+  let ids: ArrayLike<number>;
+  if (topK > 0 && topK < vocab) ids = largest(logits, topK);
+  else if (topP < 1) ids = nucleusCandidates(logits, weight, topP);
+  else ids = { length: vocab };
+  const idAt = (i: number) => ids[i] ?? i;
+  const weights = Float64Array.from({ length: ids.length }, (_, i) => weight(idAt(i)));
+  let count = ids.length;
+  if (topP < 1) {
+    const all = topK > 0 && topK < vocab ? sum(weights, count) : sumOver(vocab, weight);
+    let mass = 0;
+    count = 0;
+    while (count < weights.length && mass < topP * all) mass += weights[count++]!;
+    count = Math.max(1, count);
+  }
+  // The best token weighs exactly 1, so min-p is a bound on the weight itself.
+  if (minP > 0) for (let i = 0; i < count; i++) if (weights[i]! < minP) weights[i] = 0;
+  let left = random * sum(weights, count);
+  let last = 0;
+  for (let i = 0; i < count; i++) {
+    if (weights[i] === 0) continue;
+    last = i;
+    left -= weights[i]!;
+    if (left < 0) break;
+  }
+  return idAt(last);
+}
+
+/**
+ * Tokens that may belong to the nucleus, best first. A token below (1 - p) / vocab of the mass cannot: all such tokens
+ * together weigh less than the part that the nucleus leaves out.
+ */
+function nucleusCandidates(logits: Float32Array, weight: (id: number) => number, topP: number): Int32Array {
+  const vocab = logits.length;
+  const least = ((1 - topP) * sumOver(vocab, weight)) / vocab;
+  let count = 0;
+  for (let id = 0; id < vocab; id++) if (weight(id) >= least) count++;
+  return largest(logits, Math.max(1, count));
+}
+
+function sumOver(count: number, weight: (id: number) => number): number {
+  let total = 0;
+  for (let id = 0; id < count; id++) total += weight(id);
+  return total;
+}
+
+function sum(weights: Float64Array, count: number): number {
+  let total = 0;
+  for (let i = 0; i < count; i++) total += weights[i]!;
+  return total;
+}
+
+/**
+ * Log-probabilities of a token and of the `count` likeliest, before penalties and temperature.
+ *
+ * @example logprobsOf(logits, id, 5).logprob
+ */
+export function logprobsOf(
+  logits: Float32Array,
+  id: number,
+  count: number,
+): { logprob: number; top: TokenLogprob[] } {
+  const high = logits[argmax(logits)]!;
+  const total = high + Math.log(sumOver(logits.length, (i) => Math.exp(logits[i]! - high)));
+  const top = Array.from(largest(logits, count), (i) => ({ id: i, logprob: logits[i]! - total }));
+  return { logprob: logits[id]! - total, top };
+}

@@ -1,0 +1,53 @@
+/**
+ * Owns: what the engine knows of one running sequence: its ids, how far they are computed, its pages.
+ * Refuses to know: other sequences, sampling, backends.
+ */
+
+/** What a sequence wants to know of the logits: of its newest row the argmax or all, or of every row all. */
+export type Wanted = 'argmax' | 'logits' | 'every-row';
+
+/** What is done with the results of a sequence. */
+export interface Consumer {
+  readonly wanted: Wanted;
+  /** Prompt rows computed so far. */
+  prefilled(doneTokens: number): void;
+  /** Logits of rows from `firstPosition` [rows, vocab]; the ids to go on with, or undefined to end. */
+  logits(logits: Float32Array, firstPosition: number): number | undefined;
+  /** The argmax of the newest row; as {@link logits}. */
+  argmax(id: number): number | undefined;
+  fail(error: unknown): void;
+  abort(): void;
+}
+
+/** One sequence. Its first `promptTokens` ids are of the prefill class, the others of the decode class. */
+export class Sequence {
+  readonly requestId: string;
+  readonly ids: number[];
+  readonly promptTokens: number;
+  readonly consumer: Consumer;
+  readonly pages: number[] = [];
+  /** Ids whose rows are in the cache. */
+  doneTokens = 0;
+  /** Pages that need not be published (any more); -1 when the chain has ended. */
+  publishedPages = 0;
+  /** Tokens whose rows were in the cache when the sequence first ran. */
+  cachedTokens: number | undefined;
+  aborted = false;
+
+  constructor(requestId: string, ids: ArrayLike<number>, promptTokens: number, consumer: Consumer) {
+    this.requestId = requestId;
+    this.ids = Array.from(ids);
+    this.promptTokens = promptTokens;
+    this.consumer = consumer;
+  }
+
+  /** Whether the next rows are of the decode class. */
+  get decoding(): boolean {
+    return this.doneTokens >= this.promptTokens;
+  }
+
+  /** Ids of the present class that are not yet computed. */
+  get pending(): number {
+    return (this.decoding ? this.ids.length : this.promptTokens) - this.doneTokens;
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Owns: the index tensors of a step and running it: slices in, logits or argmaxes out.
+ * Refuses to know: why these rows; requests, sampling.
+ */
+import type { Backend, Batch, CacheDType, CacheStore, Tensor } from '../backend/backend.ts';
+import type { Forward, Model } from '../model/model.ts';
+import { allowedDtype } from '../model/streams.ts';
+import type { Slice, StepLimits } from './scheduler.ts';
+
+/** Sizes of what a {@link Stepper} works on. */
+export interface StepperSizes extends StepLimits {
+  readonly pages: number;
+  readonly pageTokens: number;
+  readonly contextTokens: number;
+  readonly cacheDType: CacheDType;
+}
+
+/** What a step gives: for every wanted row, in order of the slices. */
+export type StepResult =
+  | { readonly kind: 'argmax'; readonly ids: Int32Array }
+  | { readonly kind: 'logits'; readonly logits: Float32Array };
+
+/** Runs steps of one model on one backend. */
+export class Stepper {
+  readonly #backend: Backend;
+  readonly #sizes: StepperSizes;
+  readonly #forward: Forward;
+  readonly #stores: readonly CacheStore[];
+  readonly #columns: Record<'tokens' | 'positions' | 'sequences' | 'slots' | 'outputs' | 'best', Tensor>;
+  readonly #pages: Tensor;
+  readonly #pagesAcross: number;
+
+  /** Throws `out-of-memory` when cache or scratch space cannot be had. */
+  constructor(backend: Backend, model: Model, sizes: StepperSizes) {
+    this.#backend = backend;
+    this.#sizes = sizes;
+    this.#stores = model.streams.map((stream) =>
+      backend.cache(
+        allowedDtype(stream, sizes.cacheDType),
+        sizes.pages,
+        sizes.pageTokens / stream.tokensPerRow,
+        stream.cols,
+      ),
+    );
+    this.#forward = model.prepare(this.#stores, sizes.maxRows, sizes.maxOutputs);
+    const column = (rows: number) => backend.tensor('I32', rows, 1);
+    this.#columns = {
+      tokens: column(sizes.maxRows),
+      positions: column(sizes.maxRows),
+      sequences: column(sizes.maxRows),
+      slots: column(sizes.maxRows),
+      outputs: column(sizes.maxOutputs),
+      best: column(sizes.maxOutputs),
+    };
+    this.#pagesAcross = Math.ceil(sizes.contextTokens / sizes.pageTokens);
+    this.#pages = backend.tensor('I32', sizes.maxSequences, this.#pagesAcross);
+  }
+
+  /** Computes the rows of the slices. Rejects with `aborted` after the backend's `abort`, and as `read` does. */
+  async run(slices: readonly Slice[]): Promise<StepResult> {
+    const backend = this.#backend;
+    const batch = this.#write(slices);
+    const logits = this.#forward(backend, batch);
+    const { rows } = batch.outputSpan;
+    const argmax = slices.every(
+      ({ sequence, outputs }) => outputs === 0 || sequence.consumer.wanted === 'argmax',
+    );
+    if (!argmax) {
+      return { kind: 'logits', logits: (await backend.read(logits, rows)) as Float32Array };
+    }
+    const { best } = this.#columns;
+    if (rows > 0) backend.argmax(batch.outputSpan, best, logits);
+    return { kind: 'argmax', ids: (await backend.read(best, rows)) as Int32Array };
+  }
+
+  #write(slices: readonly Slice[]): Batch {
+    const { pageTokens } = this.#sizes;
+    const tokens: number[] = [];
+    const positions: number[] = [];
+    const sequences: number[] = [];
+    const slots: number[] = [];
+    const outputs: number[] = [];
+    const pages = new Int32Array(slices.length * this.#pagesAcross);
+    let decodeRows = 0;
+    let decodeOutputs = 0;
+    for (const [row, { sequence, from, to, outputs: wanted }] of slices.entries()) {
+      pages.set(sequence.pages, row * this.#pagesAcross);
+      for (let t = from; t < to; t++) {
+        if (t >= to - wanted) outputs.push(tokens.length);
+        tokens.push(sequence.ids[t]!);
+        positions.push(t);
+        sequences.push(row);
+        slots.push(sequence.pages[Math.floor(t / pageTokens)]! * pageTokens + (t % pageTokens));
+      }
+      if (sequence.decoding) {
+        decodeRows += to - from;
+        decodeOutputs += wanted;
+      }
+    }
+    const write = (name: 'tokens' | 'positions' | 'sequences' | 'slots' | 'outputs', data: number[]) => {
+      const tensor = this.#columns[name];
+      if (data.length > 0) this.#backend.write(tensor, Int32Array.from(data));
+      return tensor;
+    };
+    this.#backend.write(this.#pages, pages);
+    return {
+      rows: tokens.length,
+      decodeRows,
+      tokens: write('tokens', tokens),
+      positions: write('positions', positions),
+      sequences: write('sequences', sequences),
+      slots: write('slots', slots),
+      pages: this.#pages,
+      outputs: write('outputs', outputs),
+      outputSpan: { rows: outputs.length, decodeRows: decodeOutputs },
+    };
+  }
+
+  /** Gives the cache back. */
+  free(): void {
+    for (const store of this.#stores) this.#backend.free(store);
+  }
+}
