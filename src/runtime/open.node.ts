@@ -1,0 +1,191 @@
+/**
+ * Owns: the one place that turns a name or a path into something that answers: hub, file, tokenizer, chat format, engine.
+ * Refuses to know: terminals, protocols, how an engine is hosted.
+ */
+import { performance } from 'node:perf_hooks';
+import type { BackendInfo, CacheDType } from '../backend/backend.ts';
+import { type ChatFormat, chatFormatFor } from '../chat/format.ts';
+import { type EngineHost, startEngineHost } from '../engine/host.node.ts';
+import type { Sampling } from '../engine/request.ts';
+import { HadalError } from '../error.ts';
+import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
+import { modelOfMetadata, readCatalogue } from '../hub/catalogue.ts';
+import { type Announcement, type FetchProgress, resolveModel } from '../hub/fetch.node.ts';
+import type { Environment } from '../hub/store.node.ts';
+import { describeModel, type ModelDescription } from '../model/load.ts';
+import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
+import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { type Answerer, createAnswerer } from './answerer.ts';
+import { contextThatFits, memoryHere } from './memory.ts';
+
+/** Options of {@link openTokenizer}, and of {@link openModel} as far as the file goes. */
+export interface FileOptions {
+  /** `process.env` when absent. */
+  readonly env?: Environment;
+  readonly signal?: AbortSignal;
+  /** Told before a model is fetched. */
+  readonly onAnnounce?: (announcement: Announcement) => void;
+  readonly onFetch?: (progress: FetchProgress) => void;
+}
+
+/** Options of {@link openModel}. */
+export interface OpenOptions extends FileOptions {
+  /** The model's own limit when absent, as far as memory allows. */
+  readonly contextTokens?: number;
+  readonly cacheDType?: CacheDType;
+  readonly threads?: number;
+  /** Where the engine runs; a worker thread when absent. */
+  readonly host?: 'worker' | 'process';
+  /** Bytes of weights made ready so far, and in all. */
+  readonly onLoad?: (doneBytes: number, totalBytes: number) => void;
+  readonly onWarning?: (sentence: string) => void;
+}
+
+/** Bytes held by an opened model. */
+export interface OpenedMemory {
+  readonly weightBytes: number;
+  readonly cacheBytes: number;
+  readonly tensorBytes: number;
+  /** Of this whole process. */
+  readonly residentBytes: number;
+}
+
+/** A model that is loaded and answers. */
+export interface OpenedModel extends AsyncDisposable {
+  /** The file on disk. */
+  readonly path: string;
+  readonly answerer: Answerer;
+  readonly engine: EngineHost;
+  readonly description: ModelDescription;
+  readonly backend: BackendInfo;
+  /** From opening the file to being ready, the fetching of a model apart. */
+  readonly loadMs: number;
+  /** The system message of the model's own chat format. */
+  readonly defaultSystem?: string;
+  memory(): Promise<OpenedMemory>;
+  /** Stops what runs and frees everything; a second call waits for the first. */
+  close(): Promise<void>;
+}
+
+/** Where neither the person nor the catalogue says how tokens are chosen. */
+const DEFAULT_SAMPLING: Sampling = { temperature: 0.7, topP: 0.95 };
+const DEFAULT_CACHE: CacheDType = 'F16';
+
+/**
+ * Opens a model by path or by a name of the catalogue, which is fetched where it is missing.
+ *
+ * @throws HadalError as `resolveModel`, `openModelFile`, `describeModel` and `tokenizerFromGguf` do; `model-too-large`,
+ *   `context-impossible`, `context-too-large` before anything is loaded; what the engine's host reports.
+ * @example
+ * await using model = await openModel('smollm2-135m');
+ * for await (const delta of model.answerer.chat([{ role: 'user', content: 'Hi' }])) show(delta);
+ */
+export async function openModel(name: string, options: OpenOptions = {}): Promise<OpenedModel> {
+  const { env = process.env, signal, threads, host = 'worker', cacheDType = DEFAULT_CACHE } = options;
+  const path = await resolved(name, options);
+  const startedMs = performance.now();
+  const { description, tokenizer, metadata } = await withFile(path, (file) => ({
+    description: describeModel(file),
+    tokenizer: tokenizerFromGguf(file.metadata),
+    metadata: file.metadata,
+  }));
+  const contextTokens = contextThatFits({
+    name: path,
+    description,
+    wantedTokens: options.contextTokens,
+    cacheDType,
+    memory: memoryHere(),
+  });
+  signal?.throwIfAborted();
+  const engine = await startEngineHost({
+    modelPath: path,
+    kind: host,
+    contextTokens,
+    cacheDType,
+    env,
+    ...(threads === undefined ? {} : { threads }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(options.onLoad === undefined ? {} : { onLoad: options.onLoad }),
+    ...(options.onWarning === undefined ? {} : { onWarning: options.onWarning }),
+  });
+  const loadMs = performance.now() - startedMs;
+  let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= Promise.resolve(engine[Symbol.asyncDispose]());
+    return closing;
+  };
+  const chatFormat = once(() => chatFormatFor(metadata, tokenizer));
+  const defaultSystem = defaultSystemOf(chatFormat);
+  return {
+    path,
+    answerer: createAnswerer({
+      engine,
+      tokenizer,
+      contextTokens,
+      sampling: samplingOf(metadata),
+      chatFormat,
+    }),
+    engine,
+    description,
+    backend: engine.description.backend,
+    loadMs,
+    ...(defaultSystem === undefined ? {} : { defaultSystem }),
+    async memory() {
+      const { weightBytes, cacheBytes, tensorBytes } = await engine.stats();
+      return { weightBytes, cacheBytes, tensorBytes, residentBytes: process.memoryUsage.rss() };
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/**
+ * The tokenizer of a model, by path or by a name of the catalogue. Reads the file's header only.
+ *
+ * @throws HadalError as `resolveModel`, `openModelFile` and `tokenizerFromGguf` do.
+ * @example (await openTokenizer('model.gguf')).encode('Hello');
+ */
+export async function openTokenizer(name: string, options: FileOptions = {}): Promise<Tokenizer> {
+  return withFile(await resolved(name, options), ({ metadata }) => tokenizerFromGguf(metadata));
+}
+
+async function resolved(name: string, { env, signal, onAnnounce, onFetch }: FileOptions): Promise<string> {
+  return resolveModel(name, {
+    ...(env === undefined ? {} : { env }),
+    ...(signal === undefined ? {} : { signal }),
+    ...(onAnnounce === undefined ? {} : { onAnnounce }),
+    ...(onFetch === undefined ? {} : { onProgress: onFetch }),
+  });
+}
+
+async function withFile<T>(path: string, read: (file: ModelFile) => T): Promise<T> {
+  const file = await openModelFile(path);
+  try {
+    return read(file);
+  } finally {
+    await closeModelFile(file);
+  }
+}
+
+function samplingOf(metadata: ReadonlyMap<string, MetaValue>): Sampling {
+  return modelOfMetadata(readCatalogue(), metadata)?.sampling ?? DEFAULT_SAMPLING;
+}
+
+/** A model without a known chat format still completes text, so this is no failure here. */
+function defaultSystemOf(chatFormat: () => ChatFormat): string | undefined {
+  try {
+    return chatFormat().defaultSystem;
+  } catch (error) {
+    if (error instanceof HadalError) return undefined;
+    throw error;
+  }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
