@@ -2,7 +2,7 @@
  * Owns: the file that keeps what was typed in chats.
  * Refuses to know: line editing.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, fchmodSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -27,7 +27,14 @@ export function openHistory(env: Readonly<Record<string, string | undefined>>): 
     save(lines) {
       try {
         mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-        writeFileSync(path, `${lines.slice(0, MOST_LINES).toReversed().join('\n')}\n`, { mode: 0o600 });
+        const file = openSync(path, 'w', 0o600);
+        try {
+          // The mode above counts only for a new file.
+          fchmodSync(file, 0o600);
+          writeFileSync(file, `${lines.slice(0, MOST_LINES).toReversed().join('\n')}\n`);
+        } finally {
+          closeSync(file);
+        }
       } catch {
         // A history is a convenience: the chat goes on without it.
       }

@@ -37,8 +37,15 @@ export function openTerminal(of: NodeJS.Process): Terminal {
     progressShown = false;
   };
   stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') of.exit(0);
-    throw error;
+    if (error.code === 'EPIPE') {
+      of.exit(0);
+      return;
+    }
+    // No exception: nothing could catch it here, and standard output can take no document any more.
+    stderr.write(
+      `hadal: standard output: expected it to take the text, got ${error.code ?? error.message}\n`,
+    );
+    of.exit(1);
   });
   stderr.on('error', () => undefined);
   return {
