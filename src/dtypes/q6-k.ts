@@ -46,7 +46,8 @@ export const Q6_K: DType = {
     }
   },
   encode(src, srcOffset, dst, dstOffset, elements) {
-    for (let b = 0; b < elements / 256; b++) encodeBlock(src, srcOffset + b * 256, dst, dstOffset + b * BYTES);
+    for (let b = 0; b < elements / 256; b++)
+      encodeBlock(src, srcOffset + b * 256, dst, dstOffset + b * BYTES);
   },
 };
 

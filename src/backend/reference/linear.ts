@@ -4,7 +4,7 @@
  */
 import type { Product, Span, Tensor, Weight } from '../backend.ts';
 import { floats, ints } from './storage.ts';
-import { decodeAll, decodeRow } from './weights.ts';
+import { decodeAll, decodeRow, type HeldWeight } from './weights.ts';
 
 /** Sum of a[aStart + i] * b[bStart + i] over n, in four running sums of 64 bits. Example: `dot(x, 0, w, 0, 576)`. */
 export function dot(a: Float32Array, aStart: number, b: Float32Array, bStart: number, n: number): number {
@@ -40,13 +40,15 @@ export function matmul(span: Span, x: Tensor, products: readonly Product[]): voi
   for (const { weight, out, bias, add } of products) {
     const to = floats(out); // [n, N]
     const biases = bias && decodeAll(bias); // [N]
-    const row = new Float32Array(weight.cols); // [K]
+    const { values } = weight as HeldWeight;
+    const row = values ?? new Float32Array(weight.cols); // [N, K] or [K]
     for (let r = 0; r < weight.rows; r++) {
-      decodeRow(weight, 0, r, row);
+      const rowAt = values ? r * weight.cols : 0;
+      if (!values) decodeRow(weight, 0, r, row);
       for (let i = 0; i < span.rows; i++) {
         const at = to.start + i * to.stride + r;
         const y =
-          dot(from.data, from.start + i * from.stride, row, 0, weight.cols) + (biases ? biases[r]! : 0);
+          dot(from.data, from.start + i * from.stride, row, rowAt, weight.cols) + (biases ? biases[r]! : 0);
         to.data[at] = add ? to.data[at]! + y : y;
       }
     }

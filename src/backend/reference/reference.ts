@@ -37,13 +37,16 @@ import { embed, matmul } from './linear.ts';
 import { rope } from './rope.ts';
 import { add, argmax, gather, rmsNorm, swiglu } from './rows.ts';
 import { allocate, type HeldCache, type HeldTensor, heldCache } from './storage.ts';
-import { type HeldWeight, heldWeight, reshaped, scaledBy, stacked } from './weights.ts';
+import { type HeldWeight, heldWeight, reshaped, scaledBy, stacked, withValues } from './weights.ts';
 
 /** Options of {@link createReferenceBackend}. */
 export interface ReferenceOptions {
   /** Shared with the thread that may abort: a nonzero first Int32 is an abort; it is set back to 0 when noticed. */
   readonly abortFlag?: SharedArrayBuffer;
 }
+
+/** Weights up to this many decoded bytes are decoded once; those that come after are decoded at every use. */
+const VALUE_BYTES = 1 << 30;
 
 /**
  * A backend of plain TypeScript, in any JavaScript runtime.
@@ -57,6 +60,7 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
   const live = new Map<number, HeldTensor | HeldCache | HeldWeight>();
   const weightBytes = new Map<number, number>();
   let lastId = 0;
+  let valueBytes = 0;
 
   function keep<T extends HeldTensor | HeldCache | HeldWeight>(handle: T): T {
     live.set(handle.id, handle);
@@ -97,7 +101,14 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       let done = 0;
       for (const { name, dtype, shape, offset, bytes } of tensors) {
         const data = await source.read(offset, bytes);
-        loaded.set(name, keepLoaded(heldWeight(++lastId, name, dtype, shape, data), bytes));
+        const weight = heldWeight(++lastId, name, dtype, shape, data);
+        const weightValueBytes = weight.experts * weight.rows * weight.cols * 4;
+        const roomy = weight.rows > 1 && valueBytes + weightValueBytes <= VALUE_BYTES;
+        if (roomy) valueBytes += weightValueBytes;
+        loaded.set(
+          name,
+          roomy ? keepLoaded(withValues(weight), bytes + weightValueBytes) : keepLoaded(weight, bytes),
+        );
         done += bytes;
         onProgress?.(done, total);
       }

@@ -17,7 +17,7 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export class Cursor {
   readonly #source: ByteSource;
   #bytes: Uint8Array = new Uint8Array(0);
-  #view = new DataView(new ArrayBuffer(0));
+  #view: DataView = new DataView(new ArrayBuffer(0));
   /** Offset in the source of the window's first byte. */
   #start = 0;
   /** Offset in the window of the next byte. */
