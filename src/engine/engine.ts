@@ -179,7 +179,8 @@ class RunningEngine implements Engine {
         await this.#step(slices);
       }
     } catch (error) {
-      for (const sequence of this.#scheduler.all()) this.#finish(sequence, () => sequence.consumer.fail(error));
+      for (const sequence of this.#scheduler.all())
+        this.#finish(sequence, () => sequence.consumer.fail(error));
     }
     // In the same turn as the last look at the queue, so that no request falls between.
     this.#loop = undefined;

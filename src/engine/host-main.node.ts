@@ -1,0 +1,118 @@
+/**
+ * Owns: the engine's end of the channel: opens the model, runs the engine, answers messages.
+ * Refuses to know: who asks; text, prompts, HTTP. It runs as the main file of a worker thread or a child process.
+ */
+import { parentPort } from 'node:worker_threads';
+import { chooseBackend } from '../backend/choose.node.ts';
+import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { loadModel } from '../model/load.ts';
+import { type FromEngine, type OpenMessage, packError, type ToEngine } from './channel.ts';
+import { createEngine, type Engine } from './engine.ts';
+import type { EngineEvent, ScoreEvent } from './request.ts';
+
+const LOADING_EVERY_MS = 50;
+
+let opened: Opened | undefined;
+
+interface Opened {
+  readonly engine: Engine;
+  close(): Promise<void>;
+}
+
+function send(message: FromEngine): void {
+  if (parentPort) parentPort.postMessage(message);
+  else process.send?.(message);
+}
+
+async function open(message: OpenMessage): Promise<Opened> {
+  const { env, threads, abortFlag } = message;
+  const backend = chooseBackend({
+    env,
+    onWarning: (sentence: string) => send({ type: 'warning', sentence }),
+    ...(threads === undefined ? {} : { threads }),
+    ...(abortFlag === undefined ? {} : { abortFlag }),
+  });
+  const file = await openModelFile(message.modelPath);
+  let reportedMs = 0;
+  const model = await loadModel(file, backend, {
+    onProgress(doneBytes, totalBytes) {
+      const nowMs = performance.now();
+      if (nowMs - reportedMs < LOADING_EVERY_MS && doneBytes < totalBytes) return;
+      reportedMs = nowMs;
+      send({ type: 'loading', doneBytes, totalBytes });
+    },
+  });
+  const { contextTokens, cacheTokens, cacheDType, maxSequences } = message;
+  const engine = createEngine(backend, model, {
+    ...(contextTokens === undefined ? {} : { contextTokens }),
+    ...(cacheTokens === undefined ? {} : { cacheTokens }),
+    ...(cacheDType === undefined ? {} : { cacheDType }),
+    ...(maxSequences === undefined ? {} : { maxSequences }),
+  });
+  const { architecture, vocabSize, layers, weightBytes, multiplyAddsPerToken } = model;
+  send({
+    type: 'ready',
+    description: {
+      architecture,
+      contextTokens: engine.contextTokens,
+      vocabSize,
+      layers,
+      weightBytes,
+      multiplyAddsPerToken,
+      backend: backend.info,
+    },
+  });
+  return {
+    engine,
+    async close() {
+      await engine[Symbol.asyncDispose]();
+      await backend[Symbol.asyncDispose]();
+      await closeModelFile(file);
+    },
+  };
+}
+
+async function forward(requestId: string, events: AsyncIterable<EngineEvent | ScoreEvent>): Promise<void> {
+  try {
+    for await (const event of events) send({ type: 'event', requestId, event });
+    send({ type: 'done', requestId });
+  } catch (error) {
+    send({ type: 'done', requestId, error: packError(error) });
+  }
+}
+
+async function receive(message: ToEngine): Promise<void> {
+  switch (message.type) {
+    case 'open':
+      try {
+        opened = await open(message);
+      } catch (error) {
+        send({ type: 'refused', error: packError(error) });
+      }
+      return;
+    case 'generate':
+      if (opened) await forward(message.request.requestId, opened.engine.generate(message.request));
+      return;
+    case 'score':
+      if (opened) await forward(message.request.requestId, opened.engine.score(message.request));
+      return;
+    case 'abort':
+      opened?.engine.abort(message.requestId);
+      return;
+    case 'stats':
+      if (opened) send({ type: 'stats', call: message.call, stats: opened.engine.stats() });
+      return;
+    case 'close':
+      await opened?.close();
+      send({ type: 'closed' });
+      if (parentPort) parentPort.close();
+      else process.disconnect();
+  }
+}
+
+if (parentPort) parentPort.on('message', (message: ToEngine) => void receive(message));
+else {
+  process.on('message', (message: ToEngine) => void receive(message));
+  // Without the asking process there is nobody to answer.
+  process.on('disconnect', () => process.exit(0));
+}
