@@ -92,9 +92,8 @@ def to_json(family, source, target):
     out = skeleton(family)
     out["model"]["merges"] = merges
     for at, (text, kind) in enumerate(zip(tokens, types)):
-        if kind == 1:
-            out["model"]["vocab"][text] = at
-        else:
+        out["model"]["vocab"][text] = at
+        if kind != 1:
             out["added_tokens"].append({"id": at, "content": text, "single_word": False, "lstrip": False, "rstrip": False,
                                         "normalized": False, "special": kind == 3 or looks_special(text)})
     json.dump(out, open(target, "w"), ensure_ascii=False)

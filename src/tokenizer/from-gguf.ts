@@ -24,11 +24,12 @@ const KEY = 'tokenizer.ggml.';
 export function tokenizerFromGguf(metadata: ReadonlyMap<string, MetaValue>): Tokenizer {
   const fields = new Fields(metadata);
   const model = fields.string('model');
-  if (model !== 'gpt2') throw unsupported(`${KEY}model`, '"gpt2" (byte-level BPE)', JSON.stringify(model));
-  const pre = fields.optionalString('pre') ?? 'default';
-  const preTokenizer = PRE_TOKENIZERS.get(pre);
+  if (model !== 'gpt2') throw unsupported(`${KEY}model`, '"gpt2" (byte-level BPE)', quote(model));
+  const pre = fields.optionalString('pre');
+  const preTokenizer = PRE_TOKENIZERS.get(pre ?? '');
   if (preTokenizer === undefined) {
-    throw unsupported(`${KEY}pre`, `one of ${[...PRE_TOKENIZERS.keys()].join(', ')}`, JSON.stringify(pre));
+    const known = `one of ${[...PRE_TOKENIZERS.keys()].join(', ')}`;
+    throw unsupported(`${KEY}pre`, known, pre === undefined ? 'nothing' : quote(pre));
   }
   const texts = fields.strings('tokens');
   const vocabulary = new Vocabulary(texts, fields.kinds('token_type', texts.length));
@@ -36,6 +37,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, MetaValue>): Tok
   const id = (name: string) => fields.tokenId(name, texts.length);
   const bosId = id('bos_token_id');
   const eosId = id('eos_token_id');
+  const addsBos = fields.optionalBoolean('add_bos_token') ?? preTokenizer.addsBos;
   return byteLevelTokenizer({
     vocabulary,
     merges,
@@ -43,7 +45,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, MetaValue>): Tok
     bosId,
     eosId,
     endIds: endIds(vocabulary, [eosId, id('eot_token_id'), id('eom_token_id')]),
-    addsBos: bosId !== undefined && (fields.optionalBoolean('add_bos_token') ?? preTokenizer.addsBos),
+    addsBos: bosId !== undefined && addsBos,
   });
 }
 
@@ -124,6 +126,8 @@ class Fields {
     });
   }
 }
+
+const quote = (text: string): string => JSON.stringify(text.slice(0, 40));
 
 function unsupported(what: string, expected: string, got: string): HadalError {
   return new HadalError('tokenizer-unsupported', {

@@ -19,6 +19,16 @@ export const TokenKind = {
 /** Most tokens that are accepted: eight times the largest vocabulary known today. */
 export const MOST_TOKENS = 1 << 21;
 
+/**
+ * Whether a token is written like a control token. llama.cpp's converter takes such added tokens as control tokens, and
+ * so do we, lest a user's text open a turn. Source: `does_token_look_special` of convert_hf_to_gguf.py.
+ *
+ * @example looksLikeControl('<｜User｜>') // true
+ */
+export function looksLikeControl(text: string): boolean {
+  return /^<[|｜].*[|｜]>$/s.test(text);
+}
+
 const BYTE_TOKEN = /^<0x([0-9A-Fa-f]{2})>$/;
 
 /** An immutable list of tokens with lookups in both directions. */
@@ -51,7 +61,9 @@ export class Vocabulary {
       );
     }
     this.#texts = texts;
-    this.#kinds = kinds;
+    this.#kinds = kinds.map((kind, id) =>
+      kind === TokenKind.USER_DEFINED && looksLikeControl(texts[id] as string) ? TokenKind.CONTROL : kind,
+    );
   }
 
   get size(): number {
