@@ -56,7 +56,7 @@ export class Sampler {
       });
     }
     const reported = this.#topLogprobs === undefined ? undefined : logits.slice();
-    this.#bend(logits);
+    bend(logits, this.#sampling, this.#seen, this.#counts);
     const { temperature } = this.#sampling;
     const id =
       temperature === 0 ? argmax(logits) : draw(logits, this.#sampling, uniform(this.#seed, this.#chosen));
@@ -70,23 +70,73 @@ export class Sampler {
     this.#seen.push(id);
     this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
   }
+}
 
-  #bend(logits: Float32Array): void {
-    const { logitBias = [], repetitionPenalty = 1, penaltyTokens } = this.#sampling;
-    const { presencePenalty = 0, frequencyPenalty = 0 } = this.#sampling;
-    for (const [id, bias] of logitBias)
-      logits[id] = bias <= BAN ? Number.NEGATIVE_INFINITY : logits[id]! + bias;
-    if (repetitionPenalty !== 1) {
-      const from = penaltyTokens === undefined ? 0 : Math.max(0, this.#seen.length - penaltyTokens);
-      for (const id of new Set(this.#seen.slice(from))) {
-        const logit = logits[id]!;
-        logits[id] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
-      }
-    }
-    if (presencePenalty !== 0 || frequencyPenalty !== 0) {
-      for (const [id, count] of this.#counts) logits[id]! -= presencePenalty + frequencyPenalty * count;
+/**
+ * Applies bias and penalties in place.
+ *
+ * @param seen prompt and answer, in order.
+ * @param counts how often the answer alone holds a token.
+ * @example bend(logits, { temperature: 1, repetitionPenalty: 1.1 }, [3, 5], new Map());
+ */
+export function bend(
+  logits: Float32Array,
+  sampling: Sampling,
+  seen: readonly number[],
+  counts: ReadonlyMap<number, number>,
+): void {
+  const { logitBias = [], repetitionPenalty = 1, penaltyTokens } = sampling;
+  const { presencePenalty = 0, frequencyPenalty = 0 } = sampling;
+  for (const [id, bias] of logitBias)
+    logits[id] = bias <= BAN ? Number.NEGATIVE_INFINITY : logits[id]! + bias;
+  if (repetitionPenalty !== 1) {
+    const from = penaltyTokens === undefined ? 0 : Math.max(0, seen.length - penaltyTokens);
+    for (const id of new Set(seen.slice(from))) {
+      const logit = logits[id]!;
+      logits[id] = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
     }
   }
+  if (presencePenalty !== 0 || frequencyPenalty !== 0) {
+    for (const [id, count] of counts) logits[id]! -= presencePenalty + frequencyPenalty * count;
+  }
+}
+
+/** Tokens that may be chosen, and how likely each is beside the others. */
+export interface Candidates {
+  /** Undefined when candidate i is token i. */
+  readonly ids: Int32Array | undefined;
+  /** Not normalised. */
+  readonly weights: Float64Array;
+}
+
+/**
+ * What temperature, top-k, top-p and min-p leave of bent logits.
+ *
+ * @example candidates(logits, { temperature: 0.7, topP: 0.9 }).weights
+ */
+export function candidates(logits: Float32Array, sampling: Sampling): Candidates {
+  const { temperature, topK = 0, topP = 1, minP = 0 } = sampling;
+  const vocab = logits.length;
+  const high = logits[argmax(logits)]!;
+  const weight = (id: number) => Math.exp((logits[id]! - high) / temperature);
+  const limited = topK > 0 && topK < vocab;
+  const ids = limited
+    ? largest(logits, topK)
+    : topP < 1
+      ? nucleusCandidates(logits, weight, topP)
+      : undefined;
+  let weights = ids
+    ? Float64Array.from(ids, weight)
+    : Float64Array.from({ length: vocab }, (_, id) => weight(id));
+  if (topP < 1) {
+    const all = limited ? sum(weights) : sumOver(vocab, weight);
+    let count = 0;
+    for (let mass = 0; count < weights.length && mass < topP * all; ) mass += weights[count++]!;
+    weights = weights.subarray(0, Math.max(1, count));
+  }
+  // The best token weighs exactly 1, so min-p is a bound on the weight itself.
+  if (minP > 0) weights = weights.map((w) => (w < minP ? 0 : w));
+  return { ids: ids?.subarray(0, weights.length), weights };
 }
 
 /**
@@ -96,35 +146,16 @@ export class Sampler {
  * @example draw(logits, { temperature: 0.7, topP: 0.9 }, uniform(seed, 0))
  */
 export function draw(logits: Float32Array, sampling: Sampling, random: number): number {
-  const { temperature, topK = 0, topP = 1, minP = 0 } = sampling;
-  const vocab = logits.length;
-  const high = logits[argmax(logits)]!;
-  const weight = (id: number) => Math.exp((logits[id]! - high) / temperature);
-  let ids: ArrayLike<number>;
-  if (topK > 0 && topK < vocab) ids = largest(logits, topK);
-  else if (topP < 1) ids = nucleusCandidates(logits, weight, topP);
-  else ids = { length: vocab };
-  const idAt = (i: number) => ids[i] ?? i;
-  const weights = Float64Array.from({ length: ids.length }, (_, i) => weight(idAt(i)));
-  let count = ids.length;
-  if (topP < 1) {
-    const all = topK > 0 && topK < vocab ? sum(weights, count) : sumOver(vocab, weight);
-    let mass = 0;
-    count = 0;
-    while (count < weights.length && mass < topP * all) mass += weights[count++]!;
-    count = Math.max(1, count);
-  }
-  // The best token weighs exactly 1, so min-p is a bound on the weight itself.
-  if (minP > 0) for (let i = 0; i < count; i++) if (weights[i]! < minP) weights[i] = 0;
-  let left = random * sum(weights, count);
+  const { ids, weights } = candidates(logits, sampling);
+  let left = random * sum(weights);
   let last = 0;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < weights.length; i++) {
     if (weights[i] === 0) continue;
     last = i;
     left -= weights[i]!;
     if (left < 0) break;
   }
-  return idAt(last);
+  return ids?.[last] ?? last;
 }
 
 /**
@@ -145,10 +176,8 @@ function sumOver(count: number, weight: (id: number) => number): number {
   return total;
 }
 
-function sum(weights: Float64Array, count: number): number {
-  let total = 0;
-  for (let i = 0; i < count; i++) total += weights[i]!;
-  return total;
+function sum(weights: Float64Array): number {
+  return sumOver(weights.length, (i) => weights[i]!);
 }
 
 /**
