@@ -190,11 +190,26 @@ class ByteLevelBpe implements Tokenizer {
     }
     const ids = out.reserve(bytes.length).subarray(out.length, out.length + bytes.length);
     for (let i = 0; i < bytes.length; i++) {
-      const id = this.#byteIds[bytes[i] as number] as number;
-      if (id < 0) throw this.#unknownByte(bytes[i] as number);
+      const byte = bytes[i] as number;
+      const id = this.#byteIds[byte] as number;
+      if (id < 0) {
+        const piece = this.#writable(text.slice(from, to), byte);
+        return this.#mergePiece(piece, 0, piece.length, out);
+      }
       ids[i] = id;
     }
     out.length += this.#merges.apply(ids, bytes.length);
+  }
+
+  /**
+   * The piece with U+FFFD for characters that the vocabulary lacks bytes for: SmolLM has none for a few control
+   * characters and for planes without characters. Leaving the byte out, as others do, would join what it stood between.
+   */
+  #writable(piece: string, missing: number): string {
+    const lacks = (char: string) =>
+      this.#bytesOfPiece(char, 0, char.length).some((byte) => (this.#byteIds[byte] as number) < 0);
+    if (lacks('\ufffd')) throw this.#unknownByte(missing);
+    return Array.from(piece, (char) => (lacks(char) ? '\ufffd' : char)).join('');
   }
 
   /** UTF-8 of a piece, in a buffer that the next call overwrites. */
