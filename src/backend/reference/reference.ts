@@ -115,7 +115,7 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       return loaded;
     },
     constant(name, dtype, shape, bytes) {
-      return keepLoaded(heldWeight(++lastId, name, dtype, shape, bytes.slice()), bytes.length);
+      return keepLoaded(heldWeight(++lastId, name, dtype, shape, new Uint8Array(bytes)), bytes.length);
     },
     reshape(weight, experts, rows, cols) {
       checkReshape(weight, experts, rows, cols);

@@ -109,10 +109,10 @@ export class Cursor {
     return high >= 0x200000 ? Number.POSITIVE_INFINITY : high * 0x100000000 + low;
   }
 
-  /** A copy of the next bytes. */
+  /** A copy of the next bytes, in a buffer of its own (`slice` of Node's Buffer would give a view). */
   bytes(length: number): Uint8Array {
     const at = this.#take(length);
-    return this.#bytes.slice(at, at + length);
+    return new Uint8Array(this.#bytes.subarray(at, at + length));
   }
 
   /** The next `length` bytes as text, or undefined where they are not UTF-8. */
