@@ -4,10 +4,12 @@
  */
 import { HadalError } from '../error.ts';
 import type { MetaValue } from '../formats/tensor-info.ts';
-import { byteLevelTokenizer } from './byte-level-bpe.ts';
+import { bpeTokenizer } from './bpe.ts';
 import { endIds } from './end-tokens.ts';
 import { Merges } from './merges.ts';
 import { PRE_TOKENIZERS } from './pre-tokenizers.ts';
+import { ByteSymbols } from './symbols.ts';
+import type { AddedToken } from './token-cutter.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { MOST_TOKENS, TokenKind, Vocabulary } from './vocabulary.ts';
 
@@ -38,15 +40,29 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, MetaValue>): Tok
   const bosId = id('bos_token_id');
   const eosId = id('eos_token_id');
   const addsBos = fields.optionalBoolean('add_bos_token') ?? preTokenizer.addsBos;
-  return byteLevelTokenizer({
+  return bpeTokenizer({
     vocabulary,
     merges,
+    symbols: new ByteSymbols(vocabulary),
+    added: addedTokens(vocabulary),
     preTokenizer,
     bosId,
     eosId,
     endIds: endIds(vocabulary, [eosId, id('eot_token_id'), id('eom_token_id')]),
     addsBos: bosId !== undefined && addsBos,
   });
+}
+
+/** The tokens that are found in text as they stand; a GGUF file says nothing of their manners. */
+function addedTokens(vocabulary: Vocabulary): AddedToken[] {
+  const { USER_DEFINED, CONTROL, UNKNOWN } = TokenKind;
+  const manners = { normalized: false, lstrip: false, rstrip: false, singleWord: false };
+  return vocabulary.idsOfKind(USER_DEFINED, CONTROL, UNKNOWN).map((id) => ({
+    id,
+    text: vocabulary.textOf(id),
+    control: vocabulary.kindOf(id) !== USER_DEFINED,
+    ...manners,
+  }));
 }
 
 /** Typed access to the fields, with errors that name the key. */

@@ -13,6 +13,7 @@ export class StreamDecoder {
   readonly #tokenizer: Tokenizer;
   readonly #special: boolean;
   readonly #utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+  #started = false;
 
   /** @param options `special`: show control tokens as their text instead of leaving them out. */
   constructor(tokenizer: Tokenizer, { special = false }: { readonly special?: boolean } = {}) {
@@ -23,11 +24,19 @@ export class StreamDecoder {
   /** Text that is complete with this id; `''` while a character lacks bytes. @throws HadalError `token-id`. */
   push(id: number): string {
     if (!this.#special && this.#tokenizer.isSpecial(id)) return '';
-    return this.#utf8.decode(this.#tokenizer.bytesOf(id), { stream: true });
+    return this.#shown(this.#utf8.decode(this.#tokenizer.bytesOf(id), { stream: true }));
   }
 
   /** Text of what was held back: U+FFFD where bytes of a character never came. The decoder starts anew. */
   end(): string {
-    return this.#utf8.decode();
+    const text = this.#shown(this.#utf8.decode());
+    this.#started = false;
+    return text;
+  }
+
+  #shown(text: string): string {
+    if (this.#started || text === '') return text;
+    this.#started = true;
+    return this.#tokenizer.dropsLeadingSpace && text.startsWith(' ') ? text.slice(1) : text;
   }
 }

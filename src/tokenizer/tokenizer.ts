@@ -20,6 +20,8 @@ export interface Tokenizer {
   readonly endIds: ReadonlySet<number>;
   /** Whether {@link EncodeOptions.bos} has an effect. */
   readonly addsBos: boolean;
+  /** Whether decoding leaves out a space at the very start of a text, because encoding puts one there. */
+  readonly dropsLeadingSpace?: boolean;
   encode(text: string, options?: EncodeOptions): Int32Array;
   /** Text of ids; bytes that are not UTF-8 become U+FFFD. Special tokens are left out unless `special`. */
   decode(ids: ArrayLike<number>, options?: { readonly special?: boolean }): string;

@@ -16,6 +16,12 @@ export const TokenKind = {
   BYTE: 6,
 } as const;
 
+/** How normal tokens write text: bytes in GPT-2's alphabet, or characters with U+2581 for a space. */
+export type Writing = 'byte-alphabet' | 'metaspace';
+
+/** What stands for a space in vocabularies of characters. */
+export const METASPACE = '\u2581';
+
 /** Most tokens that are accepted: eight times the largest vocabulary known today. */
 export const MOST_TOKENS = 1 << 21;
 
@@ -36,15 +42,17 @@ export class Vocabulary {
   readonly alphabet: ByteAlphabet = byteAlphabet();
   readonly #texts: readonly string[];
   readonly #kinds: Uint8Array;
+  readonly #writing: Writing;
   /** Ids by text. */
   readonly table: TextTable;
 
   /**
    * @param texts text of every id; a hole is `''`. [tokens]
    * @param kinds {@link TokenKind} of every id. [tokens]
+   * @param writing how normal tokens write their bytes.
    * @throws HadalError `tokenizer-vocabulary` when it is empty, too large or holds a text twice.
    */
-  constructor(texts: readonly string[], kinds: Uint8Array) {
+  constructor(texts: readonly string[], kinds: Uint8Array, writing: Writing = 'byte-alphabet') {
     if (texts.length === 0 || texts.length > MOST_TOKENS) {
       throw bad('the number of tokens', `1 to ${MOST_TOKENS}`, `${texts.length}`);
     }
@@ -60,6 +68,7 @@ export class Vocabulary {
         `${quote(text)} as tokens ${texts.indexOf(text)} and ${duplicate}`,
       );
     }
+    this.#writing = writing;
     this.#texts = texts;
     this.#kinds = kinds.map((kind, id) =>
       kind === TokenKind.USER_DEFINED && looksLikeControl(texts[id] as string) ? TokenKind.CONTROL : kind,
@@ -105,7 +114,7 @@ export class Vocabulary {
   }
 
   /**
-   * Bytes of an id: of normal tokens through the byte alphabet, of byte tokens the byte, of others their text in UTF-8.
+   * Bytes of an id: of normal tokens as the vocabulary writes them, of byte tokens the byte, of others their text in UTF-8.
    *
    * @throws HadalError `token-id` outside the vocabulary.
    */
@@ -116,16 +125,21 @@ export class Vocabulary {
       const hex = BYTE_TOKEN.exec(text)?.[1];
       if (hex !== undefined) return Uint8Array.of(Number.parseInt(hex, 16));
     }
-    const bytes = kind === TokenKind.NORMAL ? bytesOfAlphabetText(text, this.alphabet) : undefined;
-    return bytes ?? new TextEncoder().encode(text);
+    if (kind !== TokenKind.NORMAL) return new TextEncoder().encode(text);
+    if (this.#writing === 'metaspace') return new TextEncoder().encode(text.replaceAll(METASPACE, ' '));
+    return bytesOfAlphabetText(text, this.alphabet) ?? new TextEncoder().encode(text);
+  }
+
+  /** Id of the `<0xHH>` of a byte, or undefined. Example: `vocabulary.byteFallback(10) === vocabulary.idOf('<0x0A>')`. */
+  byteFallback(byte: number): number | undefined {
+    return this.idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
   }
 
   /** The token of each single byte: its character of the alphabet, else `<0xHH>`, else -1. [256] */
   byteIds(): Int32Array {
-    return Int32Array.from({ length: 256 }, (_, byte) => {
-      const hex = byte.toString(16).toUpperCase().padStart(2, '0');
-      return this.idOf(this.alphabet.charOfByte[byte] as string) ?? this.idOf(`<0x${hex}>`) ?? -1;
-    });
+    const ofByte = (byte: number) =>
+      this.idOf(this.alphabet.charOfByte[byte] as string) ?? this.byteFallback(byte) ?? -1;
+    return Int32Array.from({ length: 256 }, (_, byte) => ofByte(byte));
   }
 }
 
