@@ -34,7 +34,7 @@ PRE_TOKENIZERS = {
     "deepseek-llm": [
         split("[\r\n]"),
         split(r"\s?[" + cased_class() + "]+"),
-        split(r"\s?[!-/:-~！-／：-～‘-‟\u3000-。]+"),
+        split("\\s?[!-/:-~！-／：-～‘-‟\u3000-。]+"),
         split(r"\s+$"),
         split("[一-龥\u0800-一가-\ud7ff]+"),
         DIGITS,

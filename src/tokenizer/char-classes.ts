@@ -69,12 +69,25 @@ const CASED_RANGES = `
   104b0-104d3 104d8-104fb 10c80-10cb2 10cc0-10cf2 118a0-118df 1e900-1e943
 `;
 
+/** Pairs of first and last code point. */
+const CASED: readonly (readonly [first: number, last: number])[] = CASED_RANGES.trim()
+  .split(/\s+/)
+  .map((range) => {
+    const [first = '', last = first] = range.split('-');
+    return [Number.parseInt(first, 16), Number.parseInt(last, 16)] as const;
+  });
+
+/** The list as the body of a character class, which is how the published pattern has it. */
+export const CASED_CLASS: string = CASED.map(([first, last]) =>
+  [...new Set([first, last])].map((end) => String.fromCodePoint(end)).join('-'),
+).join('');
+
 /** The bits of one code point, computed from scratch. */
-function classBits(codePoint: number, cased: readonly (readonly [number, number])[]): number {
+function classBits(codePoint: number): number {
   const char = String.fromCodePoint(codePoint);
   let bits = KNOWN;
   for (const [bit, pattern] of PATTERNS) if (pattern.test(char)) bits |= bit;
-  if (cased.some(([first, last]) => codePoint >= first && codePoint <= last)) bits |= CharClass.CASED_LETTER;
+  if (CASED.some(([first, last]) => codePoint >= first && codePoint <= last)) bits |= CharClass.CASED_LETTER;
   const { SPACE, NEWLINE, LETTER, NUMBER, PUNCTUATION, SYMBOL } = CharClass;
   if (!(bits & (SPACE | LETTER | NUMBER))) bits |= CharClass.OTHER;
   if (!(bits & (NEWLINE | LETTER | NUMBER))) bits |= CharClass.LEAD_LLAMA;
@@ -85,12 +98,6 @@ function classBits(codePoint: number, cased: readonly (readonly [number, number]
 /** A lazily filled map from code points to their class bits. Belongs to one tokenizer. */
 export class CharClasses {
   readonly #pages: (Int32Array | undefined)[] = new Array(0x1100).fill(undefined);
-  readonly #cased = CASED_RANGES.trim()
-    .split(/\s+/)
-    .map((range) => {
-      const [first = '', last = first] = range.split('-');
-      return [Number.parseInt(first, 16), Number.parseInt(last, 16)] as const;
-    });
 
   /**
    * The class bits of a code point.
@@ -105,7 +112,7 @@ export class CharClasses {
     }
     const known = page[codePoint & 255] as number;
     if (known !== 0) return known;
-    const bits = classBits(codePoint, this.#cased);
+    const bits = classBits(codePoint);
     page[codePoint & 255] = bits;
     return bits;
   }

@@ -107,3 +107,21 @@ export function disagreements(
   }
   return wrong;
 }
+
+/** A small tokenizer with what Hugging Face `tokenizers` makes of random texts. */
+export interface MannersCase {
+  readonly name: string;
+  readonly tokenizer: Readonly<Record<string, unknown>>;
+  readonly texts: readonly string[];
+  readonly plain: readonly (readonly number[])[];
+  readonly special: readonly (readonly number[])[];
+  /** Ids of 'the cat' with the tokens of the template. */
+  readonly framed: readonly number[];
+  /** The decoded ids of `special`. */
+  readonly text: readonly string[];
+}
+
+/** The cases that scripts/reference/tokenizer-manners.py made. Example: `mannersCases()[0].name // 'byte-level 0'`. */
+export function mannersCases(): readonly MannersCase[] {
+  return (read('manners.json.gz') as { cases: MannersCase[] }).cases;
+}
