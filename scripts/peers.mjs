@@ -2,7 +2,7 @@
  * Owns: installing the engine that tests compare with (llama.cpp, as node-llama-cpp), outside of our dependencies.
  * Refuses to know: what is compared.
  *
- * node scripts/peers.mjs    prints the folder to give as HADAL_PEER; installs only when it is not there yet
+ * node scripts/peers.mjs    prints the folder to give as HADAL_TEST_PEER; installs only when it is not there yet
  *
  * The whole package is 725 MB because it brings every GPU's binaries. Optional dependencies are left out and only this
  * platform's CPU binary is asked for by name: 85 MB. Nothing of it is built or run at install time.
