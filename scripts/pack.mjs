@@ -11,6 +11,7 @@ import { build } from './build.mjs';
 import { npm, ROOT } from './install.mjs';
 
 const STAGE = join(ROOT, 'test/output/pack');
+const ADDON = join(ROOT, 'dist/native/hadal.node');
 const DOCUMENTS = ['README.md', 'LICENSE', 'CHANGELOG.md'];
 
 /** A platform package is named as npm's own fields name the platform. */
@@ -27,11 +28,11 @@ const PLATFORM = [platform, arch, ...(LIBC === undefined ? [] : [LIBC === 'glibc
 
 try {
   const target = resolve(process.argv[2] ?? 'test/output');
-  const { path: addon } = await build();
+  const { built } = await build();
   const source = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   rmSync(STAGE, { recursive: true, force: true });
   mkdirSync(target, { recursive: true });
-  const native = addon === undefined ? undefined : stageNative(source, addon);
+  const native = built ? stageNative(source) : undefined;
   const hadal = stageHadal(source, native?.name);
   const tarballs = { hadal: pack(hadal, target), ...(native && { native: pack(native.folder, target) }) };
   process.stdout.write(`${JSON.stringify(tarballs)}\n`);
@@ -48,11 +49,11 @@ function stageHadal(source, nativeName) {
   return stage(folder, published);
 }
 
-function stageNative({ version, license, engines }, addon) {
+function stageNative({ version, license, engines }) {
   const name = `@hadal/native-${PLATFORM}`;
   const folder = join(STAGE, 'native');
   mkdirSync(folder, { recursive: true });
-  cpSync(addon, join(folder, 'hadal.node'));
+  cpSync(ADDON, join(folder, 'hadal.node'));
   stage(folder, {
     name,
     version,
