@@ -28,7 +28,7 @@ export function rootHelp(): string {
     'Try:',
     '  hadal run smollm2-135m "What is the capital of France?"',
     '',
-    'Every command takes --help, and --json for exactly one JSON document on standard output.',
+    'Every command takes --help, and --json for one JSON document.',
     '',
     'Exit codes:',
     indent(table(EXIT_CODES.map(({ code, means }) => [`${code}`, means]))),

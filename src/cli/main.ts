@@ -70,10 +70,12 @@ function entryOf(name: string) {
 }
 
 function report(error: unknown): void {
-  const known = error instanceof HadalError;
+  // A fault in the engine's own thread or process arrives with the code `internal` and its stack as the message.
+  const known = error instanceof HadalError && error.code !== 'internal';
   if (known && (error.code === 'interrupted' || error.code === 'terminated') && !raw.includes('--json'))
     return;
-  const message = error instanceof Error ? error.message : String(error);
+  const words = error instanceof Error ? error.message : String(error);
+  const message = known ? words : (words.split('\n', 1)[0] ?? words);
   const code = known ? error.code : 'internal';
   if (raw.includes('--json')) terminal.json({ error: { code, message } });
   else {

@@ -18,22 +18,22 @@ export const SAMPLING_FLAGS = {
   'top-p': {
     type: 'string',
     valueHint: 'X',
-    description: 'choose among the likeliest tokens that together reach X',
+    description: 'choose among the likeliest that together reach X',
   },
   'min-p': {
     type: 'string',
     valueHint: 'X',
-    description: 'choose among tokens at least X times as likely as the likeliest',
+    description: 'only tokens at least X times as likely as the best',
   },
   'repetition-penalty': {
     type: 'string',
     valueHint: 'X',
-    description: 'above 1 makes tokens of prompt and answer less likely',
+    description: 'above 1: tokens of the text become less likely',
   },
   'presence-penalty': {
     type: 'string',
     valueHint: 'X',
-    description: 'taken from the score of tokens that the answer holds',
+    description: 'taken from scores of tokens answered before',
   },
   'frequency-penalty': { type: 'string', valueHint: 'X', description: 'the same, for each time they occur' },
   seed: { type: 'string', valueHint: 'N', description: 'same seed, same prompt, same answer' },
