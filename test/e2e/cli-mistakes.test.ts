@@ -218,7 +218,7 @@ const MISTAKES: readonly Mistake[] = [
     what: 'an unknown backend',
     args: ['version'],
     code: 1,
-    error: 'backend-unknown',
+    error: 'environment',
     says: ['HADAL_BACKEND', 'cuda'],
     options: { env: { HADAL_BACKEND: 'cuda' } },
   },
