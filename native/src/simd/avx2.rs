@@ -1,12 +1,160 @@
-//! Owns: kernels for AVX2 with FMA and F16C.
+//! Owns: kernels for AVX2 with FMA and F16C: integer dot products of the 32-blocks by hand, the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
-use super::{Kernels, scalar};
+use super::blocks::*;
+use super::featured::{featured, featured_table};
+use super::{Kernels, Row, scalar};
+use crate::formats::Format;
+use std::arch::x86_64::*;
 
-static KERNELS: Kernels = Kernels { isa: "avx2", ..scalar::TABLE };
+featured_table!("avx2", "avx2,fma,f16c");
+
+static KERNELS: Kernels = {
+    let mut rows = TABLE.rows;
+    rows[Format::Q8_0 as usize] = by_hand_q8_0;
+    rows[Format::Q4_0 as usize] = by_hand_q4_0;
+    rows[Format::Q4_1 as usize] = by_hand_q4_1;
+    Kernels { rows, ..TABLE }
+};
 
 /// The table, when this processor can run it.
 pub fn kernels() -> Option<&'static Kernels> {
     let fits = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
     fits.then_some(&KERNELS)
+}
+
+featured! {
+    "avx2,fma,f16c";
+    fn by_hand_q8_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ8_0>;
+    fn by_hand_q4_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_0>;
+    fn by_hand_q4_1(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_1>;
+    fn from_half(bytes: &[u8], out: &mut [f32]) = halves_to_floats;
+    fn to_half(x: &[f32], bytes: &mut [u8]) = floats_to_halves;
+}
+
+/// A block of 32 as AVX2 multiplies it: y = d * q + m.
+trait Block: AnyBytes {
+    fn d(&self) -> [u8; 2];
+    /// m, or zeros where the format has none.
+    fn m(&self) -> [u8; 2];
+    /// Sums of q[4i..4i + 4] . x[4i..4i + 4].
+    ///
+    /// # Safety
+    /// The processor has AVX2.
+    unsafe fn products(&self, x: __m256i) -> __m256i;
+}
+
+/// Sums of four neighbouring products of unsigned and signed bytes; no sum of two may leave i16.
+#[target_feature(enable = "avx2")]
+fn products(unsigned: __m256i, signed: __m256i) -> __m256i {
+    _mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1))
+}
+
+/// The 32 nibbles of 16 bytes, low ones first.
+#[target_feature(enable = "avx2")]
+pub(super) fn nibbles(q: &[u8; 16]) -> __m256i {
+    // SAFETY: 16 bytes are there; the load may lie at any address.
+    let q = unsafe { _mm_loadu_si128(q.as_ptr().cast()) };
+    let both = _mm256_set_m128i(_mm_srli_epi16(q, 4), q);
+    _mm256_and_si256(both, _mm256_set1_epi8(15))
+}
+
+impl Block for BlockQ8_0 {
+    fn d(&self) -> [u8; 2] {
+        self.d
+    }
+    fn m(&self) -> [u8; 2] {
+        [0; 2]
+    }
+    #[target_feature(enable = "avx2")]
+    unsafe fn products(&self, x: __m256i) -> __m256i {
+        // SAFETY: 32 bytes are there; the load may lie at any address.
+        let q = unsafe { _mm256_loadu_si256(self.q.as_ptr().cast()) };
+        // The sign moves from q to x, so that one factor is unsigned: 128 * 127 * 2 still fits i16.
+        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
+    }
+}
+
+impl Block for BlockQ4_0 {
+    fn d(&self) -> [u8; 2] {
+        self.d
+    }
+    fn m(&self) -> [u8; 2] {
+        [0; 2]
+    }
+    #[target_feature(enable = "avx2")]
+    unsafe fn products(&self, x: __m256i) -> __m256i {
+        let q = _mm256_sub_epi8(nibbles(&self.q), _mm256_set1_epi8(8));
+        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
+    }
+}
+
+impl Block for BlockQ4_1 {
+    fn d(&self) -> [u8; 2] {
+        self.d
+    }
+    fn m(&self) -> [u8; 2] {
+        self.m
+    }
+    #[target_feature(enable = "avx2")]
+    unsafe fn products(&self, x: __m256i) -> __m256i {
+        products(nibbles(&self.q), x)
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn one_half(bytes: [u8; 2]) -> f32 {
+    _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bytes)))))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn sum_of(x: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// As `scalar::rows32`; eight running sums, one for each four numbers of a block.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rows32<B: Block>(weights: &[u8], x: &Row, out: &mut [f32]) {
+    let row_bytes = weights.len() / out.len().max(1);
+    for (r, y) in out.iter_mut().enumerate() {
+        let mut sums = _mm256_setzero_ps();
+        let mut offsets = 0.0f32;
+        let blocks = blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]);
+        let (quants, _) = x.q.as_chunks::<32>();
+        for (b, block) in blocks.iter().enumerate() {
+            // SAFETY: 32 bytes are there; this function has AVX2.
+            let products = unsafe { block.products(_mm256_loadu_si256(quants[b].as_ptr().cast())) };
+            let factor = _mm256_set1_ps(one_half(block.d()) * x.scale[b]);
+            sums = _mm256_fmadd_ps(factor, _mm256_cvtepi32_ps(products), sums);
+            offsets += one_half(block.m()) * x.scaled_sums[b];
+        }
+        *y = sum_of(sums) + offsets;
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn halves_to_floats(bytes: &[u8], out: &mut [f32]) {
+    let (eights, _) = bytes.as_chunks::<16>();
+    let whole = (out.len() / 8).min(eights.len());
+    for (eight, out) in eights.iter().zip(out.as_chunks_mut::<8>().0) {
+        // SAFETY: 16 bytes and 8 floats are there.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(_mm_loadu_si128(eight.as_ptr().cast()))) };
+    }
+    scalar::from_half(&bytes[whole * 16..], &mut out[whole * 8..]);
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn floats_to_halves(x: &[f32], bytes: &mut [u8]) {
+    let (eights, rest) = x.as_chunks::<8>();
+    let (halves, tail) = bytes.split_at_mut(eights.len() * 16);
+    for (eight, halves) in eights.iter().zip(halves.as_chunks_mut::<16>().0) {
+        // SAFETY: 8 floats and 16 bytes are there.
+        unsafe {
+            let rounded = _mm256_cvtps_ph(_mm256_loadu_ps(eight.as_ptr()), _MM_FROUND_TO_NEAREST_INT);
+            _mm_storeu_si128(halves.as_mut_ptr().cast(), rounded);
+        }
+    }
+    scalar::to_halves(rest, tail);
 }

@@ -2,6 +2,8 @@
 //! Refuses to know: tensors, threads, operations.
 
 pub mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod featured;
 pub mod neon;
 pub mod scalar;
 pub mod unpack;

@@ -6,8 +6,8 @@ use super::unpack::*;
 use super::{Kernels, Row, RowsFn};
 use crate::formats::Format;
 
-/// The scalar table as a constant, for other tables to begin from.
-pub const TABLE: Kernels = Kernels {
+/// The plain kernels.
+pub static KERNELS: Kernels = Kernels {
     isa: "scalar",
     rows: ROWS,
     quantize32,
@@ -22,8 +22,6 @@ pub const TABLE: Kernels = Kernels {
     to_half: to_halves,
     decode,
 };
-
-pub static KERNELS: Kernels = TABLE;
 
 /// The scalar row kernels; faster tables replace the entries that they have.
 pub const ROWS: [RowsFn; Format::ALL.len()] = {
@@ -50,6 +48,7 @@ pub const ROWS: [RowsFn; Format::ALL.len()] = {
 /// Running sums of a float dot product; their order is part of the result.
 const LANES: usize = 16;
 
+#[inline(always)]
 fn floats_dot(n: usize, product: impl Fn(usize) -> f32) -> f32 {
     let mut sums = [0.0f32; LANES];
     let whole = n - n % LANES;
@@ -71,17 +70,20 @@ fn floats_dot(n: usize, product: impl Fn(usize) -> f32) -> f32 {
     sums[0]
 }
 
+#[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
     let (a, b) = (&a[..n], &b[..n]);
     floats_dot(n, |i| a[i] * b[i])
 }
 
+#[inline(always)]
 pub fn squares(x: &[f32]) -> f32 {
     floats_dot(x.len(), |i| x[i] * x[i])
 }
 
 /// Calls `one(bytes of row r)` for every output.
+#[inline(always)]
 fn each_row(weights: &[u8], out: &mut [f32], one: impl Fn(&[u8]) -> f32) {
     let row_bytes = weights.len() / out.len().max(1);
     for (r, y) in out.iter_mut().enumerate() {
@@ -89,36 +91,42 @@ fn each_row(weights: &[u8], out: &mut [f32], one: impl Fn(&[u8]) -> f32) {
     }
 }
 
-fn rows_f32(weights: &[u8], x: &Row, out: &mut [f32]) {
+#[inline(always)]
+pub fn rows_f32(weights: &[u8], x: &Row, out: &mut [f32]) {
     each_row(weights, out, |row| {
         let (row, _) = row.as_chunks::<4>();
         floats_dot(row.len(), |i| f32::from_le_bytes(row[i]) * x.floats[i])
     });
 }
 
-fn rows_f16(weights: &[u8], x: &Row, out: &mut [f32]) {
+#[inline(always)]
+pub fn rows_f16(weights: &[u8], x: &Row, out: &mut [f32]) {
     each_row(weights, out, |row| {
         let (row, _) = row.as_chunks::<2>();
         floats_dot(row.len(), |i| half(row[i]) * x.floats[i])
     });
 }
 
-fn rows_bf16(weights: &[u8], x: &Row, out: &mut [f32]) {
+#[inline(always)]
+pub fn rows_bf16(weights: &[u8], x: &Row, out: &mut [f32]) {
     each_row(weights, out, |row| {
         let (row, _) = row.as_chunks::<2>();
         floats_dot(row.len(), |i| brain(row[i]) * x.floats[i])
     });
 }
 
-fn rows_f8(weights: &[u8], x: &Row, out: &mut [f32]) {
+#[inline(always)]
+pub fn rows_f8(weights: &[u8], x: &Row, out: &mut [f32]) {
     each_row(weights, out, |row| floats_dot(row.len(), |i| e4m3(row[i]) * x.floats[i]));
 }
 
+#[inline(always)]
 fn int_dot(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(|(&a, &b)| a as i32 * b as i32).sum()
 }
 
 /// Sum over blocks of d * scale * (q . x) + m * scale * sum(x).
+#[inline(always)]
 pub fn rows32<B: Block32 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
     each_row(weights, out, |row| {
         let (mut products, mut offsets) = (0.0f32, 0.0f32);
@@ -132,6 +140,7 @@ pub fn rows32<B: Block32 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
 }
 
 /// Sum over blocks of scale * (d * (scaled q . x) - dmin * (min . sums of x)); all inside a block is exact in i32.
+#[inline(always)]
 pub fn rows256<B: Block256 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
     each_row(weights, out, |row| {
         let mut w = Unpacked256::ZERO;
@@ -151,6 +160,7 @@ pub fn rows256<B: Block256 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32])
 }
 
 /// int8 nearest to x / scale, where scale = largest magnitude / 127; the scale.
+#[inline(always)]
 fn quantize_block(x: &[f32], q: &mut [i8]) -> f32 {
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
@@ -160,10 +170,12 @@ fn quantize_block(x: &[f32], q: &mut [i8]) -> f32 {
     largest / 127.0
 }
 
+#[inline(always)]
 fn sum_of(q: &[i8]) -> i32 {
     q.iter().map(|&q| q as i32).sum()
 }
 
+#[inline(always)]
 pub fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) {
     for (b, x) in x.chunks_exact(32).enumerate() {
         let q = &mut q[32 * b..32 * b + 32];
@@ -172,6 +184,7 @@ pub fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) 
     }
 }
 
+#[inline(always)]
 pub fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) {
     for (b, x) in x.chunks_exact(256).enumerate() {
         let q = &mut q[256 * b..256 * b + 256];
@@ -183,6 +196,7 @@ pub fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32])
 }
 
 /// e^x to about 1 ulp for x <= 88; below -87.3 it is 0.
+#[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const LOG2E: f32 = std::f32::consts::LOG2_E;
     const LN2_HIGH: f32 = 0.693_359_4;
@@ -200,12 +214,14 @@ pub fn exp(x: f32) -> f32 {
     y * f32::from_bits(((n as i32 + 127) as u32) << 23)
 }
 
+#[inline(always)]
 pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     for (g, u) in gate.iter_mut().zip(up) {
         *g = *g / (1.0 + exp(-*g)) * u;
     }
 }
 
+#[inline(always)]
 pub fn exponentials(x: &mut [f32], max: f32) -> f32 {
     for x in x.iter_mut() {
         *x = exp(*x - max);
@@ -213,30 +229,35 @@ pub fn exponentials(x: &mut [f32], max: f32) -> f32 {
     floats_dot(x.len(), |i| x[i])
 }
 
+#[inline(always)]
 pub fn add(out: &mut [f32], x: &[f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out += x;
     }
 }
 
+#[inline(always)]
 pub fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out += factor * x;
     }
 }
 
+#[inline(always)]
 pub fn from_half(bytes: &[u8], out: &mut [f32]) {
     for (out, &h) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
         *out = half(h);
     }
 }
 
+#[inline(always)]
 pub fn to_halves(x: &[f32], bytes: &mut [u8]) {
     for (&x, h) in x.iter().zip(bytes.as_chunks_mut::<2>().0) {
         *h = to_half(x);
     }
 }
 
+#[inline(always)]
 fn decode32<B: Block32 + AnyBytes>(bytes: &[u8], out: &mut [f32]) {
     for (block, out) in blocks_of::<B>(bytes).iter().zip(out.chunks_exact_mut(32)) {
         let Unpacked32 { q, d, m } = block.unpack();
@@ -246,6 +267,7 @@ fn decode32<B: Block32 + AnyBytes>(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn decode256<B: Block256 + AnyBytes>(bytes: &[u8], out: &mut [f32]) {
     let mut w = Unpacked256::ZERO;
     for (block, out) in blocks_of::<B>(bytes).iter().zip(out.chunks_exact_mut(256)) {
@@ -256,6 +278,7 @@ fn decode256<B: Block256 + AnyBytes>(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) {
     match format {
         Format::F32 => {

@@ -1,0 +1,92 @@
+//! Owns: compiling the plain kernels once more with the instructions of a processor, so that the compiler may use them.
+//! Refuses to know: which kernels; what deserves to be written by hand.
+
+/// Kernels with wider instructions: each `name` is the plain function `body`, inlined and compiled with `$features`.
+macro_rules! featured {
+    ($features:literal; $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
+        $(
+            fn $name($($argument: $type),*) $(-> $result)? {
+                #[target_feature(enable = $features)]
+                fn inner($($argument: $type),*) $(-> $result)? {
+                    ($body)($($argument),*)
+                }
+                // SAFETY: the table that holds this function is given out only where the processor has the features.
+                unsafe { inner($($argument),*) }
+            }
+        )*
+    };
+}
+
+/// The whole table of plain kernels, compiled with `$features`, under the name `TABLE`.
+macro_rules! featured_table {
+    ($isa:literal, $features:literal) => {
+        featured! {
+            $features;
+            fn rows_f32(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_f32;
+            fn rows_f16(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_f16;
+            fn rows_bf16(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_bf16;
+            fn rows_f8(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_f8;
+            fn rows_q8_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ8_0>;
+            fn rows_q4_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ4_0>;
+            fn rows_q4_1(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ4_1>;
+            fn rows_q5_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ5_0>;
+            fn rows_q5_1(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ5_1>;
+            fn rows_iq4_nl(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockIq4Nl>;
+            fn rows_mxfp4(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockMxfp4>;
+            fn rows_q2_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ2K>;
+            fn rows_q3_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ3K>;
+            fn rows_q4_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ4K>;
+            fn rows_q5_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ5K>;
+            fn rows_q6_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ6K>;
+            fn rows_iq4_xs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq4Xs>;
+            fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize32;
+            fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize256;
+            fn dot(a: &[f32], b: &[f32]) -> f32 = scalar::dot;
+            fn squares(x: &[f32]) -> f32 = scalar::squares;
+            fn swiglu(gate: &mut [f32], up: &[f32]) = scalar::swiglu;
+            fn exponentials(x: &mut [f32], max: f32) -> f32 = scalar::exponentials;
+            fn add(out: &mut [f32], x: &[f32]) = scalar::add;
+            fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) = scalar::add_scaled;
+            fn decode(format: Format, bytes: &[u8], out: &mut [f32]) = scalar::decode;
+        }
+
+        /// Every plain kernel with this instruction set; kernels by hand replace entries.
+        const TABLE: Kernels = {
+            let mut rows = scalar::ROWS;
+            rows[Format::F32 as usize] = rows_f32;
+            rows[Format::F16 as usize] = rows_f16;
+            rows[Format::Bf16 as usize] = rows_bf16;
+            rows[Format::F8E4M3 as usize] = rows_f8;
+            rows[Format::Q8_0 as usize] = rows_q8_0;
+            rows[Format::Q4_0 as usize] = rows_q4_0;
+            rows[Format::Q4_1 as usize] = rows_q4_1;
+            rows[Format::Q5_0 as usize] = rows_q5_0;
+            rows[Format::Q5_1 as usize] = rows_q5_1;
+            rows[Format::Iq4Nl as usize] = rows_iq4_nl;
+            rows[Format::Mxfp4 as usize] = rows_mxfp4;
+            rows[Format::Q2K as usize] = rows_q2_k;
+            rows[Format::Q3K as usize] = rows_q3_k;
+            rows[Format::Q4K as usize] = rows_q4_k;
+            rows[Format::Q5K as usize] = rows_q5_k;
+            rows[Format::Q6K as usize] = rows_q6_k;
+            rows[Format::Iq4Xs as usize] = rows_iq4_xs;
+            Kernels {
+                isa: $isa,
+                rows,
+                quantize32,
+                quantize256,
+                dot,
+                squares,
+                swiglu,
+                exponentials,
+                add,
+                add_scaled,
+                from_half,
+                to_half,
+                decode,
+            }
+        };
+    };
+}
+
+pub(super) use {featured, featured_table};
