@@ -5,12 +5,36 @@
 import { HadalError } from '../error.ts';
 import type { DType, DTypeName } from './dtype.ts';
 import { BF16, F16, F32 } from './floats.ts';
+import { F8_E4M3, F8_E8M0 } from './fp8.ts';
+import { F64, I8, I16, I32, I64, U8 } from './integers.ts';
 import { Q4_0, Q4_1 } from './q4.ts';
+import { Q5_0, Q5_1 } from './q5.ts';
 import { Q6_K } from './q6-k.ts';
 import { Q8_0 } from './q8-0.ts';
+import { TQ1_0, TQ2_0 } from './tq.ts';
 
-/** Every format that files may hold, in the order of GGUF's ids. */
-export const DTYPES: readonly DType[] = [F32, F16, Q4_0, Q4_1, Q8_0, Q6_K, BF16];
+/** Every format that files may hold, in the order of GGUF's ids; those without one last. */
+export const DTYPES: readonly DType[] = [
+  F32,
+  F16,
+  Q4_0,
+  Q4_1,
+  Q5_0,
+  Q5_1,
+  Q8_0,
+  Q6_K,
+  I8,
+  I16,
+  I32,
+  I64,
+  F64,
+  BF16,
+  TQ1_0,
+  TQ2_0,
+  F8_E4M3,
+  F8_E8M0,
+  U8,
+];
 
 const byName = new Map(DTYPES.map((entry) => [entry.name, entry]));
 const byGgmlId = new Map(DTYPES.filter(({ ggmlId }) => ggmlId >= 0).map((entry) => [entry.ggmlId, entry]));
