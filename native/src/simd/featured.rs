@@ -39,7 +39,7 @@ macro_rules! featured_table {
             fn rows_q5_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ5K>;
             fn rows_q6_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ6K>;
             fn rows_iq4_xs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq4Xs>;
-            fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize32;
+            fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], scaled_sums: &mut [f32]) = scalar::quantize32;
             fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize256;
             fn dot(a: &[f32], b: &[f32]) -> f32 = scalar::dot;
             fn squares(x: &[f32]) -> f32 = scalar::squares;

@@ -24,7 +24,7 @@ pub struct Row<'a> {
     pub q: &'a [i8],
     /// One for every 32 (or 256) numbers.
     pub scale: &'a [f32],
-    /// Sum of the int8 of every 32 (or 16) numbers.
+    /// Sum of the int8 of every 16 numbers; empty for blocks of 32.
     pub sums: &'a [i32],
     /// scale * sum for every 32 numbers; empty for blocks of 256.
     pub scaled_sums: &'a [f32],
@@ -32,18 +32,18 @@ pub struct Row<'a> {
 
 /// out[r] = weight row r . x; the rows lie one after the other.
 pub type RowsFn = fn(weights: &[u8], x: &Row, out: &mut [f32]);
-/// Rounds x to int8 with a scale for every block: (x, q, scale, sums).
-pub type QuantizeFn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32]);
+/// Rounds x to int8 with a scale for every 32 numbers: (x, q, scale, scale * sum).
+pub type Quantize32Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [f32]);
+/// Rounds x to int8 with a scale for every 256 numbers: (x, q, scale, sums of 16).
+pub type Quantize256Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32]);
 
 /// The kernels of one instruction set. All compute what those of `scalar` compute, up to the order of f32 sums.
 pub struct Kernels {
     pub isa: &'static str,
     /// By `Format as usize`.
     pub rows: [RowsFn; Format::ALL.len()],
-    /// Scales and sums for every 32 numbers.
-    pub quantize32: QuantizeFn,
-    /// Scales for every 256 numbers, sums for every 16.
-    pub quantize256: QuantizeFn,
+    pub quantize32: Quantize32Fn,
+    pub quantize256: Quantize256Fn,
     /// Sum of a[i] * b[i].
     pub dot: fn(a: &[f32], b: &[f32]) -> f32,
     /// Sum of x[i]^2.

@@ -159,7 +159,7 @@ pub fn rows256<B: Block256 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32])
     });
 }
 
-/// int8 nearest to x / scale, where scale = largest magnitude / 127; the scale.
+/// int8 nearest to x / scale, where scale = largest magnitude / 127; the scale, not yet rounded.
 #[inline(always)]
 fn quantize_block(x: &[f32], q: &mut [i8]) -> f32 {
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
@@ -175,12 +175,16 @@ fn sum_of(q: &[i8]) -> i32 {
     q.iter().map(|&q| q as i32).sum()
 }
 
+/// Scales and sums are rounded to halves, as ggml keeps them in its Q8_1 blocks: with the same rounding our logits stay
+/// near those of llama.cpp. A scale too large for a half stays as it is.
 #[inline(always)]
-pub fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) {
+pub fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], scaled_sums: &mut [f32]) {
+    let rounded = |x: f32| Some(half(to_half(x))).filter(|x| x.is_finite()).unwrap_or(x);
     for (b, x) in x.chunks_exact(32).enumerate() {
         let q = &mut q[32 * b..32 * b + 32];
-        scale[b] = quantize_block(x, q);
-        sums[b] = sum_of(q);
+        let exact = quantize_block(x, q);
+        scale[b] = rounded(exact);
+        scaled_sums[b] = rounded(exact * sum_of(q) as f32);
     }
 }
 
