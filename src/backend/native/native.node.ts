@@ -205,19 +205,22 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         .end();
     },
     async read(from, rows) {
+      let running: Promise<ArrayBuffer>;
       try {
         check.checkRead(from, rows);
         const { native, start, cols } = from as NativeTensor;
-        const running = faults(() => addon.run(context, program.words, native, start, cols, rows));
+        running = faults(() => addon.run(context, program.words, native, start, cols, rows));
+      } finally {
+        // The addon has taken a copy; what is recorded from here on belongs to the next read.
         program.clear();
+      }
+      try {
         const answer = await running;
         return from.dtype === 'F32' ? new Float32Array(answer) : new Int32Array(answer);
       } catch (error) {
         const fault = errorOf(error);
         if (fault instanceof HadalError && fault.code === 'aborted') addon.clearAbort(context);
         throw fault;
-      } finally {
-        program.clear();
       }
     },
     memory() {

@@ -143,14 +143,14 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
     async read(from, rows) {
       checkRead(from, rows);
       checkpoint();
-      // All has been computed in one go: messages and timers get their turn here.
-      await new Promise((resolve) => setTimeout(resolve, 0));
       const { data, start, stride, cols } = from as HeldTensor;
       const copy = from.dtype === 'F32' ? new Float32Array(rows * cols) : new Int32Array(rows * cols);
       for (let row = 0; row < rows; row++) {
         const at = start + row * stride;
         copy.set(data.subarray(at, at + cols), row * cols);
       }
+      // All has been computed in one go: messages and timers get their turn here.
+      await new Promise((resolve) => setTimeout(resolve, 0));
       return copy;
     },
     memory: () => memoryOf(live.values(), weightBytes.values()),
