@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HadalError } from '../../error.ts';
 
@@ -71,9 +72,9 @@ export function loadAddon(): Loaded {
 
 function load(override: string | undefined): Loaded {
   const require = createRequire(import.meta.url);
-  const places = override === undefined ? [...localBuilds(), ...platformPackages()] : [override];
+  const places = override === undefined ? [...localBuilds(), ...platformPackages()] : [resolve(override)];
   for (const place of places) {
-    if (/[/\\]/.test(place) && !existsSync(place)) continue;
+    if (isAbsolute(place) && !existsSync(place)) continue;
     try {
       return { addon: require(place) as Addon };
     } catch (error) {
