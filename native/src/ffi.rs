@@ -105,7 +105,7 @@ impl Call {
         let mut number = 0.0;
         // SAFETY: Node checks the value's type and reports a status.
         let status = unsafe { napi_get_value_double(self.env, self.value(n), &mut number) };
-        if status == 0 && number >= 0.0 && number <= 9_007_199_254_740_992.0 && number.fract() == 0.0 {
+        if status == 0 && (0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0 {
             return Ok(number as usize);
         }
         Err(wrong(n, "a whole number"))

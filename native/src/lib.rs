@@ -2,6 +2,9 @@
 //! operations out on the threads of `pool`, with the instructions that `simd` found on this processor.
 //! `unsafe` lives in `ffi`, `map`, `pool` and `simd` alone.
 
+// The tests are built without `ffi`, through which all is used.
+#![cfg_attr(test, allow(dead_code))]
+
 mod context;
 mod error;
 #[cfg(not(test))]

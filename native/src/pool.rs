@@ -19,7 +19,6 @@ const SPIN: Duration = Duration::from_micros(50);
 /// Buffers that a thread keeps from tile to tile; every kernel sizes what it uses.
 #[derive(Default)]
 pub struct Scratch {
-    pub bytes: Buffer<i8>,
     pub floats: Buffer<f32>,
     pub more_floats: Buffer<f32>,
 }

@@ -112,12 +112,6 @@ impl<'a, T: Number> MatMut<'a, T> {
         Self { ptr: numbers.as_mut_ptr(), rows: numbers.len() / cols, cols, stride: cols, of: PhantomData }
     }
 
-    /// The matrix seen with fewer or more columns to a row; only for rows that lie one after the other.
-    pub fn reshaped(self, cols: usize) -> Option<Self> {
-        let fits = self.stride == self.cols && (self.rows * self.cols).is_multiple_of(cols);
-        fits.then(|| Self { rows: self.rows * self.cols / cols, cols, stride: cols, ..self })
-    }
-
     /// The part at these rows and columns.
     ///
     /// # Safety
@@ -178,7 +172,7 @@ impl Tensors {
     /// A zeroed tensor; its id.
     pub fn add(&mut self, is_int: bool, rows: usize, cols: usize) -> Outcome<usize> {
         let what = format!("a tensor of {rows} x {cols} numbers");
-        let count = rows.checked_mul(cols).unwrap_or(usize::MAX);
+        let count = rows.saturating_mul(cols);
         super::refuse_beyond_memory(&what, (count as u64).saturating_mul(4))?;
         let cells = Buffer::zeroed(count, &what)?;
         self.all.push(Some(Tensor { cells, is_int, rows, cols }));

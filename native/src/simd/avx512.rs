@@ -41,7 +41,8 @@ featured! {
 
 /// A block of 32 as VNNI multiplies it: y = d * (u - MINUS) + m, u unsigned.
 trait Block: AnyBytes {
-    const MINUS: f32;
+    /// As the bits of a byte.
+    const MINUS: i8;
     fn d(&self) -> [u8; 2];
     /// m, or zeros where the format has none.
     fn m(&self) -> [u8; 2];
@@ -53,7 +54,7 @@ trait Block: AnyBytes {
 }
 
 impl Block for BlockQ8_0 {
-    const MINUS: f32 = 128.0;
+    const MINUS: i8 = 128u8.cast_signed();
     fn d(&self) -> [u8; 2] {
         self.d
     }
@@ -69,7 +70,7 @@ impl Block for BlockQ8_0 {
 }
 
 impl Block for BlockQ4_0 {
-    const MINUS: f32 = 8.0;
+    const MINUS: i8 = 8;
     fn d(&self) -> [u8; 2] {
         self.d
     }
@@ -83,7 +84,7 @@ impl Block for BlockQ4_0 {
 }
 
 impl Block for BlockQ4_1 {
-    const MINUS: f32 = 0.0;
+    const MINUS: i8 = 0;
     fn d(&self) -> [u8; 2] {
         self.d
     }
@@ -94,6 +95,17 @@ impl Block for BlockQ4_1 {
     unsafe fn unsigned(&self) -> __m256i {
         avx2::nibbles(&self.q)
     }
+}
+
+/// Sums of four neighbouring products (u - MINUS) * q, exactly.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn products<B: Block>(u: __m512i, q: __m512i) -> __m512i {
+    let zero = _mm512_setzero_si512();
+    let products = _mm512_dpbusd_epi32(zero, u, q);
+    if B::MINUS == 0 {
+        return products;
+    }
+    _mm512_sub_epi32(products, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(B::MINUS), q))
 }
 
 /// As `scalar::rows32`, two blocks at a time: sixteen running sums, eight for each block of a pair.
@@ -112,23 +124,24 @@ fn rows32<B: Block>(weights: &[u8], x: &Row, out: &mut [f32]) {
                 let u = _mm512_inserti64x4(_mm512_castsi256_si512(first.unsigned()), second.unsigned(), 1);
                 (u, _mm512_loadu_si512(quants[p].as_ptr().cast()))
             };
-            let products = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(_mm512_setzero_si512(), u, q));
+            let products = _mm512_cvtepi32_ps(products::<B>(u, q));
             let (d0, d1) = (avx2::one_half(first.d()), avx2::one_half(second.d()));
             let (f0, f1) = (_mm256_set1_ps(d0 * x.scale[2 * p]), _mm256_set1_ps(d1 * x.scale[2 * p + 1]));
             let factors = _mm512_insertf32x8(_mm512_castps256_ps512(f0), f1, 1);
             sums = _mm512_fmadd_ps(factors, products, sums);
-            offsets += (avx2::one_half(first.m()) - B::MINUS * d0) * x.scaled_sums[2 * p];
-            offsets += (avx2::one_half(second.m()) - B::MINUS * d1) * x.scaled_sums[2 * p + 1];
+            offsets += avx2::one_half(first.m()) * x.scaled_sums[2 * p];
+            offsets += avx2::one_half(second.m()) * x.scaled_sums[2 * p + 1];
         }
         if let [block] = last {
             let b = blocks.len() - 1;
             // SAFETY: this function has AVX2; the 32 bytes of the last block are there.
             let (u, q) = unsafe { (block.unsigned(), _mm256_loadu_si256(x.q[32 * b..32 * b + 32].as_ptr().cast())) };
-            let products = _mm256_cvtepi32_ps(_mm256_dpbusd_epi32(_mm256_setzero_si256(), u, q));
+            let (u, q) = (_mm512_castsi256_si512(u), _mm512_castsi256_si512(q));
+            let products = _mm256_cvtepi32_ps(_mm512_castsi512_si256(products::<B>(u, q)));
             let d = avx2::one_half(block.d());
             let scaled = _mm256_mul_ps(_mm256_set1_ps(d * x.scale[b]), products);
             sums = _mm512_add_ps(sums, _mm512_insertf32x8(_mm512_setzero_ps(), scaled, 0));
-            offsets += (avx2::one_half(block.m()) - B::MINUS * d) * x.scaled_sums[b];
+            offsets += avx2::one_half(block.m()) * x.scaled_sums[b];
         }
         *y = _mm512_reduce_add_ps(sums) + offsets;
     }

@@ -11,6 +11,8 @@ pub mod unpack;
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+#[cfg(test)]
+mod twins;
 
 use crate::error::{Fault, Outcome};
 use crate::formats::Format;

@@ -1,0 +1,300 @@
+//! Owns: the proof that every table of kernels computes what the scalar one computes.
+//! Refuses to know: operations. Where only the order of f32 sums may differ, the bound is that of such sums.
+
+use super::blocks::{half, to_half};
+use super::{Kernels, Row, available, scalar};
+use crate::formats::{Family, Format};
+
+/// SplitMix64: the same numbers on every machine.
+struct Noise(u64);
+
+impl Noise {
+    fn word(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// Between -1 and 1.
+    fn float(&mut self) -> f32 {
+        (self.word() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+}
+
+/// Tables other than the scalar one.
+fn others() -> Vec<&'static Kernels> {
+    available().into_iter().filter(|table| table.isa != "scalar").collect()
+}
+
+/// Where a block keeps f16 scales; all other bytes of quantized blocks may be anything.
+fn halves_in(format: Format) -> &'static [usize] {
+    match format {
+        Format::Q8_0 | Format::Q4_0 | Format::Q5_0 | Format::Iq4Nl | Format::Iq4Xs => &[0],
+        Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => &[0, 2],
+        Format::Q2K => &[80, 82],
+        Format::Q3K => &[108],
+        Format::Q6K => &[208],
+        _ => &[],
+    }
+}
+
+/// A block of any bytes that stand for finite numbers.
+fn block(noise: &mut Noise, format: Format) -> Vec<u8> {
+    match format {
+        Format::F32 => return noise.float().to_le_bytes().to_vec(),
+        Format::F16 => return to_half(noise.float()).to_vec(),
+        Format::Bf16 => return noise.float().to_le_bytes()[2..].to_vec(),
+        Format::F8E4M3 => return vec![(noise.word() % 0x7f) as u8 | (noise.word() as u8 & 0x80)],
+        _ => {}
+    }
+    let mut bytes: Vec<u8> = (0..format.block_bytes()).map(|_| noise.word() as u8).collect();
+    for &at in halves_in(format) {
+        bytes[at..at + 2].copy_from_slice(&to_half(noise.float() / 64.0));
+    }
+    if format == Format::Mxfp4 {
+        bytes[0] = 120 + (noise.word() % 8) as u8;
+    }
+    bytes
+}
+
+fn rows_of(noise: &mut Noise, format: Format, rows: usize, cols: usize) -> Vec<u8> {
+    (0..rows * cols / format.block_numbers()).flat_map(|_| block(noise, format)).collect()
+}
+
+/// Activations in all forms at once.
+struct Activations {
+    floats: Vec<f32>,
+    q: Vec<i8>,
+    scale: Vec<f32>,
+    sums: Vec<i32>,
+    scaled_sums: Vec<f32>,
+}
+
+impl Activations {
+    fn of(kernels: &Kernels, family: Family, floats: Vec<f32>) -> Self {
+        let n = floats.len();
+        let mut to = Self {
+            q: vec![0; n.next_multiple_of(512)],
+            scale: vec![0.0; n.div_ceil(32).next_multiple_of(16)],
+            sums: vec![0; n.div_ceil(16)],
+            scaled_sums: vec![0.0; n.div_ceil(32).next_multiple_of(16)],
+            floats,
+        };
+        match family {
+            Family::Floats => {}
+            Family::Blocks32 => {
+                (kernels.quantize32)(&to.floats, &mut to.q, &mut to.scale, &mut to.scaled_sums);
+            }
+            Family::Blocks256 => (kernels.quantize256)(&to.floats, &mut to.q, &mut to.scale, &mut to.sums),
+        }
+        to
+    }
+
+    fn row(&self) -> Row<'_> {
+        Row {
+            floats: &self.floats,
+            q: &self.q,
+            scale: &self.scale,
+            sums: &self.sums,
+            scaled_sums: &self.scaled_sums,
+        }
+    }
+}
+
+/// Lengths that leave every kind of rest.
+fn lengths(format: Format) -> Vec<usize> {
+    match format.family() {
+        Family::Floats => (1..70).chain([576, 1000]).collect(),
+        Family::Blocks32 => (1..20).map(|blocks| blocks * 32).collect(),
+        Family::Blocks256 => (1..6).map(|blocks| blocks * 256).collect(),
+    }
+}
+
+/// Two orders of the same f32 sum differ by at most this part of the sum of magnitudes.
+fn order_bound(terms: usize) -> f32 {
+    (terms as f32 + 8.0) * f32::EPSILON
+}
+
+#[test]
+fn rows_of_every_format_multiply_as_in_the_scalar_table() {
+    let mut noise = Noise(1);
+    for table in others() {
+        for &format in Format::ALL {
+            for cols in lengths(format) {
+                let weights = rows_of(&mut noise, format, 3, cols);
+                let x = Activations::of(&scalar::KERNELS, format.family(), noise.floats(cols));
+                let (mut got, mut expected) = ([0.0f32; 3], [0.0f32; 3]);
+                (table.rows[format as usize])(&weights, &x.row(), &mut got);
+                (scalar::KERNELS.rows[format as usize])(&weights, &x.row(), &mut expected);
+                for (r, (got, expected)) in got.iter().zip(expected).enumerate() {
+                    let row_bytes = format.row_bytes(cols).unwrap();
+                    let mut row = vec![0.0; cols];
+                    scalar::decode(format, &weights[r * row_bytes..(r + 1) * row_bytes], &mut row);
+                    // Blocks multiply q and offsets apart, so their magnitudes may be larger than the product's.
+                    let largest = row.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+                    let bound = order_bound(cols) * largest * cols as f32;
+                    assert!(
+                        (got - expected).abs() <= bound,
+                        "{} {} {cols}: {got} {expected}",
+                        table.isa,
+                        format.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn extremes_of_a_byte_do_not_overflow() {
+    let x = Activations::of(&scalar::KERNELS, Family::Blocks32, vec![1.0; 96]);
+    assert!(x.q[..96].iter().all(|&q| q == 127));
+    for (byte, value) in [(0x80u8, -128.0f32), (0x7f, 127.0)] {
+        let mut weights = Vec::new();
+        for _ in 0..3 {
+            weights.extend([0x00, 0x3c]);
+            weights.extend([byte; 32]);
+        }
+        let expected = 96.0 * 127.0 * value * x.scale[0];
+        for table in available() {
+            let mut got = [0.0];
+            (table.rows[Format::Q8_0 as usize])(&weights, &x.row(), &mut got);
+            assert!((got[0] - expected).abs() <= expected.abs() * order_bound(8), "{}: {got:?}", table.isa);
+        }
+    }
+}
+
+#[test]
+fn small_weights_keep_their_bits_under_activations_of_one_sign() {
+    let mut noise = Noise(7);
+    let x = Activations::of(&scalar::KERNELS, Family::Blocks32, noise.floats(160).iter().map(|x| x.abs()).collect());
+    for (format, plus, minus) in [(Format::Q8_0, 0x01, 0xff), (Format::Q4_0, 0x99, 0x77)] {
+        let bytes = format.block_bytes() - 2;
+        let weights: Vec<u8> = (0..5)
+            .flat_map(|_| [0x00, 0x3c].into_iter().chain((0..bytes).map(|i| if i % 2 == 0 { plus } else { minus })))
+            .collect();
+        let mut expected = [0.0];
+        (scalar::KERNELS.rows[format as usize])(&weights, &x.row(), &mut expected);
+        let bound = order_bound(5) * x.floats.iter().sum::<f32>();
+        for table in others() {
+            let mut got = [0.0];
+            (table.rows[format as usize])(&weights, &x.row(), &mut got);
+            assert!((got[0] - expected[0]).abs() <= bound, "{} {}: {got:?} {expected:?}", table.isa, format.name());
+        }
+    }
+}
+
+#[test]
+fn activations_are_rounded_to_the_same_bytes() {
+    let mut noise = Noise(2);
+    let mut inputs = vec![noise.floats(1024), vec![0.0; 512], vec![-0.0; 512], vec![f32::MIN_POSITIVE / 4.0; 512]];
+    inputs.push(noise.floats(512).iter().map(|x| x * 1e30).collect());
+    // Halves between two bytes go to the even one.
+    inputs.push((0..512).map(|i| if i % 32 == 0 { 127.0 } else { i as f32 % 200.0 / 2.0 - 50.0 }).collect());
+    for table in others() {
+        for x in &inputs {
+            for family in [Family::Blocks32, Family::Blocks256] {
+                let got = Activations::of(table, family, x.clone());
+                let expected = Activations::of(&scalar::KERNELS, family, x.clone());
+                assert_eq!(got.q, expected.q, "{}", table.isa);
+                assert_eq!(got.sums, expected.sums, "{}", table.isa);
+                assert_eq!(bits(&got.scale), bits(&expected.scale), "{}", table.isa);
+                assert_eq!(bits(&got.scaled_sums), bits(&expected.scaled_sums), "{}", table.isa);
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_of_floats_differ_by_their_order_alone() {
+    let mut noise = Noise(3);
+    for table in others() {
+        for n in (0..70).chain([576, 4097]) {
+            let (a, b) = (noise.floats(n), noise.floats(n));
+            let magnitude: f32 = a.iter().zip(&b).map(|(a, b)| (a * b).abs()).sum();
+            let difference = ((table.dot)(&a, &b) - scalar::dot(&a, &b)).abs();
+            assert!(difference <= order_bound(n) * magnitude, "{} dot {n}: {difference}", table.isa);
+            let (got, expected) = ((table.squares)(&a), scalar::squares(&a));
+            assert!((got - expected).abs() <= order_bound(n) * expected, "{} squares {n}", table.isa);
+        }
+    }
+}
+
+#[test]
+fn numbers_one_by_one_differ_by_a_rounding_at_most() {
+    let mut noise = Noise(4);
+    for table in others() {
+        for n in (0..40).chain([1000]) {
+            let (a, b) = (noise.floats(n), noise.floats(n));
+            let wide: Vec<f32> = a.iter().map(|x| x * 90.0).collect();
+            let twins = |of: &dyn Fn(&Kernels, &mut [f32])| {
+                let (mut got, mut expected) = (wide.clone(), wide.clone());
+                of(table, &mut got);
+                of(&scalar::KERNELS, &mut expected);
+                (got, expected)
+            };
+            for (what, (got, expected)) in [
+                ("swiglu", twins(&|kernels, x| (kernels.swiglu)(x, &b))),
+                ("add", twins(&|kernels, x| (kernels.add)(x, &b))),
+                ("add_scaled", twins(&|kernels, x| (kernels.add_scaled)(x, 0.37, &b))),
+                ("exponentials", twins(&|kernels, x| x.fill((kernels.exponentials)(&mut x.to_vec(), 90.0)))),
+                ("exponentials' numbers", twins(&|kernels, x| _ = (kernels.exponentials)(x, 90.0))),
+            ] {
+                for (got, expected) in got.iter().zip(&expected) {
+                    let bound = 1e-5 * expected.abs() + f32::MIN_POSITIVE;
+                    assert!((got - expected).abs() <= bound, "{} {what} {n}: {got} {expected}", table.isa);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn halves_are_converted_bit_by_bit() {
+    let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+    let mut noise = Noise(5);
+    let mut floats: Vec<f32> = (0..100_000).map(|_| f32::from_bits(noise.word() as u32)).collect();
+    // Halfway between two halves, and beside it.
+    floats.extend(all.as_chunks::<2>().0.iter().flat_map(|&h| {
+        let middle = half(h).to_bits() | 1 << 12;
+        [middle - 1, middle, middle + 1].map(f32::from_bits)
+    }));
+    floats.retain(|x| !x.is_nan());
+    for table in others() {
+        for n in [0, 1, 7, 8, 9, 31, 1 << 16] {
+            let (mut got, mut expected) = (vec![0.0; n], vec![0.0; n]);
+            (table.from_half)(&all[..2 * n], &mut got);
+            scalar::from_half(&all[..2 * n], &mut expected);
+            let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+            assert!(got.iter().zip(&expected).all(same), "{} {n}", table.isa);
+        }
+        let (mut got, mut expected) = (vec![0; floats.len() * 2], vec![0; floats.len() * 2]);
+        (table.to_half)(&floats, &mut got);
+        scalar::to_halves(&floats, &mut expected);
+        assert!(got == expected, "{}", table.isa);
+    }
+}
+
+#[test]
+fn rows_are_decoded_bit_by_bit() {
+    let mut noise = Noise(6);
+    for table in others() {
+        for &format in Format::ALL {
+            let cols = 3 * format.block_numbers().max(16);
+            let bytes = rows_of(&mut noise, format, 1, cols);
+            let (mut got, mut expected) = (vec![0.0; cols], vec![0.0; cols]);
+            (table.decode)(format, &bytes, &mut got);
+            scalar::decode(format, &bytes, &mut expected);
+            assert_eq!(bits(&got), bits(&expected), "{} {}", table.isa, format.name());
+        }
+    }
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
