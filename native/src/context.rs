@@ -38,13 +38,14 @@ impl Weight {
         let row_bytes = format.row_bytes(cols).ok_or_else(|| {
             misfit(format!("weight \"{name}\""), format!("rows of whole blocks of {}", format.block_numbers()), cols)
         })?;
-        let expert_bytes = rows * row_bytes;
-        if bytes.all().len() != experts * expert_bytes {
-            return Err(misfit(
-                format!("weight \"{name}\""),
-                format!("{} bytes", experts * expert_bytes),
-                bytes.all().len(),
-            ));
+        let sizes = rows.checked_mul(row_bytes).and_then(|size| Some((size, experts.checked_mul(size)?)));
+        // A shape without numbers would make handles of nothing, as many as a file likes to ask for.
+        let Some((expert_bytes, all)) = sizes.filter(|&(_, all)| all > 0) else {
+            let shape = format!("[{experts}, {rows}, {cols}]");
+            return Err(misfit(format!("weight \"{name}\""), "a shape of numbers that fit in memory", shape));
+        };
+        if bytes.all().len() != all {
+            return Err(misfit(format!("weight \"{name}\""), format!("{all} bytes"), bytes.all().len()));
         }
         let parts = (0..experts).map(|e| bytes.part(e * expert_bytes..(e + 1) * expert_bytes)).collect();
         Ok(Self { name: name.to_owned(), format, experts, rows, cols, row_bytes, parts, scales: None })

@@ -2,11 +2,10 @@
 //! Refuses to know: what operations mean. A panic below becomes the error `native-panic`.
 
 use crate::context::Context;
-use crate::error::{Fault, Outcome};
+use crate::error::{Fault, Outcome, guarded};
 use crate::map::View;
 use crate::{pool, program, simd};
 use std::ffi::{CStr, c_char, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -195,20 +194,6 @@ fn error(env: Env, fault: &Fault) -> Value {
     // SAFETY: both arguments are strings of this environment.
     unsafe { napi_create_error(env, string(env, fault.code), string(env, &fault.packed()), &mut value) };
     value
-}
-
-/// Runs `body` and makes a fault of a panic.
-fn guarded<T>(body: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        if let Some(fault) = panic.downcast_ref::<Fault>() {
-            return Err(fault.clone());
-        }
-        let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(Fault::new("native-panic", "the native backend")
-            .got(text.unwrap_or_else(|| "a panic".to_owned()))
-            .next("report this as a defect; HADAL_BACKEND=reference avoids the native backend"))
-    })
 }
 
 type Body = fn(&Call) -> Outcome<Value>;
