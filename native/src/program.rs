@@ -163,6 +163,10 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>, abort: &AtomicBool) -> O
             let (out, logits) = (w.view(span.rows)?, w.view(span.rows)?);
             rows::argmax(state, out, logits)
         }
+        12..=15 => Err(Fault::new("unsupported-operation", "a model with experts or latent attention")
+            .expected("a dense model with grouped-query attention on the native backend")
+            .got(format!("operation {code}"))
+            .next("set HADAL_BACKEND=reference")),
         _ => Err(malformed().got(format!("operation {code}"))),
     }
 }
