@@ -190,7 +190,7 @@ function report(opened: OpenedModel, { load, prefill, decode, left, memory }: Re
     ],
     [
       'memory',
-      `${formatBytes(memory.weightBytes)} weights, ${formatBytes(memory.cacheBytes)} cache, ${formatBytes(memory.residentBytes)} resident in all`,
+      `${formatBytes(memory.weightBytes)} weights, room for ${formatBytes(memory.cacheBytes)} of cache, ${formatBytes(memory.residentBytes)} resident in all`,
     ],
     ['rounds', `${decode.rate.rounds}: the median, and lowest to highest`],
   ])}\n`;

@@ -26,7 +26,7 @@ export function rootHelp(): string {
     indent(table(COMMANDS.map(({ name, summary }) => [name, summary]))),
     '',
     'Try:',
-    '  hadal run smollm2-135m "What is the capital of France?"',
+    '  hadal run smollm2-135m "What is gravity?"',
     '',
     'Every command takes --help, and --json for one JSON document.',
     '',

@@ -17,7 +17,7 @@ import { promptFrom } from './standard-input.ts';
 export const text: CommandText = {
   usage: 'run MODEL [PROMPT] [flags]',
   examples: [
-    'hadal run smollm2-135m "What is the capital of France?"',
+    'hadal run smollm2-135m "What is gravity?"',
     'hadal run ./model.gguf',
     'cat notes.txt | hadal run smollm2-135m "Summarise this:"',
     'hadal run smollm2-135m --raw "Once upon a time" -n 64 --seed 7',
