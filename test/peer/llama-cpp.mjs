@@ -26,7 +26,12 @@ const entry = createRequire(join(resolve(peer), 'from-here.cjs')).resolve('node-
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(entry).href);
 const llama = await getLlama({ gpu: false, build: 'never', maxThreads: 2, logLevel: LlamaLogLevel.error });
 const model = await llama.loadModel({ modelPath });
-const context = await model.createContext({ contextSize: 512, batchSize: 512, threads: 2 });
+const context = await model.createContext({
+  contextSize: 512,
+  batchSize: 512,
+  threads: 2,
+  flashAttention: false,
+});
 const batches = context._ctx;
 const sampler = new llama._bindings.AddonSampler(model._model);
 sampler.applyConfig({ temperature: 0 });
