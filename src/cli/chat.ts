@@ -8,7 +8,7 @@ import { nearest } from '../hub/nearest.ts';
 import type { AnswerOptions } from '../runtime/answerer.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
 import { figuresLine, showAnswer } from './answer-view.ts';
-import { ChatInput } from './chat-input.ts';
+import { ChatInput, type Input } from './chat-input.ts';
 import type { Surroundings } from './context.ts';
 import { Conversation } from './conversation.ts';
 import { formatCount } from './figures.ts';
@@ -51,11 +51,16 @@ export async function chat(
     history: history.lines,
     onHistory: (lines) => history.save(lines),
   });
-  const release = interruption.capture(() => undefined);
+  // Between two prompts Ctrl-C is a signal: it counts as one at the next prompt.
+  let missed = false;
+  const release = interruption.capture(() => {
+    missed = true;
+  });
   try {
     let interrupts = 0;
     while (!interruption.signal.aborted) {
-      const said = await input.ask('> ');
+      const said: Input = missed ? { kind: 'interrupt', empty: true } : await input.ask('> ');
+      missed = false;
       if (said.kind === 'end') {
         terminal.err('\n');
         return;

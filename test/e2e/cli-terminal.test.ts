@@ -25,7 +25,7 @@ describe('signals and pipes', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('%s stops an answer with exit code %d, and what was said stays', async (signal, code) => {
-    const running = startHadal(['run', endless, 'hello']);
+    const running = startHadal(['run', endless, 'hello', '-t', '0']);
     await running.shows(/[ -~]{3}/);
     running.child.kill(signal);
     const { out, err, ...end } = await running.finished;
@@ -36,7 +36,7 @@ describe('signals and pipes', () => {
   });
 
   test('an interrupted --json is still one document', async () => {
-    const running = startHadal(['run', endless, 'hello', '--json']);
+    const running = startHadal(['run', endless, 'hello', '-t', '0', '--json']);
     setTimeout(() => running.child.kill('SIGINT'), 1_500);
     const { out, code } = await running.finished;
     expect(code).toBe(130);
@@ -44,7 +44,7 @@ describe('signals and pipes', () => {
   });
 
   test('a reader that goes away ends the program with 0', async () => {
-    const running = startHadal(['run', endless, 'hello']);
+    const running = startHadal(['run', endless, 'hello', '-t', '0']);
     await running.shows(/[ -~]/);
     running.child.stdout.destroy();
     const { code, err } = await running.finished;
@@ -108,6 +108,7 @@ describe.skipIf(!python)('in a terminal', () => {
     at = await running.shows('> ', at);
     stdin.write('\u0003');
     at = await running.shows('Ctrl-C again', at);
+    await running.shows('> ', at);
     stdin.write('\u0003');
     expect(await running.finished).toMatchObject({ code: 0, signal: null });
     const [question, answer] = JSON.parse(readFileSync(join(folder.path, 'talk.json'), 'utf8'));

@@ -28,7 +28,7 @@ test('run answers on standard output, and says its figures on standard error', a
 });
 
 test('run is quiet on demand', async () => {
-  const answer = await hadal(['run', toy, 'hello', '-n', '3', '--quiet']);
+  const answer = await hadal(['run', toy, 'hello', '-n', '3', '-t', '0', '--quiet']);
   expect(answer).toMatchObject({ ...done, err: '' });
 });
 
