@@ -167,6 +167,8 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>, abort: &AtomicBool) -> O
             .expected("a dense model with grouped-query attention on the native backend")
             .got(format!("operation {code}"))
             .next("set HADAL_BACKEND=reference")),
-        _ => Err(malformed().got(format!("operation {code}"))),
+        _ => Err(Fault::new("unsupported-operation", format!("operation {code}"))
+            .expected("an operation that the native backend has")
+            .next("set HADAL_BACKEND=reference")),
     }
 }
