@@ -119,6 +119,15 @@ test('Ctrl-D ends, and so does every question after it', async () => {
   expect(await input.ask('> ')).toEqual({ kind: 'end' });
 });
 
+test('closing ends the question that is open, and gives the terminal back', async () => {
+  const { input, shown, isRaw } = terminal();
+  const asked = input.ask('> ');
+  input.close();
+  expect(await asked).toEqual({ kind: 'end' });
+  expect(isRaw()).toBe(false);
+  expect(shown()).toContain('\u001b[?2004l');
+});
+
 test('the up key brings back what was said in an earlier chat', async () => {
   const { input, type } = terminal(['newest', 'older']);
   const asked = input.ask('> ');

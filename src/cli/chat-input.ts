@@ -97,6 +97,7 @@ export class ChatInput {
   readonly #waiting: string[] = [];
   #pasting = false;
   #ended = false;
+  #closed = false;
   #prompt = '> ';
   #settle: ((input: Input) => void) | undefined;
 
@@ -151,10 +152,12 @@ export class ChatInput {
     this.#stdin.setRawMode(false);
   }
 
+  /** Gives the terminal back for good; whoever waits for a message gets `end`. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#stdin.off('keypress', this.#onKey);
     this.#stdout.write(PASTE_OFF);
-    this.#settle = undefined;
     this.#reader.close();
   }
 

@@ -56,11 +56,14 @@ export async function chat(
   const release = interruption.capture(() => {
     missed = true;
   });
+  const stop = () => input.close();
+  interruption.signal.addEventListener('abort', stop, { once: true });
   try {
     let interrupts = 0;
     while (!interruption.signal.aborted) {
       const said: Input = missed ? { kind: 'interrupt', empty: true } : await input.ask('> ');
       missed = false;
+      interruption.signal.throwIfAborted();
       if (said.kind === 'end') {
         terminal.err('\n');
         return;
@@ -75,7 +78,9 @@ export async function chat(
       const done = await take(said.text, { opened, surroundings, options, conversation });
       if (done) return;
     }
+    interruption.signal.throwIfAborted();
   } finally {
+    interruption.signal.removeEventListener('abort', stop);
     release();
     input.close();
   }

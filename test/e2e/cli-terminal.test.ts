@@ -85,7 +85,7 @@ const inTerminal = (env: Record<string, string> = {}): CommandOptions => ({
   env: { TERM: 'xterm', XDG_STATE_HOME: join(folder.path, 'state'), ...env },
 });
 
-describe.skipIf(!python)('in a terminal', () => {
+describe.skipIf(!python || process.platform !== 'linux')('in a terminal', () => {
   test('a chat: Ctrl-C stops the answer and not the program', async () => {
     const running = startHadal(['run', endless, '--temperature', '0'], inTerminal());
     const { stdin } = running.child;
@@ -133,6 +133,16 @@ describe.skipIf(!python)('in a terminal', () => {
     at = await running.shows('> ', at);
     stdin.write('\u0004');
     expect(await running.finished).toMatchObject({ code: 0, signal: null });
+  });
+
+  test('SIGTERM at the prompt ends the chat at once, with the terminal given back', async () => {
+    const running = startHadal(['run', toy], inTerminal());
+    await running.shows('> ');
+    const children = readFileSync(`/proc/${running.child.pid}/task/${running.child.pid}/children`, 'utf8');
+    process.kill(Number(children.trim()), 'SIGTERM');
+    const { code, out } = await running.finished;
+    expect(code).toBe(143);
+    expect(out.trimEnd().endsWith('\u001b[?2004l')).toBe(true);
   });
 
   test('figures are dimmed, unless NO_COLOR says otherwise', async () => {
