@@ -24,7 +24,10 @@ export function buildNative({ log = () => {} } = {}) {
   const version = spawnSync('cargo', ['--version'], { encoding: 'utf8' });
   if (version.error !== undefined || version.status !== 0) {
     const reason = 'cargo is not there';
-    log(`${reason}: the slow reference backend will compute (https://rustup.rs installs cargo)`);
+    const instead = existsSync(addon)
+      ? 'the addon built from older sources stays'
+      : 'the slow reference backend will compute';
+    log(`${reason}: ${instead} (https://rustup.rs installs cargo)`);
     return { built: false, reason };
   }
   log('building the addon with cargo');
