@@ -1,20 +1,41 @@
-//! Owns: kernels for AVX2 with FMA and F16C: integer dot products of the 32-blocks by hand, the rest compiled for it.
+//! Owns: the table of AVX2 with FMA and F16C: integer dot products of the 32-blocks by hand here, those of other
+//! formats beside it, the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
 use super::blocks::*;
+use super::avx2_floats::{self as floats, dot as floats_dot};
+use super::avx2_k::{levels, rows256};
 use super::featured::{featured, featured_table};
-use super::{Kernels, Row, scalar};
+use super::unpack::{FP4_DOUBLED, IQ4_LEVELS, halved_e8m0};
+use super::{Kernels, Row, RowsFn, scalar};
 use crate::formats::Format;
 use std::arch::x86_64::*;
 
 featured_table!("avx2", "avx2,fma,f16c");
 
-static KERNELS: Kernels = {
+static KERNELS: Kernels = Kernels { rows: ROWS, dot: by_hand_dot, squares: by_hand_squares, ..TABLE };
+
+/// The row kernels by hand, for AVX-512 to begin from.
+pub(super) const ROWS: [RowsFn; Format::ALL.len()] = {
     let mut rows = TABLE.rows;
+    rows[Format::F32 as usize] = by_hand_f32;
+    rows[Format::F16 as usize] = by_hand_f16;
+    rows[Format::Bf16 as usize] = by_hand_bf16;
+    rows[Format::F8E4M3 as usize] = by_hand_f8;
     rows[Format::Q8_0 as usize] = by_hand_q8_0;
     rows[Format::Q4_0 as usize] = by_hand_q4_0;
     rows[Format::Q4_1 as usize] = by_hand_q4_1;
-    Kernels { rows, ..TABLE }
+    rows[Format::Q5_0 as usize] = by_hand_q5_0;
+    rows[Format::Q5_1 as usize] = by_hand_q5_1;
+    rows[Format::Iq4Nl as usize] = by_hand_iq4_nl;
+    rows[Format::Mxfp4 as usize] = by_hand_mxfp4;
+    rows[Format::Q2K as usize] = by_hand_q2_k;
+    rows[Format::Q3K as usize] = by_hand_q3_k;
+    rows[Format::Q4K as usize] = by_hand_q4_k;
+    rows[Format::Q5K as usize] = by_hand_q5_k;
+    rows[Format::Q6K as usize] = by_hand_q6_k;
+    rows[Format::Iq4Xs as usize] = by_hand_iq4_xs;
+    rows
 };
 
 /// The table, when this processor can run it.
@@ -28,15 +49,38 @@ featured! {
     fn by_hand_q8_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ8_0>;
     fn by_hand_q4_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_0>;
     fn by_hand_q4_1(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_1>;
+    fn by_hand_q5_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ5_0>;
+    fn by_hand_q5_1(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ5_1>;
+    fn by_hand_iq4_nl(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockIq4Nl>;
+    fn by_hand_mxfp4(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockMxfp4>;
+    fn by_hand_q2_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ2K>;
+    fn by_hand_q3_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ3K>;
+    fn by_hand_q4_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ4K>;
+    fn by_hand_q5_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ5K>;
+    fn by_hand_q6_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ6K>;
+    fn by_hand_iq4_xs(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockIq4Xs>;
+    fn by_hand_f32(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<4, floats::F32>;
+    fn by_hand_f16(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<2, floats::F16>;
+    fn by_hand_bf16(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<2, floats::Bf16>;
+    fn by_hand_f8(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<1, floats::F8E4M3>;
+    fn by_hand_dot(a: &[f32], b: &[f32]) -> f32 = floats_dot;
+    fn by_hand_squares(x: &[f32]) -> f32 = floats::squares;
     fn from_half(bytes: &[u8], out: &mut [f32]) = halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = floats_to_halves;
 }
 
 /// A block of 32 as AVX2 multiplies it: y = d * q + m.
 trait Block: AnyBytes {
-    fn d(&self) -> [u8; 2];
-    /// m, or zeros where the format has none.
-    fn m(&self) -> [u8; 2];
+    /// # Safety
+    /// The processor has AVX2 and F16C.
+    unsafe fn d(&self) -> f32;
+    /// 0 where the format has none.
+    ///
+    /// # Safety
+    /// The processor has AVX2 and F16C.
+    unsafe fn m(&self) -> f32 {
+        0.0
+    }
     /// Sums of q[4i..4i + 4] . x[4i..4i + 4].
     ///
     /// # Safety
@@ -60,11 +104,9 @@ pub(super) fn nibbles(q: &[u8; 16]) -> __m256i {
 }
 
 impl Block for BlockQ8_0 {
-    fn d(&self) -> [u8; 2] {
-        self.d
-    }
-    fn m(&self) -> [u8; 2] {
-        [0; 2]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn d(&self) -> f32 {
+        one_half(self.d)
     }
     #[target_feature(enable = "avx2")]
     unsafe fn products(&self, x: __m256i) -> __m256i {
@@ -76,11 +118,9 @@ impl Block for BlockQ8_0 {
 }
 
 impl Block for BlockQ4_0 {
-    fn d(&self) -> [u8; 2] {
-        self.d
-    }
-    fn m(&self) -> [u8; 2] {
-        [0; 2]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn d(&self) -> f32 {
+        one_half(self.d)
     }
     #[target_feature(enable = "avx2")]
     unsafe fn products(&self, x: __m256i) -> __m256i {
@@ -90,15 +130,77 @@ impl Block for BlockQ4_0 {
 }
 
 impl Block for BlockQ4_1 {
-    fn d(&self) -> [u8; 2] {
-        self.d
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn d(&self) -> f32 {
+        one_half(self.d)
     }
-    fn m(&self) -> [u8; 2] {
-        self.m
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn m(&self) -> f32 {
+        one_half(self.m)
     }
     #[target_feature(enable = "avx2")]
     unsafe fn products(&self, x: __m256i) -> __m256i {
         products(nibbles(&self.q), x)
+    }
+}
+
+/// Bit j of h as 16 in byte j.
+#[target_feature(enable = "avx2")]
+fn fifth_bits(h: [u8; 4]) -> __m256i {
+    let which = _mm256_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202, 0x0101_0101_0101_0101, 0);
+    let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(h)), which);
+    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64.cast_signed());
+    _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), _mm256_set1_epi8(16))
+}
+
+impl Block for BlockQ5_0 {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn d(&self) -> f32 {
+        one_half(self.d)
+    }
+    #[target_feature(enable = "avx2")]
+    unsafe fn products(&self, x: __m256i) -> __m256i {
+        let u = _mm256_or_si256(nibbles(&self.q), fifth_bits(self.h));
+        let q = _mm256_sub_epi8(u, _mm256_set1_epi8(16));
+        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
+    }
+}
+
+impl Block for BlockQ5_1 {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn d(&self) -> f32 {
+        one_half(self.d)
+    }
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn m(&self) -> f32 {
+        one_half(self.m)
+    }
+    #[target_feature(enable = "avx2")]
+    unsafe fn products(&self, x: __m256i) -> __m256i {
+        products(_mm256_or_si256(nibbles(&self.q), fifth_bits(self.h)), x)
+    }
+}
+
+impl Block for BlockIq4Nl {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn d(&self) -> f32 {
+        one_half(self.d)
+    }
+    #[target_feature(enable = "avx2")]
+    unsafe fn products(&self, x: __m256i) -> __m256i {
+        let q = levels(&IQ4_LEVELS, nibbles(&self.q));
+        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
+    }
+}
+
+impl Block for BlockMxfp4 {
+    unsafe fn d(&self) -> f32 {
+        halved_e8m0(self.e)
+    }
+    #[target_feature(enable = "avx2")]
+    unsafe fn products(&self, x: __m256i) -> __m256i {
+        let q = levels(&FP4_DOUBLED, nibbles(&self.q));
+        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
     }
 }
 
@@ -108,7 +210,7 @@ pub(super) fn one_half(bytes: [u8; 2]) -> f32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn sum_of(x: __m256) -> f32 {
+pub(super) fn sum_of(x: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
@@ -124,11 +226,12 @@ fn rows32<B: Block>(weights: &[u8], x: &Row, out: &mut [f32]) {
         let blocks = blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]);
         let (quants, _) = x.q.as_chunks::<32>();
         for (b, block) in blocks.iter().enumerate() {
-            // SAFETY: 32 bytes are there; this function has AVX2.
-            let products = unsafe { block.products(_mm256_loadu_si256(quants[b].as_ptr().cast())) };
-            let factor = _mm256_set1_ps(one_half(block.d()) * x.scale[b]);
-            sums = _mm256_fmadd_ps(factor, _mm256_cvtepi32_ps(products), sums);
-            offsets += one_half(block.m()) * x.scaled_sums[b];
+            // SAFETY: 32 bytes are there; this function has AVX2 and F16C.
+            let (products, d, m) = unsafe {
+                (block.products(_mm256_loadu_si256(quants[b].as_ptr().cast())), block.d(), block.m())
+            };
+            sums = _mm256_fmadd_ps(_mm256_set1_ps(d * x.scale[b]), _mm256_cvtepi32_ps(products), sums);
+            offsets += m * x.scaled_sums[b];
         }
         *y = sum_of(sums) + offsets;
     }

@@ -1,5 +1,5 @@
-//! Owns: kernels for AVX-512 (F, BW, DQ, VL, VBMI) with VNNI: integer dot products of the 32-blocks by hand, the rest
-//! compiled for it.
+//! Owns: kernels for AVX-512 (F, BW, DQ, VL, VBMI) with VNNI: integer dot products of the common 32-blocks by
+//! hand, other rows as with AVX2, the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
 use super::blocks::*;
@@ -11,11 +11,11 @@ use std::arch::x86_64::*;
 featured_table!("avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c");
 
 static KERNELS: Kernels = {
-    let mut rows = TABLE.rows;
+    let mut rows = avx2::ROWS;
     rows[Format::Q8_0 as usize] = by_hand_q8_0;
     rows[Format::Q4_0 as usize] = by_hand_q4_0;
     rows[Format::Q4_1 as usize] = by_hand_q4_1;
-    Kernels { rows, ..TABLE }
+    Kernels { rows, dot: avx2::by_hand_dot, squares: avx2::by_hand_squares, ..TABLE }
 };
 
 /// The table, when this processor can run it.

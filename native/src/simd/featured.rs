@@ -5,7 +5,7 @@
 macro_rules! featured {
     ($features:literal; $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
         $(
-            fn $name($($argument: $type),*) $(-> $result)? {
+            pub(super) fn $name($($argument: $type),*) $(-> $result)? {
                 #[target_feature(enable = $features)]
                 fn inner($($argument: $type),*) $(-> $result)? {
                     ($body)($($argument),*)

@@ -10,6 +10,10 @@ pub mod unpack;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_floats;
+#[cfg(target_arch = "x86_64")]
+mod avx2_k;
+#[cfg(target_arch = "x86_64")]
 pub mod avx512;
 #[cfg(test)]
 mod twins;

@@ -32,7 +32,14 @@ pub trait Block32: Copy {
 
 /// A block of 256 numbers.
 pub trait Block256: Copy {
-    fn unpack(&self, to: &mut Unpacked256);
+    fn quants(&self) -> [i8; 256];
+    /// All but the quants.
+    fn factors(&self, to: &mut Unpacked256);
+    #[inline(always)]
+    fn unpack(&self, to: &mut Unpacked256) {
+        to.q = self.quants();
+        self.factors(to);
+    }
 }
 
 /// The 16 levels of IQ4_NL and IQ4_XS.
@@ -115,11 +122,14 @@ pub fn six_bit_pairs(s: &[u8; 12]) -> ([i16; 16], [i16; 16]) {
 }
 
 impl Block256 for BlockQ2K {
-    fn unpack(&self, to: &mut Unpacked256) {
-        to.q = std::array::from_fn(|i| {
+    fn quants(&self) -> [i8; 256] {
+        std::array::from_fn(|i| {
             let (n, shift, l) = (i / 128, i / 32 % 4 * 2, i % 32);
             (self.q[32 * n + l] >> shift & 3) as i8
-        });
+        })
+    }
+
+    fn factors(&self, to: &mut Unpacked256) {
         to.scale = self.scales.map(|s| (s & 15) as i16);
         to.min = self.scales.map(|s| (s >> 4) as i16);
         (to.d, to.dmin) = (half(self.d), half(self.dmin));
@@ -127,13 +137,16 @@ impl Block256 for BlockQ2K {
 }
 
 impl Block256 for BlockQ3K {
-    fn unpack(&self, to: &mut Unpacked256) {
-        to.q = std::array::from_fn(|i| {
+    fn quants(&self) -> [i8; 256] {
+        std::array::from_fn(|i| {
             let (n, step, l) = (i / 128, i / 32 % 4, i % 32);
             let low = (self.q[32 * n + l] >> (2 * step) & 3) as i8;
             let high = self.hmask[l] >> (4 * n + step) & 1;
             low - if high == 1 { 0 } else { 4 }
-        });
+        })
+    }
+
+    fn factors(&self, to: &mut Unpacked256) {
         to.scale = std::array::from_fn(|g| {
             let low = if g < 8 { self.scales[g] & 15 } else { self.scales[g - 8] >> 4 };
             let high = self.scales[8 + g % 4] >> (g / 4 * 2) & 3;
@@ -145,33 +158,42 @@ impl Block256 for BlockQ3K {
 }
 
 impl Block256 for BlockQ4K {
-    fn unpack(&self, to: &mut Unpacked256) {
-        to.q = std::array::from_fn(|i| (self.q[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15) as i8);
+    fn quants(&self) -> [i8; 256] {
+        std::array::from_fn(|i| (self.q[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15) as i8)
+    }
+
+    fn factors(&self, to: &mut Unpacked256) {
         (to.scale, to.min) = six_bit_pairs(&self.scales);
         (to.d, to.dmin) = (half(self.d), half(self.dmin));
     }
 }
 
 impl Block256 for BlockQ5K {
-    fn unpack(&self, to: &mut Unpacked256) {
-        to.q = std::array::from_fn(|i| {
+    fn quants(&self) -> [i8; 256] {
+        std::array::from_fn(|i| {
             let low = self.q[i / 64 * 32 + i % 32] >> (i / 32 % 2 * 4) & 15;
             let high = self.qh[i % 32] >> (i / 32) & 1;
             (low | high << 4) as i8
-        });
+        })
+    }
+
+    fn factors(&self, to: &mut Unpacked256) {
         (to.scale, to.min) = six_bit_pairs(&self.scales);
         (to.d, to.dmin) = (half(self.d), half(self.dmin));
     }
 }
 
 impl Block256 for BlockQ6K {
-    fn unpack(&self, to: &mut Unpacked256) {
-        to.q = std::array::from_fn(|i| {
+    fn quants(&self) -> [i8; 256] {
+        std::array::from_fn(|i| {
             let (n, part, l) = (i / 128, i / 32 % 4, i % 32);
             let low = self.ql[64 * n + part % 2 * 32 + l] >> (part / 2 * 4) & 15;
             let high = self.qh[32 * n + l] >> (2 * part) & 3;
             (low | high << 4) as i8 - 32
-        });
+        })
+    }
+
+    fn factors(&self, to: &mut Unpacked256) {
         to.scale = self.scales.map(i16::from);
         to.min = [0; 16];
         (to.d, to.dmin) = (half(self.d), 0.0);
@@ -179,11 +201,14 @@ impl Block256 for BlockQ6K {
 }
 
 impl Block256 for BlockIq4Xs {
-    fn unpack(&self, to: &mut Unpacked256) {
-        to.q = std::array::from_fn(|i| {
+    fn quants(&self) -> [i8; 256] {
+        std::array::from_fn(|i| {
             let (b, l) = (i / 32, i % 32);
             IQ4_LEVELS[(self.q[16 * b + l % 16] >> (l / 16 * 4) & 15) as usize]
-        });
+        })
+    }
+
+    fn factors(&self, to: &mut Unpacked256) {
         let high = u16::from_le_bytes(self.scales_h);
         to.scale = std::array::from_fn(|g| {
             let b = g / 2;
