@@ -7,13 +7,13 @@ import { join } from 'node:path';
 import { install, ROOT, say } from './install.mjs';
 
 const MODEL = 'smollm2-135m';
-const QUESTION = 'What is the capital of France?';
+const QUESTION = 'What is gravity?';
 
 try {
   install();
   const { build } = await import('./build.mjs');
   const native = await build();
-  const status = hadal(['run', MODEL, QUESTION], native);
+  const status = hadal(['run', MODEL, QUESTION, '-n', '200'], native);
   if (status !== 0 || !process.stdin.isTTY || !process.stdout.isTTY) process.exitCode = status;
   else process.exitCode = hadal(['run', MODEL], native);
 } catch (error) {
