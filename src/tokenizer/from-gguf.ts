@@ -19,7 +19,7 @@ const KEY = 'tokenizer.ggml.';
  * The tokenizer that a GGUF file describes.
  *
  * @param metadata the file's metadata, by full key.
- * @throws HadalError `tokenizer-unsupported` for a kind or pre-tokenizer that is not implemented, `tokenizer-field` for a
+ * @throws HadalError `tokenizer-unsupported` for a kind or pre-tokenizer that is not supported, `tokenizer-field` for a
  *   field that is missing or of the wrong type, `tokenizer-vocabulary` and `tokenizer-merges` for contents that cannot be.
  * @example tokenizerFromGguf((await openModelFile('model.gguf')).metadata).encode('Hello')
  */

@@ -22,7 +22,7 @@ const BYTE_TOKEN = /^<0x[0-9A-F]{2}>$/;
  *
  * @param json the parsed tokenizer.json.
  * @param config the parsed tokenizer_config.json: which tokens begin and end a text, and whether the first is added.
- * @throws HadalError `tokenizer-unsupported` for what is not implemented, `tokenizer-field` for a field that is missing
+ * @throws HadalError `tokenizer-unsupported` for what is not supported, `tokenizer-field` for a field that is missing
  *   or of the wrong type, `tokenizer-vocabulary` and `tokenizer-merges` for contents that cannot be.
  * @example tokenizerFromJson(JSON.parse(tokenizerText), JSON.parse(configText)).encode('Hello')
  */

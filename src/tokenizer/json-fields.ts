@@ -88,7 +88,7 @@ export function wrongField(what: string, expected: string, value: unknown): Hada
   });
 }
 
-/** The error of a thing that a tokenizer.json may say and that is not implemented. */
+/** The error of a thing that a tokenizer.json may say and that is not supported. */
 export function unsupported(what: string, expected: string, got: string): HadalError {
   return new HadalError('tokenizer-unsupported', {
     what,

@@ -30,7 +30,7 @@ const PATTERNS: ReadonlyMap<string, Step> = new Map(
 /**
  * Reads the stages around the model of a tokenizer.json.
  *
- * @throws HadalError `tokenizer-unsupported` for a stage that is not implemented, `tokenizer-field` for a malformed one.
+ * @throws HadalError `tokenizer-unsupported` for a stage that is not supported, `tokenizer-field` for a malformed one.
  * @example readPipeline(new JsonFields(JSON.parse(text), 'tokenizer.json')).writing // 'byte-alphabet'
  */
 export function readPipeline(json: JsonFields): Pipeline {
