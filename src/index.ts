@@ -2,7 +2,17 @@
  * Owns: the library's front door: what `import … from 'hadal'` gives.
  * Refuses to know: how any of it is done.
  */
-export type { Delta, FinishReason, Message, Tokens } from './chat/delta.ts';
+export type { ConstraintSpec } from './chat/constraint.ts';
+export type {
+  Delta,
+  Effort,
+  FinishReason,
+  Message,
+  Tokens,
+  ToolCall,
+  ToolChoice,
+  ToolDefinition,
+} from './chat/delta.ts';
 export type { EngineEvent, GenerateRequest, Sampling, TokenLogprob, Usage } from './engine/request.ts';
 export { HadalError } from './error.ts';
 export { closeModelFile, openModelFile } from './formats/open.node.ts';

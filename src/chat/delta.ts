@@ -41,12 +41,39 @@ export type Delta =
       readonly usage: Usage;
     };
 
+/** A call of a tool inside an earlier answer. */
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text of an object, as the model wrote it. */
+  readonly arguments: string;
+}
+
 /** A message of a conversation, the common ground of every chat API. */
 export interface Message {
   readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly content: string;
   /** Thinking of an earlier answer, as clients hand it back. */
   readonly reasoning?: string;
-  readonly toolCalls?: readonly { readonly id: string; readonly name: string; readonly arguments: string }[];
+  readonly toolCalls?: readonly ToolCall[];
+  /** Of a tool's result: the call that it answers. */
   readonly toolCallId?: string;
+  /** Of a last message of the assistant: the answer goes on where its text ends (prefill). */
+  readonly prefix?: boolean;
 }
+
+/** A function that the model may call. */
+export interface ToolDefinition {
+  readonly name: string;
+  readonly description?: string;
+  /** JSON Schema of the arguments, an object; a function without arguments when absent. */
+  readonly parameters?: Readonly<Record<string, unknown>>;
+  /** Arguments must obey the schema exactly. */
+  readonly strict?: boolean;
+}
+
+/** Whether tools are called: as the model likes, never, at least one, or this one. */
+export type ToolChoice = 'auto' | 'none' | 'required' | { readonly name: string };
+
+/** How long a model that knows degrees of it should think: the DeepSeek API's values. */
+export type Effort = 'low' | 'high' | 'max';

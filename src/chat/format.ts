@@ -6,14 +6,19 @@ import type { TokenLogprob } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { MetaValue } from '../formats/tensor-info.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import type { Delta, Message } from './delta.ts';
+import type { Delta, Message, ToolDefinition } from './delta.ts';
 import type { PromptPart } from './prompt.ts';
 import { chatml } from './renderers/chatml.ts';
+import type { ChatSupport, RenderOptions } from './support.ts';
 
-/** Options of {@link ChatFormat.parts}. */
-export interface RenderOptions {
-  /** End with the opening of an assistant's turn. On unless false. */
-  readonly addGenerationPrompt?: boolean;
+/** Where the first token of an answer belongs. */
+export type AnswerStart = 'reasoning' | 'content' | 'tool-calls';
+
+/** A conversation as a prompt. */
+export interface RenderedPrompt {
+  readonly parts: readonly PromptPart[];
+  /** What the prompt leaves open: thinking where it ends inside `<think>`, tool calls where it ends inside their block. */
+  readonly opens: AnswerStart;
 }
 
 /** One generated token as the engine reports it. */
@@ -30,6 +35,10 @@ export interface ParserOptions {
   readonly choice?: number;
   /** Strings that end the answer before they appear in it. */
   readonly stop?: readonly string[];
+  /** As {@link RenderedPrompt.opens}; `content` when absent. */
+  readonly opens?: AnswerStart;
+  /** Those that were rendered: without any, nothing is taken for a call. */
+  readonly tools?: readonly ToolDefinition[];
 }
 
 /** Turns the tokens of one answer into deltas: everything but the `end`, which the runtime adds. */
@@ -46,11 +55,18 @@ export interface AnswerParser {
 export interface ChatFormat {
   /** e.g. `chatml`. */
   readonly family: string;
-  /** The prompt of a conversation. */
-  parts(messages: readonly Message[], options?: RenderOptions): readonly PromptPart[];
+  readonly supports: ChatSupport;
+  /**
+   * The prompt of a conversation.
+   *
+   * @throws HadalError `tools-unsupported`, `thinking-unsupported`, `effort-unsupported`, `prefill-unsupported`, `conversation-invalid`.
+   */
+  render(messages: readonly Message[], options?: RenderOptions): RenderedPrompt;
   parser(options: ParserOptions): AnswerParser;
   /** Ids that end an answer. */
   readonly endIds: readonly number[];
+  /** What ends thinking, where there is any: `</think>`. One token where the vocabulary has it, else text. */
+  readonly thinkingEnd?: string;
   /** The system message that the format puts first when a conversation has none. */
   readonly defaultSystem?: string;
 }

@@ -17,7 +17,7 @@ export interface PromptPart {
 /**
  * A prompt as one text, as a template would write it.
  *
- * @example renderPrompt(format.parts([{ role: 'user', content: 'Hi' }]));
+ * @example renderPrompt(format.render([{ role: 'user', content: 'Hi' }]).parts);
  */
 export function renderPrompt(parts: readonly PromptPart[]): string {
   return parts.map(({ text }) => text).join('');
@@ -27,10 +27,10 @@ export function renderPrompt(parts: readonly PromptPart[]): string {
  * The ids of a prompt. Control parts become one id each; text parts never do. Equal to encoding the rendered text with
  * special tokens recognised, unless a message holds the text of one.
  *
- * @param parts as {@link ChatFormat.parts} gives them
+ * @param parts as {@link ChatFormat.render} gives them
  * @returns ids, with the beginning-of-sequence id first where the model wants one
  * @throws HadalError `token-missing` when the vocabulary lacks a control token.
- * @example const ids = encodePrompt(tokenizer, format.parts(messages));
+ * @example const ids = encodePrompt(tokenizer, format.render(messages).parts);
  */
 export function encodePrompt(tokenizer: Tokenizer, parts: readonly PromptPart[]): Int32Array {
   const ids: number[] = [];

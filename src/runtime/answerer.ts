@@ -2,10 +2,13 @@
  * Owns: an engine, a tokenizer and a chat format put together: messages or text in, deltas out.
  * Refuses to know: files, where the engine runs, terminals, protocols.
  */
+import type { ConstraintSpec } from '../chat/constraint.ts';
 import type { Delta, FinishReason, Message } from '../chat/delta.ts';
-import type { AnswerParser, ChatFormat } from '../chat/format.ts';
+import type { AnswerParser, AnswerStart, ChatFormat } from '../chat/format.ts';
+import { infillEnds, infillParts, supportsInfill } from '../chat/infill.ts';
 import { plainParser } from '../chat/parsers/plain.ts';
-import { encodePrompt } from '../chat/prompt.ts';
+import { encodePrompt, renderPrompt } from '../chat/prompt.ts';
+import type { ChatSupport, RenderOptions } from '../chat/support.ts';
 import type { EndReason, EngineEvent, GenerateRequest, Sampling, Usage } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -16,8 +19,11 @@ export interface AnsweringEngine {
   abort(requestId: string): void;
 }
 
+/** How a conversation is written for the model; the opening of an answer always belongs to it. */
+export type ConversationOptions = Omit<RenderOptions, 'addGenerationPrompt'>;
+
 /** Options of one answer. */
-export interface AnswerOptions {
+export interface AnswerOptions extends ConversationOptions {
   /** Over the answerer's own sampling, field by field. */
   readonly sampling?: Partial<Sampling>;
   /** To the end of the context when absent. */
@@ -27,6 +33,18 @@ export interface AnswerOptions {
   readonly topLogprobs?: number;
   /** Ends the answer; what was said so far stays said, and the `end` delta still comes. */
   readonly signal?: AbortSignal;
+  /** What the content must be. */
+  readonly constraint?: ConstraintSpec;
+  /** Which of several parallel answers the deltas belong to; 0 when absent. */
+  readonly choice?: number;
+}
+
+/** A conversation as the model reads it. */
+export interface RenderedConversation {
+  /** As the model's template would write it. */
+  readonly text: string;
+  readonly promptIds: Int32Array;
+  readonly opens: AnswerStart;
 }
 
 /** Something that answers. */
@@ -36,15 +54,30 @@ export interface Answerer {
   readonly contextTokens: number;
   readonly sampling: Sampling;
   /**
-   * Answers a conversation: progress, content, one end.
+   * Answers a conversation: progress, reasoning, content, tool calls, one end. A last message of the assistant with
+   * `prefix` is continued.
    *
-   * @throws HadalError `chat-template-missing`, `chat-template-unknown`, `prompt-too-long`, and the engine's own.
+   * @throws HadalError what {@link Answerer.render} throws, `prompt-too-long`, `constraint-unsupported`, and the engine's own.
    */
   chat(messages: readonly Message[], options?: AnswerOptions): AsyncIterable<Delta>;
   /** Continues a text as it is; special tokens written in it are recognised. */
   complete(text: string, options?: AnswerOptions): AsyncIterable<Delta>;
-  /** Tokens that a conversation takes, the opening of the answer included. */
-  countTokens(messages: readonly Message[]): number;
+  /**
+   * Writes what belongs between two texts: fill-in-the-middle.
+   *
+   * @throws HadalError `infill-unsupported` where the vocabulary lacks the tokens for it.
+   */
+  infill(prefix: string, suffix: string, options?: AnswerOptions): AsyncIterable<Delta>;
+  /**
+   * The prompt of a conversation.
+   *
+   * @throws HadalError `chat-template-missing`, `chat-template-unknown`, and what {@link ChatFormat.render} throws.
+   */
+  render(messages: readonly Message[], options?: ConversationOptions): RenderedConversation;
+  /** Tokens that a conversation takes, the opening of the answer included. Throws as {@link Answerer.render}. */
+  countTokens(messages: readonly Message[], options?: ConversationOptions): number;
+  /** What the model's format has a place for; `chat` is undefined where no format is known. */
+  readonly supports: { readonly chat: ChatSupport | undefined; readonly infill: boolean };
 }
 
 /** What {@link createAnswerer} puts together. */
@@ -71,8 +104,9 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     parser: AnswerParser,
     ends: readonly number[],
     options: AnswerOptions,
-  ) =>
-    generate(engine, parser, options.signal, {
+  ) => {
+    if (options.constraint !== undefined) throw constraintUnsupported(options.constraint);
+    return generate(engine, parser, options, {
       requestId: `answer-${++requests}`,
       promptIds,
       maxTokens: maxTokens(promptIds.length, contextTokens, options.maxTokens),
@@ -80,23 +114,61 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       endIds: ends,
       ...(options.topLogprobs === undefined ? {} : { topLogprobs: options.topLogprobs }),
     });
+  };
+  const parsing = ({ stop = [], choice = 0 }: AnswerOptions) => ({ tokenizer, stop, choice });
+  const render = (messages: readonly Message[], options: ConversationOptions = {}): RenderedConversation => {
+    const prompt = parts.chatFormat().render(messages, options);
+    const { opens } = prompt;
+    return { text: renderPrompt(prompt.parts), promptIds: encodePrompt(tokenizer, prompt.parts), opens };
+  };
   return {
     tokenizer,
     contextTokens,
     sampling,
     async *chat(messages, options = {}) {
       const format = parts.chatFormat();
-      const promptIds = encodePrompt(tokenizer, format.parts(messages));
-      const parser = format.parser({ tokenizer, stop: options.stop ?? [] });
+      const { promptIds, opens } = render(messages, options);
+      const { tools } = options;
+      const parser = format.parser({
+        ...parsing(options),
+        opens,
+        ...(tools === undefined ? {} : { tools }),
+      });
       yield* answer(promptIds, parser, format.endIds, options);
     },
     async *complete(text, options = {}) {
       const promptIds = tokenizer.encode(text, { special: true, bos: true });
-      const parser = plainParser({ tokenizer, stop: options.stop ?? [] });
-      yield* answer(promptIds, parser, [...tokenizer.endIds], options);
+      yield* answer(promptIds, plainParser(parsing(options)), [...tokenizer.endIds], options);
     },
-    countTokens: (messages) => encodePrompt(tokenizer, parts.chatFormat().parts(messages)).length,
+    async *infill(prefix, suffix, options = {}) {
+      const promptIds = encodePrompt(tokenizer, infillParts(tokenizer, prefix, suffix));
+      yield* answer(promptIds, plainParser(parsing(options)), infillEnds(tokenizer), options);
+    },
+    render,
+    countTokens: (messages, options) => render(messages, options).promptIds.length,
+    get supports() {
+      return { chat: chatSupport(parts.chatFormat), infill: supportsInfill(tokenizer) };
+    },
   };
+}
+
+/** A model without a known chat format still completes text, so this is no failure here. */
+function chatSupport(chatFormat: () => ChatFormat): ChatSupport | undefined {
+  try {
+    return chatFormat().supports;
+  } catch (error) {
+    if (error instanceof HadalError) return undefined;
+    throw error;
+  }
+}
+
+function constraintUnsupported({ kind }: ConstraintSpec): HadalError {
+  return new HadalError('constraint-unsupported', {
+    what: 'this answer',
+    expected: 'no constraint (they are not enforced yet)',
+    got: `one of kind ${kind}`,
+    next: 'ask for the form in the prompt instead',
+  });
 }
 
 /**
@@ -132,13 +204,18 @@ function maxTokens(promptTokens: number, contextTokens: number, wanted: number |
 async function* generate(
   engine: AnsweringEngine,
   parser: AnswerParser,
-  signal: AbortSignal | undefined,
+  { signal, choice = 0 }: AnswerOptions,
   request: GenerateRequest,
 ): AsyncGenerator<Delta> {
   signal?.throwIfAborted();
   const ends = new Set(request.endIds);
   const abort = () => engine.abort(request.requestId);
   let ended = false;
+  let called = false;
+  const noted = (deltas: readonly Delta[]) => {
+    called ||= deltas.some(({ type }) => type === 'tool-call');
+    return deltas;
+  };
   signal?.addEventListener('abort', abort, { once: true });
   try {
     for await (const event of engine.generate(request)) {
@@ -146,7 +223,7 @@ async function* generate(
         case 'prefill':
           yield {
             type: 'progress',
-            choice: 0,
+            choice,
             stage: 'prefill',
             done: event.doneTokens,
             total: event.totalTokens,
@@ -154,17 +231,17 @@ async function* generate(
           break;
         case 'token':
           if (ends.has(event.id) || parser.stopText !== undefined) break;
-          yield* parser.push(event);
+          yield* noted(parser.push(event));
           if (parser.stopText !== undefined) abort();
           break;
         case 'end': {
           ended = true;
-          yield* parser.end();
+          yield* noted(parser.end());
           const { stopText } = parser;
           yield {
             type: 'end',
-            choice: 0,
-            reason: stopText === undefined ? FINISH[event.reason] : 'stop',
+            choice,
+            reason: finishReason(event.reason, stopText !== undefined, called),
             ...(stopText === undefined ? {} : { stopText }),
             usage: event.usage,
           };
@@ -175,6 +252,11 @@ async function* generate(
     signal?.removeEventListener('abort', abort);
     if (!ended) abort();
   }
+}
+
+function finishReason(reason: EndReason, stopped: boolean, called: boolean): FinishReason {
+  const finish = stopped ? 'stop' : FINISH[reason];
+  return finish === 'stop' && called ? 'tool-calls' : finish;
 }
 
 const FINISH: Readonly<Record<EndReason, FinishReason>> = {

@@ -112,7 +112,7 @@ describe('ids of a prompt', () => {
   test('are those of the rendered text, where no message holds the text of a special token', () => {
     for (const messages of corpus()) {
       if (messages.some(({ content }) => content.includes('<|'))) continue;
-      const parts = format.parts(messages);
+      const parts = format.render(messages).parts;
       expect(encodePrompt(tokenizer, parts)).toEqual(
         tokenizer.encode(renderPrompt(parts), { special: true }),
       );
@@ -121,7 +121,7 @@ describe('ids of a prompt', () => {
 
   test('hold as many control tokens as the format wrote, whatever the messages say', () => {
     for (const messages of corpus()) {
-      const parts = format.parts(messages);
+      const parts = format.render(messages).parts;
       const ids = encodePrompt(tokenizer, parts);
       const controls = Array.from(ids).filter((id) => tokenizer.isSpecial(id)).length;
       expect(controls).toBe(parts.filter(({ kind }) => kind === 'control').length);
@@ -130,7 +130,7 @@ describe('ids of a prompt', () => {
 
   test('begin with the beginning-of-sequence id where the model wants one', () => {
     const wanting = pieceTokenizer({ specials: ['<s>', '<|im_start|>', '<|im_end|>'], addsBos: true });
-    const parts = chatFormatFor(new Map([['tokenizer.chat_template', SMOLLM2]]), wanting).parts([]);
+    const parts = chatFormatFor(new Map([['tokenizer.chat_template', SMOLLM2]]), wanting).render([]).parts;
     expect(Array.from(encodePrompt(wanting, parts).slice(0, 2))).toEqual([256, 257]);
   });
 });
@@ -156,10 +156,35 @@ describe('refusals', () => {
     expect(() => chatFormatFor(metadata, pieceTokenizer())).toThrow('expected the token <|im_start|>');
   });
 
+  const { render } = chatFormatFor(new Map([['tokenizer.chat_template', SMOLLM2]]), tokenizer);
+
   test('tools, which the form has no place for', () => {
     const call = { id: '1', name: 'f', arguments: '{}' };
-    const parts = (message: Message) => () => chatmlParts([message], {});
-    expect(parts({ role: 'tool', content: '4' })).toThrow('got a tool result');
-    expect(parts({ role: 'assistant', content: '', toolCalls: [call] })).toThrow('got a tool call');
+    expect(() => render([{ role: 'tool', content: '4' }])).toThrow('got a tool result');
+    expect(() => render([{ role: 'assistant', content: '', toolCalls: [call] }])).toThrow('got a tool call');
+    expect(() => render([], { tools: [{ name: 'f' }] })).toThrow('(chatml): expected no tools, got 1');
   });
+
+  test('thinking and effort', () => {
+    expect(() => render([], { thinking: true })).toThrow('expected no thinking');
+    expect(() => render([], { effort: 'max' })).toThrow('expected no effort, got max');
+    expect(render([], { thinking: false, tools: [] }).opens).toBe('content');
+  });
+
+  test('a prefix anywhere but at the end', () => {
+    const answer: Message = { role: 'assistant', content: 'Yes', prefix: true };
+    expect(() => render([answer, { role: 'user', content: 'Hi' }])).toThrow('message 1 of the conversation');
+    expect(() => render([{ role: 'user', content: 'Hi', prefix: true }])).toThrow('got one of user, 1 of 1');
+  });
+});
+
+test('a prefix is left open, for the answer to go on', () => {
+  const parts = chatmlParts(
+    [
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'He', prefix: true },
+    ],
+    {},
+  );
+  expect(renderPrompt(parts)).toBe('<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHe');
 });

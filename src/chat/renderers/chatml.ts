@@ -2,11 +2,11 @@
  * Owns: ChatML: which templates are of its plain form, and how a conversation is written in it.
  * Refuses to know: other families, ids, files.
  */
-import { HadalError } from '../../error.ts';
 import type { Message } from '../delta.ts';
-import type { ChatFamily, RenderOptions } from '../format.ts';
+import type { ChatFamily } from '../format.ts';
 import { plainParser } from '../parsers/plain.ts';
 import { controlId, type PromptPart } from '../prompt.ts';
+import { type ChatSupport, checkAsked, type RenderOptions } from '../support.ts';
 
 const START = '<|im_start|>';
 const END = '<|im_end|>';
@@ -16,6 +16,14 @@ export interface ChatmlVariant {
   /** Put first when the conversation does not begin with a system message. */
   readonly defaultSystem?: string;
 }
+
+const SUPPORTS: ChatSupport = {
+  tools: false,
+  toolsWhileThinking: false,
+  thinking: 'never',
+  effort: [],
+  prefill: true,
+};
 
 /**
  * ChatML as SmolLM2, Qwen 1.5 and others publish it: every message as `<|im_start|>role\ncontent<|im_end|>\n`, with or
@@ -31,7 +39,11 @@ export const chatml: ChatFamily = {
     const endIds = [...new Set([controlId(tokenizer, END), ...tokenizer.endIds])];
     return {
       family: 'chatml',
-      parts: (messages, options) => chatmlParts(messages, variant, options),
+      supports: SUPPORTS,
+      render(messages, options) {
+        checkAsked('chatml', SUPPORTS, messages, options);
+        return { parts: chatmlParts(messages, variant, options), opens: 'content' };
+      },
       parser: plainParser,
       endIds,
       ...variant,
@@ -66,7 +78,6 @@ export function chatmlVariant(template: string): ChatmlVariant | undefined {
 /**
  * A conversation in ChatML. Reasoning of earlier answers is left out, as the templates do.
  *
- * @throws HadalError `tools-unsupported` for tool calls or results: the form has no place for them.
  * @example chatmlParts([{ role: 'user', content: 'Hi' }], { defaultSystem: 'You are helpful.' });
  */
 export function chatmlParts(
@@ -83,18 +94,13 @@ export function chatmlParts(
   if (first !== undefined && first.role !== 'system' && variant.defaultSystem !== undefined) {
     turn('system', variant.defaultSystem);
   }
+  const prefix = messages.at(-1)?.prefix === true ? messages.at(-1) : undefined;
   for (const message of messages) {
-    if (message.role === 'tool' || (message.toolCalls?.length ?? 0) > 0) {
-      throw new HadalError('tools-unsupported', {
-        what: 'this conversation',
-        expected: "messages of system, user and assistant (the model's chat format has no tools)",
-        got: message.role === 'tool' ? 'a tool result' : 'a tool call',
-        next: 'leave tools out, or take a model that was trained with them',
-      });
-    }
-    turn(message.role, message.content);
+    if (message !== prefix) turn(message.role, message.content);
   }
-  if (options.addGenerationPrompt !== false) {
+  if (prefix !== undefined) {
+    parts.push({ kind: 'control', text: START }, { kind: 'text', text: `${prefix.role}\n${prefix.content}` });
+  } else if (options.addGenerationPrompt !== false) {
     parts.push({ kind: 'control', text: START }, { kind: 'text', text: 'assistant\n' });
   }
   return parts;
