@@ -48,13 +48,19 @@ export type Decode = (
   elements: number,
 ) => void;
 
-/** Encodes whole blocks: `elements` values from `src` at index `srcOffset` into `dst` at byte `dstOffset`. */
+/**
+ * Encodes whole blocks: `elements` values from `src` at index `srcOffset` into `dst` at byte `dstOffset`.
+ *
+ * `importance` [row length] says how much an error in each column of a row weighs; `elements` are then whole rows.
+ * Formats that search for scales heed it, the others encode as without it.
+ */
 export type Encode = (
   src: Float32Array,
   srcOffset: number,
   dst: Uint8Array,
   dstOffset: number,
   elements: number,
+  importance?: Float32Array,
 ) => void;
 
 /** One number format. A value takes `blockBytes / blockElements` bytes; rows are whole blocks. */

@@ -9,10 +9,19 @@ interface Golden {
   readonly decoded: Readonly<Record<string, { readonly bytes: string; readonly values: string }>>;
   readonly encoded: Golden['decoded'];
 }
-const golden = JSON.parse(
-  readFileSync(new URL('../../test/golden/dtypes/blocks.json', import.meta.url), 'utf8'),
-) as Golden;
+interface Vectors {
+  readonly types: Readonly<Record<string, { readonly block: string; readonly values: readonly number[] }>>;
+}
+const read = (name: string): unknown =>
+  JSON.parse(readFileSync(new URL(`../../test/golden/dtypes/${name}`, import.meta.url), 'utf8'));
+const golden = read('blocks.json') as Golden;
+const vectors = read('vectors.json') as Vectors;
 const bytesOf = (text: string) => Uint8Array.from(Buffer.from(text, 'base64'));
+/** Bits, of which zeros have a sign and all NaN are one. */
+const bitsOf = (values: Float32Array) =>
+  new Uint32Array(values.buffer, values.byteOffset, values.length).map((bits) =>
+    (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : bits,
+  );
 const floatsOf = (text: string) => new Float32Array(bytesOf(text).buffer);
 
 describe('blocks of any bits decode as in gguf-py', () => {
@@ -20,7 +29,23 @@ describe('blocks of any bits decode as in gguf-py', () => {
     const expected = floatsOf(values);
     const got = new Float32Array(expected.length);
     dtype(name as DTypeName).decode!(bytesOf(bytes), 0, got, 0, got.length);
-    expect(got).toEqual(expected);
+    expect(bitsOf(got)).toEqual(bitsOf(expected));
+  });
+
+  test('every format with numbers in it is among them', () => {
+    const tested = new Set([...Object.keys(golden.decoded), 'F32']);
+    expect(DTYPES.filter(({ name, decode }) => decode && !tested.has(name))).toEqual([]);
+  });
+});
+
+describe('the blocks of the reference vectors decode to their values', () => {
+  test.each(Object.entries(vectors.types))('%s', (name, { block, values }) => {
+    const got = new Float32Array(values.length);
+    dtype(name as DTypeName).decode!(Uint8Array.from(Buffer.from(block, 'hex')), 0, got, 0, got.length);
+    // The vectors have seven digits.
+    for (const [i, value] of values.entries()) {
+      expect(Math.abs(got[i]! - value)).toBeLessThanOrEqual(Math.abs(value) * 1e-6);
+    }
   });
 });
 

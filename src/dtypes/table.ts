@@ -7,7 +7,15 @@ import type { DType, DTypeName } from './dtype.ts';
 import { BF16, F16, F32 } from './floats.ts';
 import { F8_E4M3, F8_E8M0 } from './fp8.ts';
 import { F64, I8, I16, I32, I64, U8 } from './integers.ts';
+import { IQ1_M, IQ1_S } from './iq1.ts';
+import { IQ2_S, IQ2_XS, IQ2_XXS } from './iq2.ts';
+import { IQ3_S, IQ3_XXS } from './iq3.ts';
+import { IQ4_NL, IQ4_XS } from './iq4.ts';
+import { MXFP4 } from './mxfp4.ts';
+import { Q2_K } from './q2-k.ts';
+import { Q3_K } from './q3-k.ts';
 import { Q4_0, Q4_1 } from './q4.ts';
+import { Q4_K, Q5_K } from './q4-k.ts';
 import { Q5_0, Q5_1 } from './q5.ts';
 import { Q6_K } from './q6-k.ts';
 import { Q8_0 } from './q8-0.ts';
@@ -22,15 +30,29 @@ export const DTYPES: readonly DType[] = [
   Q5_0,
   Q5_1,
   Q8_0,
+  Q2_K,
+  Q3_K,
+  Q4_K,
+  Q5_K,
   Q6_K,
+  IQ2_XXS,
+  IQ2_XS,
+  IQ3_XXS,
+  IQ1_S,
+  IQ4_NL,
+  IQ3_S,
+  IQ2_S,
+  IQ4_XS,
   I8,
   I16,
   I32,
   I64,
   F64,
+  IQ1_M,
   BF16,
   TQ1_0,
   TQ2_0,
+  MXFP4,
   F8_E4M3,
   F8_E8M0,
   U8,
