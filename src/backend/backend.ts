@@ -258,6 +258,6 @@ export interface Backend extends AsyncDisposable {
   experts(span: Span, out: Tensor, x: Tensor, ids: Tensor, weights: Tensor, experts: ExpertWeights): void;
   /** counts[0][id] += 1 for every chosen expert: counts I32 [1, E]. */
   countExperts(span: Span, counts: Tensor, ids: Tensor): void;
-  /** out[i] = index of the largest of logits[i], lowest index on ties: out I32 [n, 1]. */
+  /** out[i] = index of the largest of logits[i], lowest index on ties, -1 where one is NaN or the largest is infinite: out I32 [n, 1]. */
   argmax(span: Span, out: Tensor, logits: Tensor): void;
 }

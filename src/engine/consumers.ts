@@ -5,7 +5,7 @@
 import type { EventQueue } from './event-queue.ts';
 import { randomSeed } from './random.ts';
 import type { EndReason, EngineEvent, GenerateRequest, ScoreEvent, Usage } from './request.ts';
-import { type Choice, Sampler } from './sampler.ts';
+import { brokenLogits, type Choice, Sampler } from './sampler.ts';
 import type { Consumer, Sequence, Wanted } from './sequence.ts';
 
 /** Samples an answer and reports it. */
@@ -42,6 +42,7 @@ export class AnswerConsumer implements Consumer {
   }
 
   argmax(id: number): number | undefined {
+    if (id < 0) throw brokenLogits();
     this.#sampler.accept(id);
     return this.#took({ id });
   }

@@ -19,6 +19,16 @@ export interface Choice {
   readonly top?: readonly TokenLogprob[];
 }
 
+/** The error of logits that nothing can be chosen by. Example: `throw brokenLogits()`. */
+export function brokenLogits(): HadalError {
+  return new HadalError('logits-broken', {
+    what: 'the logits of the model',
+    expected: 'numbers',
+    got: 'NaN or infinity',
+    next: 'the weights are damaged, or their number format overflows: try another file of this model',
+  });
+}
+
 /** Chooses the tokens of one answer. */
 export class Sampler {
   readonly #sampling: Sampling;
@@ -45,16 +55,9 @@ export class Sampler {
     return temperature === 0 && plain && unbiased && this.#topLogprobs === undefined;
   }
 
-  /** Chooses the next token; `logits` [vocab] is used up. Throws `logits-broken` where none of them is a number. */
+  /** Chooses the next token; `logits` [vocab] is used up. Throws `logits-broken` where one of them is no number. */
   choose(logits: Float32Array): Choice {
-    if (!Number.isFinite(logits[argmax(logits)])) {
-      throw new HadalError('logits-broken', {
-        what: 'the logits of the model',
-        expected: 'numbers',
-        got: 'none',
-        next: 'the weights are damaged, or their number format overflows: try another file of this model',
-      });
-    }
+    if (logits.some(Number.isNaN) || !Number.isFinite(logits[argmax(logits)])) throw brokenLogits();
     const reported = this.#topLogprobs === undefined ? undefined : logits.slice();
     bend(logits, this.#sampling, this.#seen, this.#counts);
     const { temperature } = this.#sampling;

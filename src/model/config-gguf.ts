@@ -36,11 +36,13 @@ export function configFromGguf(file: ModelFile): ModelConfig {
     ? latentOf(keys)
     : groupedOf(keys, hidden, architecture);
   const experts = expertsOf(file, keys);
+  const draftLayers = keys.whole('nextn_predict_layers', 0);
   const name = keysOf(file, fileName, 'general').text('name');
   const config: ModelConfig = {
     architecture,
     ...(name === undefined ? {} : { name }),
-    layers: keys.whole('block_count') - keys.whole('nextn_predict_layers', 0),
+    layers: keys.whole('block_count') - draftLayers,
+    ...(draftLayers > 0 ? { draftLayers } : {}),
     contextTokens: keys.whole('context_length'),
     hidden,
     vocabSize: keys.whole('vocab_size', vocabularySize(file)),

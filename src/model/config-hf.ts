@@ -53,9 +53,12 @@ export function configFromHf(json: Json, folderName: string): ModelConfig {
   const hidden = fields.number('hidden_size');
   const attention = LATENT.has(architecture) ? latentOf(fields) : groupedOf(fields, hidden);
   const experts = expertsOf(fields);
+  const draftLayers = fields.number('num_nextn_predict_layers', 0);
   const config: ModelConfig = {
     architecture,
     layers: fields.number('num_hidden_layers'),
+    ...(draftLayers > 0 ? { draftLayers } : {}),
+    ...(fields.has('tie_word_embeddings') ? { tied: fields.flag('tie_word_embeddings', false) } : {}),
     contextTokens: fields.number('max_position_embeddings'),
     hidden,
     vocabSize: fields.number('vocab_size'),

@@ -106,7 +106,11 @@ export interface ModelConfig {
   readonly architecture: Architecture;
   readonly name?: string;
   readonly layers: number;
+  /** Blocks after the layers that predict further tokens. */
+  readonly draftLayers?: number;
   readonly contextTokens: number;
+  /** Whether the embedding is the head; where the source does not say, it is when there is no tensor for a head. */
+  readonly tied?: boolean;
   /** Columns of the residual stream. */
   readonly hidden: number;
   readonly vocabSize: number;

@@ -39,13 +39,13 @@ export interface Decoder {
 
 /** Every tensor of the model. Example: `decoderSpecs(llama(config))[0].name // 'token_embd.weight'`. */
 export function decoderSpecs({ config, sublayers }: Decoder): TensorSpec[] {
-  const { hidden, vocabSize } = config;
+  const { hidden, vocabSize, tied } = config;
   return [
     { name: 'token_embd.weight', shape: [hidden, vocabSize], part: 'embedding' },
     ...sublayers.flatMap(({ specs }) => specs),
     { name: 'output_norm.weight', shape: [hidden], part: 'norms' },
     // Absent when tied: the embedding is the head.
-    { name: 'output.weight', shape: [hidden, vocabSize], part: 'output', optional: true },
+    { name: 'output.weight', shape: [hidden, vocabSize], part: 'output', optional: tied !== false },
   ];
 }
 

@@ -13,7 +13,7 @@ import { demandShape, planBytes, type TensorPlan } from './weights.ts';
 
 /**
  * The weights of the plans by GGUF name, in the shape of their specs: [experts, rows, cols]. Throws `nan-weights` for a
- * norm or bias with a number that is none, and what the backend's `load` throws.
+ * norm, bias or router with a number that is none, and what the backend's `load` throws.
  *
  * @example (await loadWeights(file, backend, plans)).get('token_embd.weight')
  */
@@ -26,13 +26,17 @@ export async function loadWeights(
   const total = plans.reduce((sum, plan) => sum + planBytes(plan), 0);
   const weights = new Map<string, Weight>();
   let done = 0;
-  for (const { spec, tensors } of plans.filter(isVector)) {
+  for (const { spec, tensors } of plans) {
+    const vector = spec.shape.length === 1;
+    // A router's row of NaN would only keep its expert from ever being chosen, and nobody would notice.
+    if (!vector && spec.part !== 'router') continue;
     const [info] = tensors as [TensorInfo];
-    const values = await readVector(file, info);
+    const values = await readFinite(file, info);
+    if (!vector) continue;
     weights.set(spec.name, backend.constant(spec.name, 'F32', spec.shape, new Uint8Array(values.buffer)));
     done += info.bytes;
   }
-  const matrices = plans.filter((plan) => !isVector(plan));
+  const matrices = plans.filter(({ spec }) => spec.shape.length > 1);
   const loaded = await loadMatrices(file, backend, matrices, (bytes) => onProgress?.(done + bytes, total));
   for (const plan of matrices) weights.set(plan.spec.name, assembled(backend, plan, loaded));
   return weights;
@@ -46,17 +50,13 @@ export async function loadWeights(
 export async function loadRotation(file: ModelFile, backend: Backend, rope: RopeConfig): Promise<Weight> {
   const info = file.tensors.get('rope_freqs.weight');
   if (info) demandShape(info, [rope.dim / 2], file.sources[info.source]!.name);
-  const frequencies = ropeFrequencies(rope, info && (await readVector(file, info)));
+  const frequencies = ropeFrequencies(rope, info && (await readFinite(file, info)));
   const bytes = new Uint8Array(frequencies.buffer);
   return backend.constant(ROPE_FREQUENCIES, 'F32', [frequencies.length], bytes);
 }
 
-/** Norms and biases: small, and wanted as F32 whatever the file has. */
-function isVector({ spec }: TensorPlan): boolean {
-  return spec.shape.length === 1;
-}
-
-async function readVector(file: ModelFile, info: TensorInfo): Promise<Float32Array> {
+/** Norms and biases are small, and wanted as F32 whatever the file has. */
+async function readFinite(file: ModelFile, info: TensorInfo): Promise<Float32Array> {
   const source = file.sources[info.source]!;
   const bytes = await source.read(info.offset, info.bytes);
   const values = new Float32Array(info.shape.reduce((product, n) => product * n, 1));

@@ -17,7 +17,15 @@ import { loadRotation, loadWeights } from './load-weights.ts';
 import type { CacheStream, Model } from './model.ts';
 import { qwen2, qwen3 } from './qwen.ts';
 import { planHf } from './tensors-hf.ts';
-import { type Part, planBytes, planGguf, specNumbers, type TensorPlan, type Weights } from './weights.ts';
+import {
+  demandRead,
+  type Part,
+  planBytes,
+  planGguf,
+  specNumbers,
+  type TensorPlan,
+  type Weights,
+} from './weights.ts';
 
 /** What can be said of a model from its headers. */
 export interface ModelDescription {
@@ -59,7 +67,7 @@ const DECODERS: Readonly<Record<Architecture, (config: ModelConfig, file: ModelF
 
 /**
  * What the file's model is; reads no tensor data. Throws `architecture-unknown`, `config-*`, `tensor-missing`,
- * `tensor-shape`.
+ * `tensor-shape`, `tensor-unexpected`.
  *
  * @example describeModel(await openModelFile('model.gguf')).weightBytes
  */
@@ -121,6 +129,7 @@ function layOut(file: ModelFile): { decoder: Decoder; plans: TensorPlan[] } {
   const plans = folder
     ? planHf(specs, file.tensors, fileNameOf(file), scaleBlockOf(folder, fileNameOf(file)))
     : planGguf(specs, file.tensors, fileNameOf(file));
+  demandRead(plans, file.tensors, config, fileNameOf(file));
   for (const { spec, tensors } of plans) for (const tensor of tensors) demandDecodable(tensor, spec.name);
   return { decoder, plans };
 }

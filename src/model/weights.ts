@@ -5,6 +5,7 @@
 import type { ScaleBlock, Weight } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
 import type { TensorInfo } from '../formats/tensor-info.ts';
+import type { ModelConfig } from './config.ts';
 
 /** What a tensor is for, for the sums that `inspect` prints. */
 export type Part =
@@ -89,6 +90,40 @@ export function demandShape(tensor: TensorInfo, shape: readonly number[], fileNa
       expected: `[${shape.join(', ')}] by the file's own config`,
       got: `[${got.join(', ')}]`,
       next: 'the file contradicts itself: fetch or convert it again',
+    });
+  }
+}
+
+/** Tensors that add nothing: read elsewhere, made anew, or another form of one that is read. */
+const IDLE = [
+  /^rope_freqs\.weight$/,
+  /rotary_emb\.inv_freq$/,
+  /attn_rot_embd\.weight$/,
+  /attn_kv_b\.weight$/,
+];
+
+/**
+ * Throws `tensor-unexpected` for the first tensor that no plan reads: a layer, bias or norm that would be left out in
+ * silence. Blocks of multi-token prediction, from `layers` up to `layers + draftLayers`, may stay unread.
+ *
+ * @example demandRead(plans, file.tensors, config, 'model.gguf')
+ */
+export function demandRead(
+  plans: readonly TensorPlan[],
+  tensors: ReadonlyMap<string, TensorInfo>,
+  { layers, draftLayers = 0 }: Pick<ModelConfig, 'layers' | 'draftLayers'>,
+  fileName: string,
+): void {
+  const read = new Set(plans.flatMap((plan) => [...plan.tensors, ...(plan.scales ?? [])]));
+  for (const tensor of tensors.values()) {
+    if (read.has(tensor) || IDLE.some((pattern) => pattern.test(tensor.name))) continue;
+    const layer = Number(/^(?:blk|model\.layers)\.(\d+)\./.exec(tensor.name)?.[1] ?? -1);
+    if (layer >= layers && layer < layers + draftLayers) continue;
+    throw new HadalError('tensor-unexpected', {
+      what: `tensor "${tensor.name}" of ${fileName}`,
+      expected: `only tensors that a model of ${layers} layers by the file's own config has`,
+      got: `one of [${tensor.shape.join(', ')}] that it has no use for`,
+      next: 'the file contradicts itself or is of another architecture than it says: fetch or convert it again',
     });
   }
 }

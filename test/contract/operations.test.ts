@@ -231,3 +231,20 @@ describe.each([...products, ...tables, ...attentions, ...others])('$name', ({ ru
     }
   });
 });
+
+test('argmax of a row with NaN or without a finite largest is -1, in every backend', async () => {
+  const rows = [
+    [1, Number.NaN, 3],
+    [Number.NaN, 1, 3],
+    [2, Number.POSITIVE_INFINITY, 3],
+    [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY],
+    [Number.NEGATIVE_INFINITY, -7, Number.NEGATIVE_INFINITY],
+  ];
+  for (const backend of [createReferenceBackend(), ...VARIANTS.map(open)]) {
+    await using each = backend;
+    const logits = filled(each, rows.length, 3, Float32Array.from(rows.flat()));
+    const best = each.tensor('I32', rows.length, 1);
+    each.argmax({ rows: rows.length, decodeRows: 2 }, best, logits);
+    expect([...(await each.read(best, rows.length))]).toEqual([-1, -1, -1, -1, 1]);
+  }
+});

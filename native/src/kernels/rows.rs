@@ -163,12 +163,15 @@ pub fn argmax(state: &mut State, out: View, logits: View) -> Outcome<()> {
     for i in 0..out.rows() {
         let row = logits.row(i);
         let mut best = 0;
+        let mut broken = false;
         for (c, x) in row.iter().enumerate() {
+            broken |= x.is_nan();
             if *x > row[best] {
                 best = c;
             }
         }
-        out.row(i)[0] = best as i32;
+        broken |= !row[best].is_finite();
+        out.row(i)[0] = if broken { -1 } else { best as i32 };
     }
     Ok(())
 }

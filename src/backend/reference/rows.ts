@@ -71,8 +71,12 @@ export function argmax(span: Span, out: Tensor, logits: Tensor): void {
   const from = floats(logits); // [n, vocab]
   for (let i = 0; i < span.rows; i++) {
     const at = from.start + i * from.stride;
+    const row = from.data.subarray(at, at + logits.cols); // [vocab]
     let best = 0;
-    for (let c = 1; c < logits.cols; c++) if (from.data[at + c]! > from.data[at + best]!) best = c;
-    to.data[to.start + i * to.stride] = best;
+    row.forEach((x, c) => {
+      if (x > row[best]!) best = c;
+    });
+    const broken = row.some(Number.isNaN) || !Number.isFinite(row[best]);
+    to.data[to.start + i * to.stride] = broken ? -1 : best;
   }
 }
