@@ -62,6 +62,15 @@ formats! {
     Q5K "Q5_K" Blocks256 256 size_of::<BlockQ5K>();
     Q6K "Q6_K" Blocks256 256 size_of::<BlockQ6K>();
     Iq4Xs "IQ4_XS" Blocks256 256 size_of::<BlockIq4Xs>();
+    Iq2Xxs "IQ2_XXS" Blocks256 256 size_of::<BlockIq2Xxs>();
+    Iq2Xs "IQ2_XS" Blocks256 256 size_of::<BlockIq2Xs>();
+    Iq2S "IQ2_S" Blocks256 256 size_of::<BlockIq2S>();
+    Iq3Xxs "IQ3_XXS" Blocks256 256 size_of::<BlockIq3Xxs>();
+    Iq3S "IQ3_S" Blocks256 256 size_of::<BlockIq3S>();
+    Iq1S "IQ1_S" Blocks256 256 size_of::<BlockIq1S>();
+    Iq1M "IQ1_M" Blocks256 256 size_of::<BlockIq1M>();
+    Tq1_0 "TQ1_0" Blocks256 256 size_of::<BlockTq1_0>();
+    Tq2_0 "TQ2_0" Blocks256 256 size_of::<BlockTq2_0>();
 }
 
 impl Format {

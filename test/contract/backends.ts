@@ -61,9 +61,68 @@ export function noisyWeight(
   cols: number,
   seed: number,
 ): Weight {
+  const { encode } = dtype(name);
+  if (encode === undefined) return randomBlocks(backend, name, rows, cols, seed);
   const bytes = new Uint8Array(rowBytes(name, cols) * rows);
-  dtype(name).encode!(noise(rows * cols, seed), 0, bytes, 0, rows * cols);
+  encode(noise(rows * cols, seed), 0, bytes, 0, rows * cols);
   return backend.constant(`noise ${seed}`, name, [cols, rows], bytes);
+}
+
+/** Where a block has its f16 scales; MXFP4 has a byte that is a power of two, IQ1_M the four nibbles of a half. */
+const HALVES_AT: Partial<Record<DTypeName, readonly number[]>> = {
+  Q8_0: [0],
+  Q4_0: [0],
+  Q4_1: [0, 2],
+  Q5_0: [0],
+  Q5_1: [0, 2],
+  Q2_K: [80, 82],
+  Q3_K: [108],
+  Q4_K: [0, 2],
+  Q5_K: [0, 2],
+  Q6_K: [208],
+  IQ4_NL: [0],
+  IQ4_XS: [0],
+  IQ2_XXS: [0],
+  IQ2_XS: [0],
+  IQ2_S: [0],
+  IQ3_XXS: [0],
+  IQ3_S: [0],
+  IQ1_S: [0],
+  TQ1_0: [52],
+  TQ2_0: [64],
+};
+
+/** Every format of blocks. */
+export const BLOCK_FORMATS: readonly DTypeName[] = [
+  ...(Object.keys(HALVES_AT) as DTypeName[]),
+  'MXFP4',
+  'IQ1_M',
+];
+
+/** A weight [rows, cols] of blocks of any bytes under scales between 1/64 and 2. */
+export function randomBlocks(
+  backend: Backend,
+  name: DTypeName,
+  rows: number,
+  cols: number,
+  seed: number,
+): Weight {
+  const { blockBytes } = dtype(name);
+  const bytes = new Uint8Array(rowBytes(name, cols) * rows);
+  const values = noise(bytes.length, seed);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Math.floor((values[i]! + 1) * 128);
+  // The exponent field of a half is 9 to 15: 0x24 to 0x3f in its upper byte, and a sign.
+  const upper = (byte: number) => (byte & 0x80) | (0x24 + (byte % 28));
+  for (let at = 0; at < bytes.length; at += blockBytes) {
+    for (const half of HALVES_AT[name] ?? []) bytes[at + half + 1] = upper(bytes[at + half + 1]!);
+    if (name === 'MXFP4') bytes[at] = 120 + (bytes[at]! % 8);
+    if (name === 'IQ1_M') {
+      const byte = upper(bytes[at]!);
+      bytes[at + 53] = (bytes[at + 53]! & 15) | ((byte & 15) << 4);
+      bytes[at + 55] = (bytes[at + 55]! & 15) | (byte & 0xf0);
+    }
+  }
+  return backend.constant(`blocks ${seed}`, name, [cols, rows], bytes);
 }
 
 /** Largest difference of two lists as a part of the second's root mean square. */

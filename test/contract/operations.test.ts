@@ -23,7 +23,7 @@ interface Size {
 
 const spanOf = ({ rows, decodeRows }: Size): Span => ({ rows, decodeRows });
 /** E8M0 holds scales only; no kernel multiplies by it. */
-const FORMATS = DTYPES.filter(({ name, encode }) => encode !== undefined && name !== 'F8_E8M0');
+const FORMATS = DTYPES.filter(({ name, decode }) => decode !== undefined && name !== 'F8_E8M0');
 const FLOAT = 2e-5;
 /** Activations are rounded to int8: one part in 254 of the largest of 32, averaged over a row. */
 const INT8 = { 32: 0.03, 256: 0.04 } as const;

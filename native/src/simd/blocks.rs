@@ -42,6 +42,15 @@ blocks! {
     BlockQ5K 176 { d: [u8; 2], dmin: [u8; 2], scales: [u8; 12], qh: [u8; 32], q: [u8; 128] }
     BlockQ6K 210 { ql: [u8; 128], qh: [u8; 64], scales: [i8; 16], d: [u8; 2] }
     BlockIq4Xs 136 { d: [u8; 2], scales_h: [u8; 2], scales_l: [u8; 4], q: [u8; 128] }
+    BlockIq2Xxs 66 { d: [u8; 2], q: [u8; 64] }
+    BlockIq2Xs 74 { d: [u8; 2], q: [u8; 64], scales: [u8; 8] }
+    BlockIq2S 82 { d: [u8; 2], q: [u8; 32], signs: [u8; 32], qh: [u8; 8], scales: [u8; 8] }
+    BlockIq3Xxs 98 { d: [u8; 2], q: [u8; 64], scales_signs: [u8; 32] }
+    BlockIq3S 110 { d: [u8; 2], q: [u8; 64], qh: [u8; 8], signs: [u8; 32], scales: [u8; 4] }
+    BlockIq1S 50 { d: [u8; 2], q: [u8; 32], qh: [u8; 16] }
+    BlockIq1M 56 { q: [u8; 32], qh: [u8; 16], scales: [u8; 8] }
+    BlockTq1_0 54 { q: [u8; 48], qh: [u8; 4], d: [u8; 2] }
+    BlockTq2_0 66 { q: [u8; 64], d: [u8; 2] }
 }
 
 /// Bytes seen as whole blocks; bytes after the last whole one are left out.

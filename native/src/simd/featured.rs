@@ -39,6 +39,15 @@ macro_rules! featured_table {
             fn rows_q5_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ5K>;
             fn rows_q6_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ6K>;
             fn rows_iq4_xs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq4Xs>;
+            fn rows_iq2_xxs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq2Xxs>;
+            fn rows_iq2_xs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq2Xs>;
+            fn rows_iq2_s(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq2S>;
+            fn rows_iq3_xxs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq3Xxs>;
+            fn rows_iq3_s(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq3S>;
+            fn rows_iq1_s(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq1S>;
+            fn rows_iq1_m(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq1M>;
+            fn rows_tq1_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockTq1_0>;
+            fn rows_tq2_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockTq2_0>;
             fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], scaled_sums: &mut [f32]) = scalar::quantize32;
             fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize256;
             fn dot(a: &[f32], b: &[f32]) -> f32 = scalar::dot;
@@ -70,6 +79,15 @@ macro_rules! featured_table {
             rows[Format::Q5K as usize] = rows_q5_k;
             rows[Format::Q6K as usize] = rows_q6_k;
             rows[Format::Iq4Xs as usize] = rows_iq4_xs;
+            rows[Format::Iq2Xxs as usize] = rows_iq2_xxs;
+            rows[Format::Iq2Xs as usize] = rows_iq2_xs;
+            rows[Format::Iq2S as usize] = rows_iq2_s;
+            rows[Format::Iq3Xxs as usize] = rows_iq3_xxs;
+            rows[Format::Iq3S as usize] = rows_iq3_s;
+            rows[Format::Iq1S as usize] = rows_iq1_s;
+            rows[Format::Iq1M as usize] = rows_iq1_m;
+            rows[Format::Tq1_0 as usize] = rows_tq1_0;
+            rows[Format::Tq2_0 as usize] = rows_tq2_0;
             Kernels {
                 isa: $isa,
                 rows,

@@ -4,6 +4,8 @@
 pub mod blocks;
 #[cfg(target_arch = "x86_64")]
 mod featured;
+mod iq_grids;
+pub mod lattice;
 pub mod neon;
 pub mod scalar;
 pub mod unpack;

@@ -42,6 +42,15 @@ pub const ROWS: [RowsFn; Format::ALL.len()] = {
     rows[Format::Q5K as usize] = rows256::<BlockQ5K>;
     rows[Format::Q6K as usize] = rows256::<BlockQ6K>;
     rows[Format::Iq4Xs as usize] = rows256::<BlockIq4Xs>;
+    rows[Format::Iq2Xxs as usize] = rows256::<BlockIq2Xxs>;
+    rows[Format::Iq2Xs as usize] = rows256::<BlockIq2Xs>;
+    rows[Format::Iq2S as usize] = rows256::<BlockIq2S>;
+    rows[Format::Iq3Xxs as usize] = rows256::<BlockIq3Xxs>;
+    rows[Format::Iq3S as usize] = rows256::<BlockIq3S>;
+    rows[Format::Iq1S as usize] = rows256::<BlockIq1S>;
+    rows[Format::Iq1M as usize] = rows256::<BlockIq1M>;
+    rows[Format::Tq1_0 as usize] = rows256::<BlockTq1_0>;
+    rows[Format::Tq2_0 as usize] = rows256::<BlockTq2_0>;
     rows
 };
 
@@ -314,5 +323,14 @@ pub fn decode(format: Format, bytes: &[u8], out: &mut [f32]) {
         Format::Q5K => decode256::<BlockQ5K>(bytes, out),
         Format::Q6K => decode256::<BlockQ6K>(bytes, out),
         Format::Iq4Xs => decode256::<BlockIq4Xs>(bytes, out),
+        Format::Iq2Xxs => decode256::<BlockIq2Xxs>(bytes, out),
+        Format::Iq2Xs => decode256::<BlockIq2Xs>(bytes, out),
+        Format::Iq2S => decode256::<BlockIq2S>(bytes, out),
+        Format::Iq3Xxs => decode256::<BlockIq3Xxs>(bytes, out),
+        Format::Iq3S => decode256::<BlockIq3S>(bytes, out),
+        Format::Iq1S => decode256::<BlockIq1S>(bytes, out),
+        Format::Iq1M => decode256::<BlockIq1M>(bytes, out),
+        Format::Tq1_0 => decode256::<BlockTq1_0>(bytes, out),
+        Format::Tq2_0 => decode256::<BlockTq2_0>(bytes, out),
     }
 }

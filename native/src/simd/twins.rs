@@ -35,6 +35,9 @@ fn others() -> Vec<&'static Kernels> {
 fn halves_in(format: Format) -> &'static [usize] {
     match format {
         Format::Q8_0 | Format::Q4_0 | Format::Q5_0 | Format::Iq4Nl | Format::Iq4Xs => &[0],
+        Format::Iq2Xxs | Format::Iq2Xs | Format::Iq2S | Format::Iq3Xxs | Format::Iq3S | Format::Iq1S => &[0],
+        Format::Tq1_0 => &[52],
+        Format::Tq2_0 => &[64],
         Format::Q4_1 | Format::Q5_1 | Format::Q4K | Format::Q5K => &[0, 2],
         Format::Q2K => &[80, 82],
         Format::Q3K => &[108],
@@ -55,6 +58,13 @@ fn block(noise: &mut Noise, format: Format) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..format.block_bytes()).map(|_| noise.word() as u8).collect();
     for &at in halves_in(format) {
         bytes[at..at + 2].copy_from_slice(&to_half(noise.float() / 64.0));
+    }
+    if format == Format::Iq1M {
+        // The highest nibbles of the last four words are an f16.
+        let [low, high] = to_half(noise.float() / 64.0);
+        for (i, nibble) in [low & 15, low >> 4, high & 15, high >> 4].into_iter().enumerate() {
+            bytes[49 + 2 * i] = bytes[49 + 2 * i] & 15 | nibble << 4;
+        }
     }
     if format == Format::Mxfp4 {
         bytes[0] = 120 + (noise.word() % 8) as u8;

@@ -11,6 +11,9 @@ pub struct Unpacked32 {
     pub m: f32,
 }
 
+/// The m of formats that have none: adding it changes no bit, not even the sign of a zero.
+pub const NO_MIN: f32 = -0.0;
+
 /// 256 numbers in 16 groups of 16: y = d * scale[g] * q - dmin * min[g].
 #[derive(Clone, Copy)]
 pub struct Unpacked256 {
@@ -63,19 +66,19 @@ fn five_bits(q: &[u8; 16], h: [u8; 4], minus: i8) -> [i8; 32] {
 
 impl Block32 for BlockQ8_0 {
     fn unpack(&self) -> Unpacked32 {
-        Unpacked32 { q: self.q.map(|q| q as i8), d: half(self.d), m: 0.0 }
+        Unpacked32 { q: self.q.map(|q| q as i8), d: half(self.d), m: NO_MIN }
     }
 }
 
 impl Block32 for BlockQ4_0 {
     fn unpack(&self) -> Unpacked32 {
-        Unpacked32 { q: nibbles(&self.q, |n| n as i8 - 8), d: half(self.d), m: 0.0 }
+        Unpacked32 { q: nibbles(&self.q, |n| n as i8 - 8), d: half(self.d), m: NO_MIN }
     }
 }
 
 impl Block32 for BlockIq4Nl {
     fn unpack(&self) -> Unpacked32 {
-        Unpacked32 { q: nibbles(&self.q, |n| IQ4_LEVELS[n as usize]), d: half(self.d), m: 0.0 }
+        Unpacked32 { q: nibbles(&self.q, |n| IQ4_LEVELS[n as usize]), d: half(self.d), m: NO_MIN }
     }
 }
 
@@ -87,7 +90,7 @@ impl Block32 for BlockQ4_1 {
 
 impl Block32 for BlockQ5_0 {
     fn unpack(&self) -> Unpacked32 {
-        Unpacked32 { q: five_bits(&self.q, self.h, 16), d: half(self.d), m: 0.0 }
+        Unpacked32 { q: five_bits(&self.q, self.h, 16), d: half(self.d), m: NO_MIN }
     }
 }
 
@@ -108,7 +111,7 @@ pub fn halved_e8m0(e: u8) -> f32 {
 
 impl Block32 for BlockMxfp4 {
     fn unpack(&self) -> Unpacked32 {
-        Unpacked32 { q: nibbles(&self.q, |n| FP4_DOUBLED[n as usize]), d: halved_e8m0(self.e), m: 0.0 }
+        Unpacked32 { q: nibbles(&self.q, |n| FP4_DOUBLED[n as usize]), d: halved_e8m0(self.e), m: NO_MIN }
     }
 }
 
