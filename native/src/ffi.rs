@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::error::{Fault, Outcome, guarded};
+use crate::kernels::probe;
 use crate::map::View;
 use crate::{pool, program, simd};
 use std::ffi::{CStr, c_char, c_void};
@@ -265,6 +266,18 @@ const FUNCTIONS: &[(&CStr, Body)] = &[
         Ok(null_mut())
     }),
     (c"run", run),
+    (c"readRate", |call| {
+        let context = call.context()?;
+        let _lease = pool::lease();
+        let rate = probe::read_rate(&mut *context.idle()?, call.view(1)?)?;
+        Ok(double(call.env, rate as usize))
+    }),
+    (c"multiplyRate", |call| {
+        let context = call.context()?;
+        let _lease = pool::lease();
+        let rate = probe::multiply_rate(&mut *context.idle()?);
+        Ok(double(call.env, rate as usize))
+    }),
     (c"abort", |call| {
         call.context()?.abort.store(true, Ordering::Relaxed);
         Ok(null_mut())

@@ -5,6 +5,7 @@ mod activations;
 pub mod attention;
 pub mod cache_rows;
 pub mod linear;
+pub mod probe;
 pub mod rows;
 
 pub use activations::Activations;

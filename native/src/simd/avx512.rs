@@ -15,7 +15,14 @@ static KERNELS: Kernels = {
     rows[Format::Q8_0 as usize] = by_hand_q8_0;
     rows[Format::Q4_0 as usize] = by_hand_q4_0;
     rows[Format::Q4_1 as usize] = by_hand_q4_1;
-    Kernels { rows, dot: avx2::by_hand_dot, squares: avx2::by_hand_squares, ..TABLE }
+    Kernels {
+        rows,
+        dot: avx2::by_hand_dot,
+        squares: avx2::by_hand_squares,
+        multiply_bytes: by_hand_multiply_bytes,
+        round_operations: 2 * 64 * CHAINS,
+        ..TABLE
+    }
 };
 
 /// The table, when this processor can run it.
@@ -35,8 +42,24 @@ featured! {
     fn by_hand_q8_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ8_0>;
     fn by_hand_q4_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_0>;
     fn by_hand_q4_1(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_1>;
+    fn by_hand_multiply_bytes(rounds: usize) -> i32 = vnni_rounds;
     fn from_half(bytes: &[u8], out: &mut [f32]) = avx2::halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = avx2::floats_to_halves;
+}
+
+/// Sums that grow side by side, so that none waits for itself.
+const CHAINS: usize = 12;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+fn vnni_rounds(rounds: usize) -> i32 {
+    let (u, q) = (std::hint::black_box(_mm512_set1_epi8(3)), std::hint::black_box(_mm512_set1_epi8(-5)));
+    let mut sums = [_mm512_setzero_si512(); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, u, q);
+        }
+    }
+    sums.into_iter().map(|sum| _mm512_reduce_add_epi32(sum)).fold(0, i32::wrapping_add)
 }
 
 /// A block of 32 as VNNI multiplies it: y = d * (u - MINUS) + m, u unsigned.

@@ -56,6 +56,7 @@ macro_rules! featured_table {
             fn exponentials(x: &mut [f32], max: f32) -> f32 = scalar::exponentials;
             fn add(out: &mut [f32], x: &[f32]) = scalar::add;
             fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) = scalar::add_scaled;
+            fn multiply_bytes(rounds: usize) -> i32 = scalar::multiply_bytes;
             fn decode(format: Format, bytes: &[u8], out: &mut [f32]) = scalar::decode;
         }
 
@@ -101,6 +102,8 @@ macro_rules! featured_table {
                 add_scaled,
                 from_half,
                 to_half,
+                multiply_bytes,
+                round_operations: 2 * scalar::ROUND_PRODUCTS,
                 decode,
             }
         };

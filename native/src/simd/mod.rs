@@ -68,6 +68,9 @@ pub struct Kernels {
     pub from_half: fn(bytes: &[u8], out: &mut [f32]),
     /// Numbers of f32 to f16, nearest even.
     pub to_half: fn(x: &[f32], bytes: &mut [u8]),
+    /// So many rounds of products of bytes, each round of `round_operations`: the limit of integer kernels.
+    pub multiply_bytes: fn(rounds: usize) -> i32,
+    pub round_operations: usize,
     /// Decodes a row of weights.
     pub decode: fn(format: Format, bytes: &[u8], out: &mut [f32]),
 }

@@ -20,6 +20,8 @@ pub static KERNELS: Kernels = Kernels {
     add_scaled,
     from_half,
     to_half: to_halves,
+    multiply_bytes,
+    round_operations: 2 * ROUND_PRODUCTS,
     decode,
 };
 
@@ -268,6 +270,20 @@ pub fn to_halves(x: &[f32], bytes: &mut [u8]) {
     for (&x, h) in x.iter().zip(bytes.as_chunks_mut::<2>().0) {
         *h = to_half(x);
     }
+}
+
+/// Products of bytes in a round of `multiply_bytes`.
+pub const ROUND_PRODUCTS: usize = 64;
+
+#[inline(always)]
+pub fn multiply_bytes(rounds: usize) -> i32 {
+    let (mut a, b) = (std::hint::black_box([3i8; ROUND_PRODUCTS]), std::hint::black_box([-5i8; ROUND_PRODUCTS]));
+    let mut sum = 0i32;
+    for round in 0..rounds {
+        a[round % ROUND_PRODUCTS] ^= 1;
+        sum = sum.wrapping_add(int_dot(&a, &b));
+    }
+    sum
 }
 
 #[inline(always)]

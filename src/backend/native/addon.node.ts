@@ -55,6 +55,8 @@ export interface Addon {
     cols: number,
     rows: number,
   ): Promise<ArrayBuffer>;
+  readRate(context: Context, id: number, start: number, cols: number, rows: number): number;
+  multiplyRate(context: Context): number;
   abort(context: Context): void;
   clearAbort(context: Context): void;
 }

@@ -1,0 +1,189 @@
+/**
+ * Owns: `npm run bench:engine`: Hadal and its peers on the same file, by turns, with the machine's limits beside them.
+ * Refuses to know: how an engine is driven, what a row measures, how results are drawn.
+ *
+ * Engines take turns (A B A B) in every row, with the same threads, prompts and cache format, because the memory of a
+ * machine that is shared gives twice as much in one minute as in the next; so what is compared is measured within
+ * seconds, and the rate at which memory is read is measured beside every run.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { arch, availableParallelism, cpus, release, totalmem } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { createMachineProbe } from '../../dist/backend/native/probe.node.js';
+import { spreadOf } from '../../dist/cli/measuring.js';
+import { closeModelFile, openModelFile } from '../../dist/formats/open.node.js';
+import { describeModel } from '../../dist/model/load.js';
+import { startChild } from './child.mjs';
+import { costOf, shareOf } from './limits.mjs';
+import { writePage } from './page.mjs';
+import { rowsNamed } from './rows.mjs';
+import { textTable } from './text-table.mjs';
+
+const USAGE = `usage: npm run bench:engine -- MODEL.gguf [flags]
+
+  --rows LIST      names with commas between; prefill* stands for all that begin so; all rows otherwise
+  --rounds N       how often each is measured, after one round that is thrown away; 7 otherwise
+  --threads N      threads of both engines; all cores otherwise
+  --cache FORMAT   F16 (otherwise), Q8_0 or F32
+  --alone          Hadal alone, without llama.cpp
+  --ik FOLDER      also ik_llama.cpp, out of the folder with its llama-bench
+  --out NAME       writes bench/results/NAME.json and docs/benchmarks.md; otherwise only the table is shown
+  --page           only draws docs/benchmarks.md anew from bench/results
+
+A quick look, about a minute: --rows decode,prefill-512 --rounds 3`;
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const MAX_BATCH = 16;
+const ROOM_TOKENS = 64;
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rows: { type: 'string' },
+    rounds: { type: 'string' },
+    threads: { type: 'string' },
+    cache: { type: 'string' },
+    alone: { type: 'boolean' },
+    ik: { type: 'string' },
+    out: { type: 'string' },
+    page: { type: 'boolean' },
+    help: { type: 'boolean' },
+  },
+});
+if (flags.page) writePage(root);
+else if (flags.help || positionals.length !== 1) console.log(USAGE);
+else await bench(resolve(positionals[0]));
+
+async function bench(model) {
+  const rounds = Number(flags.rounds ?? 7);
+  const threads = Number(flags.threads ?? availableParallelism());
+  const rows = rowsNamed(flags.rows);
+  const cacheDType = flags.cache ?? 'F16';
+  const probe = createMachineProbe({ threads });
+  const engines = enginesWanted();
+  const file = await openModelFile(model);
+  const cost = costOf(describeModel(file));
+  await closeModelFile(file);
+  const about = {};
+  const open = async (name, { contextTokens, sequences }) => {
+    const { drive, extra } = engines[name];
+    const child = startChild(new URL(drive, import.meta.url));
+    const options = { ...extra, model, threads, contextTokens, sequences, cacheDType };
+    const { ms, about: said } = await child.ask('open', options);
+    about[name] = said;
+    return { child, openMs: ms };
+  };
+
+  const multiplyRates = Array.from({ length: 7 }, () => probe.multiplyRate());
+  const results = [];
+  for (const session of ['single', 'batch', 'fresh']) {
+    const here = rows.filter((row) => row.session === session);
+    if (here.length === 0) continue;
+    const sizes = sizesOf(session, here);
+    const opened = {};
+    if (session !== 'fresh') for (const name of Object.keys(engines)) opened[name] = await open(name, sizes);
+    for (const row of here) {
+      const runs = Object.fromEntries(Object.keys(engines).map((name) => [name, []]));
+      for (let round = 0; round <= rounds; round++) {
+        for (const name of Object.keys(engines)) {
+          progress(`${row.title}: round ${round} of ${rounds}, ${name}`);
+          if (row.cold) dropFromCache(model);
+          const readRate = spreadOf([probe.readRate(), probe.readRate(), probe.readRate()]).median;
+          const { child, openMs } = opened[name] ?? (await open(name, sizes));
+          const value = await row.measure(child, { openMs });
+          if (session === 'fresh') await child.close();
+          if (round > 0 || session === 'fresh') runs[name].push({ value, readRate });
+        }
+        if (session === 'fresh' && round === rounds - 1) break;
+      }
+      results.push(resultOf(row, runs, cost, spreadOf(multiplyRates).median));
+      progress('');
+      console.log(textTable([results.at(-1)]));
+    }
+    for (const { child } of Object.values(opened)) await child.close();
+  }
+  const document = {
+    date: new Date().toISOString().slice(0, 10),
+    model: { file: basename(model), bytes: statSync(model).size, ...cost.summary },
+    machine: machineOf(probe),
+    limits: { multiplyRate: spreadOf(multiplyRates) },
+    options: { rounds, threads, cacheDType },
+    engines: about,
+    rows: results,
+  };
+  console.log(`\n${basename(model)}, ${threads} threads, ${document.machine.cpu}\n${textTable(results)}`);
+  if (flags.out !== undefined) {
+    const folder = join(root, 'bench', 'results');
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, `${flags.out}.json`), `${JSON.stringify(document, undefined, 1)}\n`);
+    writePage(root);
+  }
+}
+
+/** Which engines, and how each is started. Hadal comes first: others are compared with it. */
+function enginesWanted() {
+  const engines = { hadal: { drive: './drive-hadal.mjs', extra: {} } };
+  if (!flags.alone) {
+    const peer =
+      process.env.HADAL_TEST_PEER ||
+      execFileSync(process.execPath, [join(root, 'scripts', 'peers.mjs')])
+        .toString()
+        .trim();
+    engines['llama.cpp'] = { drive: './drive-llama-cpp.mjs', extra: { peer } };
+  }
+  if (flags.ik !== undefined) engines.ik = { drive: './drive-ik.mjs', extra: { folder: resolve(flags.ik) } };
+  return engines;
+}
+
+function sizesOf(session, rows) {
+  const longest = Math.max(...rows.map(({ tokens = 0, depth = 0 }) => Math.max(tokens, depth)), 512);
+  if (session === 'batch') return { contextTokens: 2 * ROOM_TOKENS, sequences: MAX_BATCH };
+  return { contextTokens: longest + 2 * ROOM_TOKENS, sequences: 1 };
+}
+
+function resultOf(row, runs, cost, multiplyRate) {
+  const engines = {};
+  for (const [name, list] of Object.entries(runs)) {
+    const values = list.map(({ value }) => value);
+    const shares = list.map((run) => shareOf(row, run, cost, multiplyRate));
+    engines[name] = {
+      values: spreadOf(values),
+      readRate: spreadOf(list.map(({ readRate }) => readRate)),
+      ...(row.bound ? { share: spreadOf(shares) } : {}),
+    };
+    if (name === 'hadal') continue;
+    // Of runs beside each other; above 1 Hadal is better.
+    const ratios = list.map(({ value }, i) =>
+      row.lessIsBetter ? value / runs.hadal[i].value : runs.hadal[i].value / value,
+    );
+    engines[name].ratio = spreadOf(ratios);
+  }
+  const { name, title, unit, bound, lessIsBetter = false } = row;
+  return { name, title, unit, bound, lessIsBetter, engines };
+}
+
+/** Asks the system to forget what it has of a file; what another process has mapped stays. */
+function dropFromCache(path) {
+  const { status } = spawnSync('dd', [`if=${path}`, 'iflag=nocache', 'count=0', 'status=none']);
+  if (status !== 0) throw new Error('the row load-cold needs GNU dd: leave it out with --rows');
+}
+
+function machineOf({ isa, threads }) {
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    system: `${process.platform} ${arch()} ${release()}`,
+    node: process.version,
+    isa,
+    threads,
+    hadal: JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version,
+  };
+}
+
+function progress(text) {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+}
