@@ -18,7 +18,8 @@ export type Delta =
   | {
       readonly type: 'progress';
       readonly choice: number;
-      readonly stage: 'load' | 'prefill';
+      /** Bytes of weights, requests that go before this one (`done` is 0 then), or tokens of the prompt. */
+      readonly stage: 'load' | 'queue' | 'prefill';
       readonly done: number;
       readonly total: number;
     }

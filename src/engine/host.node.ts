@@ -38,6 +38,8 @@ export interface EngineHost extends AsyncDisposable {
   score(request: ScoreRequest): AsyncIterable<ScoreEvent>;
   abort(requestId: string): void;
   stats(): Promise<EngineStats>;
+  /** Resolves when nothing can be asked any more, with the error that says why. */
+  readonly ended: Promise<unknown>;
 }
 
 /** What carries the messages. */
@@ -112,10 +114,15 @@ class Host implements EngineHost {
   /** Why nothing can be asked any more. */
   #end: { readonly error: unknown } | undefined;
   #closing: { readonly done: Promise<void>; readonly finish: () => void } | undefined;
+  readonly ended: Promise<unknown>;
+  #tellEnded!: (error: unknown) => void;
 
   constructor(carrier: Carrier, abortFlag: SharedArrayBuffer | undefined) {
     this.#carrier = carrier;
     this.#abortFlag = abortFlag && new Int32Array(abortFlag);
+    this.ended = new Promise((resolve) => {
+      this.#tellEnded = resolve;
+    });
     carrier.onMessage((message) => this.#receive(message));
     carrier.onGone((why) => this.gone(died(why)));
   }
@@ -192,6 +199,7 @@ class Host implements EngineHost {
   gone(error: unknown): void {
     if (this.#end) return;
     this.#end = { error };
+    this.#tellEnded(error);
     this.#opening?.reject(error);
     for (const events of this.#requests.values()) events.end(error);
     for (const call of this.#calls.values()) call.reject(error);

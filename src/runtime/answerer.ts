@@ -60,8 +60,8 @@ export interface Answerer {
    * @throws HadalError what {@link Answerer.render} throws, `prompt-too-long`, `constraint-unsupported`, and the engine's own.
    */
   chat(messages: readonly Message[], options?: AnswerOptions): AsyncIterable<Delta>;
-  /** Continues a text as it is; special tokens written in it are recognised. */
-  complete(text: string, options?: AnswerOptions): AsyncIterable<Delta>;
+  /** Continues a text as it is, special tokens written in it recognised; or ids as they are. */
+  complete(prompt: string | ArrayLike<number>, options?: AnswerOptions): AsyncIterable<Delta>;
   /**
    * Writes what belongs between two texts: fill-in-the-middle.
    *
@@ -136,8 +136,11 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       });
       yield* answer(promptIds, parser, format.endIds, options);
     },
-    async *complete(text, options = {}) {
-      const promptIds = tokenizer.encode(text, { special: true, bos: true });
+    async *complete(prompt, options = {}) {
+      const promptIds =
+        typeof prompt === 'string'
+          ? tokenizer.encode(prompt, { special: true, bos: true })
+          : Int32Array.from(prompt);
       yield* answer(promptIds, plainParser(parsing(options)), [...tokenizer.endIds], options);
     },
     async *infill(prefix, suffix, options = {}) {

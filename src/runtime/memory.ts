@@ -35,6 +35,20 @@ export function memoryHere(): Memory {
   return { presentBytes, availableBytes: Math.min(availableBytes, presentBytes) };
 }
 
+/**
+ * Bytes that a model takes with a cache of so many tokens.
+ *
+ * @example bytesNeeded(description, 8192, 'F16');
+ */
+export function bytesNeeded(
+  { weightBytes, streams }: Pick<ModelDescription, 'streams' | 'weightBytes'>,
+  cacheTokens: number,
+  cacheDType: CacheDType,
+): number {
+  const bytesPerToken = cacheCost(streams, cacheDType).reduce((sum, cost) => sum + cost.bytesPerToken, 0);
+  return weightBytes + WORKING_BYTES + cacheTokens * bytesPerToken;
+}
+
 /** What is asked of {@link contextThatFits}. */
 export interface ContextQuestion {
   /** The model, in messages. */

@@ -17,7 +17,7 @@ import { describeModel, type ModelDescription } from '../model/load.ts';
 import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type Answerer, createAnswerer } from './answerer.ts';
-import { contextThatFits, memoryHere } from './memory.ts';
+import { bytesNeeded, contextThatFits, memoryHere } from './memory.ts';
 
 /** Options of {@link openTokenizer}, and of {@link openModel} as far as the file goes. */
 export interface FileOptions {
@@ -33,7 +33,11 @@ export interface FileOptions {
 export interface OpenOptions extends FileOptions {
   /** The model's own limit when absent, as far as memory allows. */
   readonly contextTokens?: number;
+  /** Tokens of cache for all answers together; one context when absent or less. */
+  readonly cacheTokens?: number;
   readonly cacheDType?: CacheDType;
+  /** Answers that are made at the same time. */
+  readonly maxSequences?: number;
   readonly threads?: number;
   /** Where the engine runs; a worker thread when absent. */
   readonly host?: 'worker' | 'process';
@@ -90,13 +94,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     tokenizer: tokenizerFromGguf(file.metadata),
     metadata: file.metadata,
   }));
-  const contextTokens = contextThatFits({
-    name: path,
-    description,
-    wantedTokens: options.contextTokens,
-    cacheDType,
-    memory: memoryHere(),
-  });
+  const contextTokens = contextOf(path, description, options);
   signal?.throwIfAborted();
   const engine = await startEngineHost({
     modelPath: path,
@@ -104,6 +102,8 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     contextTokens,
     cacheDType,
     env,
+    ...(options.cacheTokens === undefined ? {} : { cacheTokens: options.cacheTokens }),
+    ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
     ...(threads === undefined ? {} : { threads }),
     ...(signal === undefined ? {} : { signal }),
     ...(options.onLoad === undefined ? {} : { onLoad: options.onLoad }),
@@ -138,6 +138,46 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** What a model will need, before it is loaded. */
+export interface MeasuredModel {
+  readonly path: string;
+  /** Weights and cache together, and what goes with them. */
+  readonly bytes: number;
+  readonly contextTokens: number;
+}
+
+/**
+ * How much memory a model will take when it is opened with these options. Reads the file's header only.
+ *
+ * @throws HadalError as {@link openModel} does before anything is loaded.
+ * @example (await measureModel('smollm2-135m')).bytes;
+ */
+export async function measureModel(name: string, options: OpenOptions = {}): Promise<MeasuredModel> {
+  const path = await resolved(name, options);
+  const description = await withFile(path, describeModel);
+  const contextTokens = contextOf(path, description, options);
+  const cacheTokens = Math.max(contextTokens, options.cacheTokens ?? 0);
+  return {
+    path,
+    bytes: bytesNeeded(description, cacheTokens, options.cacheDType ?? DEFAULT_CACHE),
+    contextTokens,
+  };
+}
+
+function contextOf(
+  path: string,
+  description: ModelDescription,
+  { contextTokens, cacheDType = DEFAULT_CACHE }: OpenOptions,
+): number {
+  return contextThatFits({
+    name: path,
+    description,
+    wantedTokens: contextTokens,
+    cacheDType,
+    memory: memoryHere(),
+  });
 }
 
 /**

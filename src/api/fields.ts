@@ -1,0 +1,122 @@
+/**
+ * Owns: what becomes of each field of a protocol's request: honoured, accepted without effect, or refused.
+ * Refuses to know: any one protocol, what the fields mean.
+ */
+import { z } from 'zod';
+import { HadalError } from '../error.ts';
+
+/** What is done with a field. */
+export type Treatment = 'honoured' | 'no effect' | 'refused';
+
+/** One line of a protocol's table. */
+export interface FieldRule {
+  readonly treatment: Treatment;
+  /** For the documentation; of a refused field also the next step of the refusal. */
+  readonly note: string;
+  /** Values of a refused or ineffective field that ask for nothing, and so pass unmentioned. */
+  readonly harmless?: readonly unknown[];
+}
+
+/** All known fields of one kind of request. Unknown ones are accepted without effect. */
+export type FieldTable = Readonly<Record<string, FieldRule>>;
+
+/** A field that does what it says. */
+export const honoured = (note: string): FieldRule => ({ treatment: 'honoured', note });
+/** A field that is taken and changes nothing. */
+export const noEffect = (note: string, harmless: readonly unknown[] = []): FieldRule => ({
+  treatment: 'no effect',
+  note,
+  harmless,
+});
+/** A field that would change the answer's meaning and cannot be done. */
+export const refused = (note: string, harmless: readonly unknown[] = []): FieldRule => ({
+  treatment: 'refused',
+  note,
+  harmless,
+});
+
+/** A request that was read: its fields, and the names of those without effect. */
+export interface ParsedBody<T> {
+  readonly fields: T;
+  readonly withoutEffect: readonly string[];
+}
+
+/** Names in a response header are cut here: a request may hold thousands of unknown fields. */
+const MOST_NAMED = 32;
+
+/**
+ * Reads a request by its schema and its table.
+ *
+ * @throws HadalError `field-refused`, `request-invalid`, each naming the field.
+ * @example const { fields, withoutEffect } = parseBody(chatSchema, CHAT_FIELDS, body);
+ */
+export function parseBody<T extends z.ZodType>(
+  schema: T,
+  table: FieldTable,
+  body: unknown,
+): ParsedBody<z.output<T>> {
+  const given = typeof body === 'object' && body !== null && !Array.isArray(body) ? body : {};
+  const withoutEffect: string[] = [];
+  for (const [name, value] of Object.entries(given)) {
+    const rule = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (rule?.treatment === 'honoured' || value === null || rule?.harmless?.some((one) => same(one, value)))
+      continue;
+    if (rule?.treatment === 'refused') {
+      throw new HadalError('field-refused', { what: name, got: shown(value), next: rule.note });
+    }
+    // A header takes printable ASCII only.
+    if (withoutEffect.length < MOST_NAMED && /^[\w.-]{1,64}$/.test(name)) withoutEffect.push(name);
+  }
+  const result = schema.safeParse(body);
+  if (result.success) return { fields: result.data, withoutEffect };
+  throw invalidField(result.error);
+}
+
+/** The first thing that a schema found wrong, as an error that names the field. */
+export function invalidField(error: z.core.$ZodError): HadalError {
+  const issue = deepest(error.issues[0]!);
+  return new HadalError('request-invalid', {
+    what: fieldPath(issue.path) || 'the request',
+    got: issue.message.replace(/^Invalid input: /, ''),
+    next: 'correct the request',
+  });
+}
+
+/** Of a union the branch that came furthest, which is the one that was meant. */
+function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== 'invalid_union') return issue;
+  const inner = issue.errors.flatMap(([first]) => (first ? [deepest(first)] : []));
+  const best = inner.toSorted((a, b) => b.path.length - a.path.length)[0];
+  if (best === undefined || best.path.length === 0) return issue;
+  return { ...best, path: [...issue.path, ...best.path] };
+}
+
+function fieldPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((part, i) => (typeof part === 'number' ? `[${part}]` : `${i === 0 ? '' : '.'}${String(part)}`))
+    .join('')
+    .slice(0, 200);
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+/**
+ * A table as Markdown rows, for the documentation.
+ *
+ * @example fieldRows({ model: honoured('which model') }); // '| `model` | honoured | which model |'
+ */
+export function fieldRows(table: FieldTable): string {
+  return Object.entries(table)
+    .map(([name, { treatment, note }]) => `| \`${name}\` | ${treatment} | ${note} |`)
+    .join('\n');
+}
+
+/** A JSON object whose fields are somebody else's: a schema, for instance. */
+export const anyObject = z.record(z.string(), z.unknown());

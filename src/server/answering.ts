@@ -1,0 +1,101 @@
+/**
+ * Owns: carrying out a neutral request: getting the model, running its choices, giving everything back.
+ * Refuses to know: any protocol's documents, HTTP, keys.
+ */
+
+import type { AnswerRequest } from '../api/request.ts';
+import type { Delta } from '../chat/delta.ts';
+import { EventQueue } from '../engine/event-queue.ts';
+import type { Answerer, AnswerOptions } from '../runtime/answerer.ts';
+import type { LoadedModel, Models } from './models.ts';
+
+/** A loaded model that answers. */
+export interface ServingModel extends LoadedModel {
+  readonly answerer: Answerer;
+}
+
+/** What an answer is made with. */
+export interface AnsweringParts {
+  readonly models: Models<ServingModel>;
+  /** Ends the answer; the iteration ends with the `end` deltas, or with the signal's reason where there is no answer yet. */
+  readonly signal: AbortSignal;
+  /** Told which model answers, before its first delta. */
+  readonly onModel?: (model: ServingModel) => void;
+}
+
+/**
+ * Answers a request: progress of loading and prefill, then the deltas of all its choices, each with one end.
+ *
+ * @throws HadalError as `Models.acquire`, `Answerer.chat` and the engine do.
+ * @example for await (const delta of answer(request, { models, signal })) show(delta);
+ */
+export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIterableIterator<Delta> {
+  const left = new AbortController();
+  const signal = AbortSignal.any([parts.signal, left.signal]);
+  const deltas = new EventQueue<Delta>(() => left.abort(new DOMException('the reader left', 'AbortError')));
+  run(request, { ...parts, signal }, (delta) => deltas.push(delta)).then(
+    () => deltas.end(),
+    (error) => {
+      // A choice that fails ends the others.
+      left.abort(error);
+      deltas.end(error);
+    },
+  );
+  return deltas;
+}
+
+async function run(
+  request: AnswerRequest,
+  { models, signal, onModel }: AnsweringParts,
+  push: (delta: Delta) => void,
+): Promise<void> {
+  const lease = await models.acquire(request.model, {
+    signal,
+    onProgress: (done, total) => push({ type: 'progress', choice: 0, stage: 'load', done, total }),
+  });
+  try {
+    const { answerer } = lease.model;
+    onModel?.(lease.model);
+    await Promise.all(
+      Array.from({ length: request.choices }, async (_, choice) => {
+        for await (const delta of deltasOf(answerer, request, choice, signal)) push(delta);
+      }),
+    );
+  } finally {
+    lease.release(request.keepAliveMs);
+  }
+}
+
+function deltasOf(
+  answerer: Answerer,
+  request: AnswerRequest,
+  choice: number,
+  signal: AbortSignal,
+): AsyncIterable<Delta> {
+  const { maxTokens, topLogprobs, stop } = request;
+  const { seed } = request.sampling;
+  const options: AnswerOptions = {
+    // Choices of one seed would be one answer many times.
+    sampling: { ...request.sampling, ...(seed === undefined ? {} : { seed: seed + choice }) },
+    stop,
+    signal,
+    choice,
+    ...(maxTokens === undefined ? {} : { maxTokens }),
+    ...(topLogprobs === undefined ? {} : { topLogprobs }),
+  };
+  if (request.kind === 'completion') {
+    const { prompt, suffix } = request;
+    if (suffix === undefined) return answerer.complete(prompt, options);
+    const prefix = typeof prompt === 'string' ? prompt : answerer.tokenizer.decode(prompt);
+    return answerer.infill(prefix, suffix, options);
+  }
+  const { tools, toolChoice, thinking, effort, constraint } = request;
+  return answerer.chat(request.messages, {
+    ...options,
+    ...(tools.length === 0 ? {} : { tools }),
+    ...(toolChoice === undefined ? {} : { toolChoice }),
+    ...(thinking === undefined ? {} : { thinking }),
+    ...(effort === undefined ? {} : { effort }),
+    ...(constraint === undefined ? {} : { constraint }),
+  });
+}

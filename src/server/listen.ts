@@ -1,0 +1,95 @@
+/**
+ * Owns: the socket of the application: where it listens, what is refused before it is read, closing in order.
+ * Refuses to know: routes, models.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import type { Hono } from 'hono';
+import { HadalError } from '../error.ts';
+import { requestLineError } from '../http/host-check.ts';
+import { problemOf } from '../http/problems.ts';
+import { protocolOf } from './protocol.ts';
+
+/** Where to listen. */
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 chooses a free one. */
+  readonly port: number;
+}
+
+/** A server that listens. */
+export interface Listening {
+  readonly url: string;
+  /** Takes no more connections, and resolves when the last answer is out. */
+  close(): Promise<void>;
+  /** Drops what is still connected. */
+  drop(): void;
+}
+
+const MAX_HEADER_BYTES = 16 * 1024;
+/** A client must have sent its headers, and its whole request, by then. */
+const HEADERS_MS = 20_000;
+const REQUEST_MS = 120_000;
+
+/**
+ * Listens.
+ *
+ * @throws HadalError `address-taken`, `address-impossible`
+ * @example const { url } = await listen(app, { host: '127.0.0.1', port: 11434 });
+ */
+export async function listen(app: Pick<Hono, 'fetch'>, { host, port }: ListenOptions): Promise<Listening> {
+  const answer = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
+    overrideGlobalObjects: false,
+  });
+  const server = createServer(
+    { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS },
+    (incoming, outgoing) => {
+      const error = requestLineError(incoming.url, incoming.rawHeaders);
+      if (error) refuse(incoming, outgoing, error);
+      else void answer(incoming, outgoing);
+    },
+  );
+  await opened(server, host, port);
+  const address = server.address() as AddressInfo;
+  const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return {
+    url: `http://${name}:${address.port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      }),
+    drop: () => server.closeAllConnections(),
+  };
+}
+
+function opened(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(addressError(error, host, port)));
+    server.listen({ host, port }, resolve);
+  });
+}
+
+function addressError(error: NodeJS.ErrnoException, host: string, port: number): HadalError {
+  const what = `${host}:${port}`;
+  if (error.code === 'EADDRINUSE') {
+    const next = 'another server runs there (Ollama uses 11434 too): stop it, or choose --port';
+    return new HadalError('address-taken', { what, expected: 'a free port', got: 'one that is taken', next });
+  }
+  return new HadalError('address-impossible', {
+    what,
+    expected: 'an address of this machine',
+    got: error.code ?? error.message,
+    next: 'choose another --host or --port',
+  });
+}
+
+/** Answers without the application, which would already have read the target. */
+function refuse(incoming: IncomingMessage, outgoing: ServerResponse, error: HadalError): void {
+  const problem = problemOf(error);
+  outgoing.writeHead(problem.status, { 'content-type': 'application/json', connection: 'close' });
+  outgoing.end(JSON.stringify(protocolOf('').error(problem)));
+  incoming.resume();
+}

@@ -1,0 +1,40 @@
+/**
+ * Owns: opening served models on this machine, each in a process of its own.
+ * Refuses to know: when models are loaded or put out, HTTP.
+ */
+import type { Announcement } from '../hub/fetch.node.ts';
+import type { Environment } from '../hub/store.node.ts';
+import { measureModel, type OpenedModel, type OpenOptions, openModel } from '../runtime/open.node.ts';
+import type { ModelOpener, ServedModel } from './models.ts';
+
+/** How every model is opened. */
+export interface LocalOptions
+  extends Pick<OpenOptions, 'contextTokens' | 'cacheTokens' | 'maxSequences' | 'threads'> {
+  readonly env: Environment;
+  readonly onAnnounce: (announcement: Announcement) => void;
+  readonly onWarning: (sentence: string) => void;
+}
+
+/** An opened model that the manager can watch. */
+export type LocalModel = OpenedModel & { readonly ended: Promise<unknown> };
+
+/**
+ * Opens models for the manager.
+ *
+ * @example createModels({ opener: localModels(options), served, budgetBytes, keepAliveMs });
+ */
+export function localModels(options: LocalOptions): ModelOpener<LocalModel> {
+  return {
+    async open(model: ServedModel, onProgress, signal) {
+      const opened = await openModel(model.source, {
+        ...options,
+        host: 'process',
+        signal,
+        onFetch: ({ doneBytes, totalBytes }) => onProgress(doneBytes, totalBytes),
+        onLoad: onProgress,
+      });
+      return { ...opened, ended: opened.engine.ended };
+    },
+    bytesOf: async (model) => (await measureModel(model.source, options)).bytes,
+  };
+}

@@ -1,0 +1,31 @@
+/**
+ * Owns: which protocol a path belongs to, and so the shape of what goes wrong there.
+ * Refuses to know: the routes themselves.
+ */
+import { openaiError } from '../api/openai/error.ts';
+import type { Problem } from '../api/problem.ts';
+import type { StreamEvent } from '../api/request.ts';
+
+/** How a protocol tells of failures. */
+export interface Protocol {
+  readonly name: string;
+  /** The document of a failed request. */
+  error(problem: Problem): object;
+  /** The events of a failure in a stream that has begun. */
+  streamError(problem: Problem): readonly StreamEvent[];
+}
+
+/** OpenAI's, and DeepSeek's own. */
+export const OPENAI: Protocol = {
+  name: 'openai',
+  error: openaiError,
+  streamError: (problem) => [{ data: JSON.stringify(openaiError(problem)) }],
+};
+
+/** Paths of each protocol; the first that fits, OpenAI's where none does. */
+const PROTOCOLS: readonly (readonly [path: RegExp, protocol: Protocol])[] = [];
+
+/** The protocol of a path. Example: `protocolOf('/v1/models').name // 'openai'` */
+export function protocolOf(path: string): Protocol {
+  return PROTOCOLS.find(([pattern]) => pattern.test(path))?.[1] ?? OPENAI;
+}

@@ -1,0 +1,103 @@
+/**
+ * Owns: a neutral request as an HTTP response: one document, or a stream with pings, progress and late errors.
+ * Refuses to know: any protocol's documents, how answers are made.
+ */
+
+import type { AnswerRequest, ResponseContext, StreamEncoder } from '../api/request.ts';
+import type { Delta } from '../chat/delta.ts';
+import { problemOf } from '../http/problems.ts';
+import { SSE_HEADERS, type SseItem, sseBody } from '../http/sse.ts';
+import { answer, type ServingModel } from './answering.ts';
+import type { ServerContext, ServerParts } from './context.ts';
+import type { Protocol } from './protocol.ts';
+
+/** How a protocol writes an answer down. */
+export interface AnswerCodec {
+  readonly protocol: Protocol;
+  /** Beginning of the response's id, e.g. `chatcmpl-`. */
+  readonly idPrefix: string;
+  stream(context: ResponseContext): StreamEncoder;
+  document(deltas: readonly Delta[], context: ResponseContext): object;
+  readonly withoutEffect: readonly string[];
+}
+
+/** Names the fields of a request that changed nothing. */
+export const WITHOUT_EFFECT_HEADER = 'hadal-fields-without-effect';
+
+/**
+ * Answers a request in a protocol. Failures before the first event have their status; later ones are told in the stream.
+ *
+ * @throws HadalError as `answer` does.
+ */
+export async function respond(
+  c: ServerContext,
+  parts: ServerParts,
+  request: AnswerRequest,
+  codec: AnswerCodec,
+): Promise<Response> {
+  const gone = new AbortController();
+  const signal = AbortSignal.any([c.req.raw.signal, parts.stop, gone.signal]);
+  let model: ServingModel | undefined;
+  const deltas = answer(request, {
+    models: parts.models,
+    signal,
+    onModel: (one) => {
+      model = one;
+    },
+  });
+  const context: ResponseContext = {
+    id: `${codec.idPrefix}${c.get('requestId')}`,
+    model: request.model,
+    createdSeconds: Math.floor(Date.now() / 1000),
+    bytesOf: (id) => model!.answerer.tokenizer.bytesOf(id),
+  };
+  if (codec.withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, codec.withoutEffect.join(', '));
+  if (!request.stream) {
+    const all: Delta[] = [];
+    for await (const delta of deltas) if (delta.type !== 'progress') all.push(delta);
+    return c.json(codec.document(all, context));
+  }
+  const first = deltas.next();
+  await begun(first, parts.pingMs);
+  const onError = (error: unknown) => parts.onError(error, c.get('requestId'));
+  const items = streamItems(first, deltas, codec.stream(context), codec.protocol, onError);
+  const body = sseBody(items, { pingMs: parts.pingMs, onLeave: () => gone.abort() });
+  return c.body(body, 200, SSE_HEADERS);
+}
+
+/** Waits for the first delta, but not for long: a client that hears nothing gives up. Rejects as the delta does. */
+async function begun(first: Promise<unknown>, atMostMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const enough = new Promise((resolve) => {
+    timer = setTimeout(resolve, atMostMs);
+  });
+  await Promise.race([first, enough]).finally(() => clearTimeout(timer));
+}
+
+async function* streamItems(
+  first: Promise<IteratorResult<Delta>>,
+  rest: AsyncIterableIterator<Delta>,
+  encoder: StreamEncoder,
+  protocol: Protocol,
+  onError: (error: unknown) => void,
+): AsyncGenerator<SseItem> {
+  try {
+    for (let step = await first; !step.done; step = await rest.next()) {
+      const delta = step.value;
+      if (delta.type === 'progress') yield { comment: progressText(delta) };
+      yield* encoder.push(delta);
+    }
+    yield* encoder.end();
+  } catch (error) {
+    onError(error);
+    yield* protocol.streamError(problemOf(error));
+  } finally {
+    await rest.return?.();
+  }
+}
+
+const STAGES = { load: 'loading', queue: 'queued behind', prefill: 'prefill' } as const;
+
+function progressText({ stage, done, total }: Extract<Delta, { type: 'progress' }>): string {
+  return stage === 'queue' ? `${STAGES.queue} ${total}` : `${STAGES[stage]} ${done}/${total}`;
+}

@@ -1,0 +1,47 @@
+/**
+ * Owns: `GET …/models` and `GET …/models/{model}`.
+ * Refuses to know: how models are loaded.
+ */
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import { type ListedModel, modelDocument, modelsDocument } from '../../api/openai/models.ts';
+import { HadalError } from '../../error.ts';
+import type { ServerEnv, ServerParts } from '../context.ts';
+import type { ModelStatus } from '../models.ts';
+import { OPENAI_BASES } from './openapi-parts.ts';
+
+/** Adds both routes under every base. */
+export function models(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
+  const startedSeconds = Math.floor(Date.now() / 1000);
+  const listed = ({ model, state }: ModelStatus): ListedModel => ({
+    name: model.name,
+    state,
+    contextTokens: parts.models.peek(model.name)?.answerer.contextTokens,
+  });
+  for (const base of OPENAI_BASES) {
+    app.openAPIRegistry.registerPath({
+      method: 'get',
+      path: `${base}/models`,
+      summary: 'List the models',
+      responses: { 200: { description: 'The models that may be asked' } },
+    });
+    app.get(`${base}/models`, (c) =>
+      c.json(modelsDocument(parts.models.status().map(listed), startedSeconds)),
+    );
+    app.openAPIRegistry.registerPath({
+      method: 'get',
+      path: `${base}/models/{model}`,
+      summary: 'Show one model',
+      responses: { 200: { description: 'The model' }, 404: { description: 'No such model' } },
+    });
+    app.get(`${base}/models/:model`, (c) => {
+      const name = c.req.param('model');
+      const served = parts.models.find(name);
+      const status = parts.models.status().find(({ model }) => model === served);
+      if (status !== undefined) return c.json(modelDocument(listed(status), startedSeconds));
+      throw new HadalError('model-unknown', {
+        what: `the model ${JSON.stringify(name.slice(0, 80))}`,
+        next: `GET ${base}/models lists them`,
+      });
+    });
+  }
+}
