@@ -1,41 +1,154 @@
 /**
- * Owns: opening what is on disk as a model file: one GGUF file or all of its shards.
+ * Owns: opening what is on disk as a model file: GGUF or safetensors, whole or in shards, or a Hugging Face folder.
  * Refuses to know: what the model is.
  */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { HadalError } from '../error.ts';
 import { openFile } from './byte-source.node.ts';
 import { readGguf } from './gguf/read.ts';
-import { joinShards, shardNames } from './gguf/shards.ts';
+import { joinShards as joinGguf, shardNames } from './gguf/shards.ts';
+import { FOLDER_TEXTS, MOST_TEXT_BYTES } from './hf-folder.ts';
+import { readSafetensors } from './safetensors/read.ts';
+import { INDEX_NAME, joinShards as joinSafetensors, readIndex, SINGLE_NAME } from './safetensors/shards.ts';
 import type { ByteSource, ModelFile } from './tensor-info.ts';
 
 /**
- * Opens a GGUF file, or all shards of the one that any shard's path names. Only headers are read. Close with
+ * Opens a GGUF file, all shards of the one that any shard's path names, one safetensors file, or a Hugging Face folder,
+ * whose texts (config.json …) are in `metadata` under their names. Only headers are read. Close with
  * {@link closeModelFile}.
  *
- * @throws HadalError as {@link openFile} and `readGguf` do; `gguf-shards` where one is missing or foreign.
+ * @throws HadalError as {@link openFile}, `readGguf`, `readSafetensors` and `readIndex` do; `gguf-shards` and
+ *   `safetensors-shards` where one is missing or foreign; `folder-empty` for a folder without weights.
  * @example const file = await openModelFile('model-00001-of-00002.gguf');
  */
 export async function openModelFile(path: string): Promise<ModelFile> {
-  const names = shardNames(path) ?? [path];
-  const sources: ByteSource[] = [];
-  try {
-    for (const [index, name] of names.entries()) {
-      sources.push(
-        await openFile(name).catch((cause) => Promise.reject(missingShard(cause, name, index, names))),
-      );
-    }
-    const files: ModelFile[] = [];
-    for (const source of sources) files.push(await readGguf(source));
-    return files.length === 1 ? alone(files[0]!) : joinShards(files);
-  } catch (error) {
-    await Promise.all(sources.map((source) => source.close()));
-    throw error;
+  const facts = await stat(path).catch(() => undefined);
+  if (facts?.isDirectory()) return openFolder(path);
+  if (/\.safetensors$/i.test(path)) {
+    return openTogether([path], readSafetensors, missingAsItIs, ([file]) => file!);
   }
+  const names = shardNames(path) ?? [path];
+  return openTogether(names, readGguf, missingShard, (files) =>
+    files.length === 1 ? alone(files[0]!) : joinGguf(files),
+  );
 }
 
 /** Closes all sources of a model file. */
 export async function closeModelFile(file: ModelFile): Promise<void> {
   await Promise.all(file.sources.map((source) => source.close()));
+}
+
+/**
+ * A text of a folder, or undefined where the folder has no such file.
+ *
+ * @throws HadalError `folder-text` where it is too long or not UTF-8, and what {@link openFile} throws.
+ * @example await readFolderText('DeepSeek-V3', 'tokenizer.json')
+ */
+export async function readFolderText(folder: string, name: string): Promise<string | undefined> {
+  const path = join(folder, name);
+  const source = await openFile(path).catch((error: unknown) => {
+    if (error instanceof HadalError && error.code === 'file-missing') return undefined;
+    throw error;
+  });
+  if (source === undefined) return undefined;
+  const wrong = (expected: string, got: string) =>
+    new HadalError('folder-text', { what: path, expected, got, next: 'fetch it again' });
+  try {
+    if (source.size > MOST_TEXT_BYTES) throw wrong(`at most ${MOST_TEXT_BYTES} bytes`, `${source.size}`);
+    const bytes = await source.read(0, source.size);
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw error instanceof TypeError ? wrong('text in UTF-8', 'other bytes') : error;
+  } finally {
+    await source.close();
+  }
+}
+
+async function openFolder(folder: string): Promise<ModelFile> {
+  const metadata = new Map<string, string>();
+  for (const name of FOLDER_TEXTS) {
+    const text = await readFolderText(folder, name);
+    if (text !== undefined) metadata.set(name, text);
+  }
+  const indexText = await readFolderText(folder, INDEX_NAME);
+  if (indexText === undefined) {
+    const single = await openModelFile(join(folder, await singleName(folder)));
+    return { ...single, metadata: new Map([...single.metadata, ...metadata]) };
+  }
+  const index = readIndex(indexText, join(folder, INDEX_NAME));
+  const paths = index.files.map((name) => join(folder, name));
+  const file = await openTogether(paths, readSafetensors, missingListed, (files) =>
+    joinSafetensors(index, files),
+  );
+  return { ...file, metadata: new Map([...file.metadata, ...metadata]) };
+}
+
+/** The one safetensors file of a folder without an index. */
+async function singleName(folder: string): Promise<string> {
+  const names = (await readdir(folder)).sort();
+  const weights = names.filter((name) => name.endsWith('.safetensors'));
+  if (weights.includes(SINGLE_NAME)) return SINGLE_NAME;
+  const [first, second] = weights;
+  if (first !== undefined && second === undefined && !/-of-\d+\.safetensors$/.test(first)) return first;
+  const gguf = names.find((name) => /\.gguf$/i.test(name));
+  const pickle = names.find((name) => /\.(bin|pth?|ckpt)$/.test(name));
+  if (first !== undefined) {
+    throw new HadalError('safetensors-shards', {
+      what: folder,
+      expected: `${SINGLE_NAME}, or ${INDEX_NAME} with the files that it lists`,
+      got: `${first}${second === undefined ? '' : `, ${second}${weights.length > 2 ? ' …' : ''}`}`,
+      next: `fetch ${INDEX_NAME} too`,
+    });
+  }
+  throw new HadalError('folder-empty', {
+    what: folder,
+    expected: `a folder with ${SINGLE_NAME} or ${INDEX_NAME}`,
+    got: gguf ?? pickle ?? (names.length === 0 ? 'an empty folder' : 'a folder without weights'),
+    next:
+      gguf !== undefined
+        ? `name the file itself: ${join(folder, gguf)}`
+        : pickle !== undefined
+          ? 'fetch its safetensors form: pickled files run code when they are read'
+          : 'check the path, or fetch the whole folder',
+  });
+}
+
+/** What is to be said of a file that cannot be opened. */
+type Opening = (cause: unknown, name: string, index: number, names: readonly string[]) => unknown;
+
+const missingAsItIs: Opening = (cause) => cause;
+
+const missingShard: Opening = (cause, name, index, names) =>
+  names.length > 1 ? missing('gguf-shards', cause, name, `shard ${index + 1} of ${names.length}`) : cause;
+
+const missingListed: Opening = (cause, name) =>
+  missing('safetensors-shards', cause, name, `a file that ${INDEX_NAME} lists`);
+
+function missing(code: string, cause: unknown, what: string, expected: string): unknown {
+  if (!(cause instanceof HadalError) || cause.code !== 'file-missing') return cause;
+  return new HadalError(code, { what, expected, got: 'nothing there', next: 'fetch it' }, { cause });
+}
+
+/** Opens files, reads their headers and joins them; closes all of them where one is refused. */
+async function openTogether(
+  names: readonly string[],
+  read: (source: ByteSource) => Promise<ModelFile>,
+  explain: Opening,
+  join: (files: readonly ModelFile[]) => ModelFile,
+): Promise<ModelFile> {
+  const sources: ByteSource[] = [];
+  try {
+    for (const [index, name] of names.entries()) {
+      sources.push(await openFile(name).catch((cause) => Promise.reject(explain(cause, name, index, names))));
+    }
+    const files: ModelFile[] = [];
+    for (const source of sources) files.push(await read(source));
+    return join(files);
+  } catch (error) {
+    await Promise.all(sources.map((source) => source.close()));
+    throw error;
+  }
 }
 
 /** Refuses a shard that lost its name: its set cannot be found. */
@@ -48,14 +161,4 @@ function alone(file: ModelFile): ModelFile {
     got: 'another name',
     next: 'give all shards their names back',
   });
-}
-
-function missingShard(cause: unknown, name: string, index: number, names: readonly string[]): unknown {
-  const missing = cause instanceof HadalError && cause.code === 'file-missing' && names.length > 1;
-  if (!missing) return cause;
-  return new HadalError(
-    'gguf-shards',
-    { what: name, expected: `shard ${index + 1} of ${names.length}`, got: 'nothing there', next: 'fetch it' },
-    { cause },
-  );
 }

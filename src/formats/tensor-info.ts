@@ -9,7 +9,10 @@ import type { ValueType } from './gguf/types.ts';
 export interface TensorInfo {
   readonly name: string;
   readonly dtype: DTypeName;
-  /** GGUF order: `shape[0]` is the length of a row (fastest varying). A PyTorch weight [out, in] is [in, out] here. */
+  /**
+   * GGUF order: `shape[0]` is the length of a row (fastest varying). A PyTorch weight [out, in] is [in, out] here. Only
+   * safetensors files have scalars, whose shape is empty, and tensors without numbers.
+   */
   readonly shape: readonly number[];
   /** Index into the `sources` of the file set (0 unless sharded). */
   readonly source: number;

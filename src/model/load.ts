@@ -5,6 +5,7 @@
 import type { Backend, LoadProgress } from '../backend/backend.ts';
 import { dtype } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
+import { CONFIG_JSON } from '../formats/hf-folder.ts';
 import type { ModelFile, TensorInfo } from '../formats/tensor-info.ts';
 import type { Architecture, ModelConfig } from './config.ts';
 import { configFromGguf } from './config-gguf.ts';
@@ -50,9 +51,6 @@ export interface ModelDescription {
 export interface LoadOptions {
   readonly onProgress?: LoadProgress;
 }
-
-/** The key under which a Hugging Face folder's metadata holds the text of its config.json. */
-export const CONFIG_JSON = 'config.json';
 
 /** One entry for each architecture. */
 const DECODERS: Readonly<Record<Architecture, (config: ModelConfig, file: ModelFile) => Decoder>> = {
@@ -143,15 +141,17 @@ function folderConfig(file: ModelFile): Readonly<Record<string, unknown>> {
     // Falls through to the one error below.
   }
   throw new HadalError('config-missing', {
-    what: `config.json beside ${fileNameOf(file)}`,
+    what: `${CONFIG_JSON} of ${fileNameOf(file)}`,
     expected: 'a JSON object',
     got: text === undefined ? 'no such file' : 'text that is none',
-    next: 'fetch the whole folder',
+    next: 'fetch the whole folder, and name the folder',
   });
 }
 
-function fileNameOf(file: ModelFile): string {
-  return file.sources[0]?.name ?? 'the file';
+/** The path of a GGUF file, or of the folder that a safetensors file is in. */
+function fileNameOf({ format, sources }: ModelFile): string {
+  const name = sources[0]?.name ?? 'the file';
+  return format === 'gguf' ? name : name.replace(/(.)[/\\]+[^/\\]*$/, '$1');
 }
 
 function demandDecodable(tensor: TensorInfo, name: string): void {

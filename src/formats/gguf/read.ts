@@ -6,11 +6,11 @@
  */
 import { DTYPES, dtypeOfGgml } from '../../dtypes/table.ts';
 import { HadalError } from '../../error.ts';
+import { aligned } from '../layout.ts';
 import type { ByteSource, MetaValue, ModelFile, TensorInfo } from '../tensor-info.ts';
 import { Cursor } from './cursor.ts';
 import { notGguf } from './other-formats.ts';
 import {
-  aligned,
   DEFAULT_ALIGNMENT,
   MAGIC,
   MOST_DIMENSIONS,

@@ -8,15 +8,16 @@ import type { ModelFile, TensorInfo } from '../tensor-info.ts';
 const SHARD = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/i;
 
 /**
- * The names of all shards, first to last, of the set that `path` belongs to; undefined when it is not named as a shard.
+ * The names of all shards, first to last, of the set that `path` belongs to; undefined when it is not named as one of a set.
  *
  * @example shardNames('m-00002-of-00003.gguf') // ['m-00001-of-00003.gguf', …]
  */
 export function shardNames(path: string): readonly string[] | undefined {
   const match = SHARD.exec(path);
   if (match === null) return undefined;
-  const [, prefix, , total] = match;
+  const [, prefix, number, total] = match;
   const count = Number(total);
+  if (Number(number) < 1 || Number(number) > count) return undefined;
   const name = (n: number) => `${prefix}-${String(n).padStart(5, '0')}-of-${total}.gguf`;
   return Array.from({ length: count }, (_, i) => name(i + 1));
 }

@@ -45,8 +45,3 @@ export const DEFAULT_ALIGNMENT = 32;
 export const MOST_KEY_BYTES = 65_535;
 export const MOST_NAME_BYTES = 64;
 export const MOST_DIMENSIONS = 4;
-
-/** Rounds up to a multiple. Example: `aligned(33, 32) // 64` */
-export function aligned(offset: number, alignment: number): number {
-  return Math.ceil(offset / alignment) * alignment;
-}

@@ -2,12 +2,11 @@
  * Owns: laying out GGUF version 3: header, tensor table, padding, data.
  * Refuses to know: files on disk, which keys a model needs, how numbers are encoded.
  */
-import type { DTypeName } from '../../dtypes/dtype.ts';
 import { dtype, rowBytes } from '../../dtypes/table.ts';
 import { HadalError } from '../../error.ts';
+import { aligned, type FileLayout, filled, type TensorPlan } from '../layout.ts';
 import type { MetaValue } from '../tensor-info.ts';
 import {
-  aligned,
   DEFAULT_ALIGNMENT,
   MAGIC,
   MOST_DIMENSIONS,
@@ -23,26 +22,10 @@ export interface TypedValue {
   readonly value: MetaValue;
 }
 
-/** A tensor to be written. */
-export interface TensorPlan {
-  readonly name: string;
-  readonly dtype: DTypeName;
-  /** GGUF order, row length first. */
-  readonly shape: readonly number[];
-}
-
 /** What goes into a file. */
 export interface GgufPlan<T extends TensorPlan = TensorPlan> {
   readonly metadata: Iterable<readonly [key: string, value: MetaValue | TypedValue]>;
   readonly tensors: readonly T[];
-}
-
-/** Where everything goes: write `header` at 0 and each tensor at its offset; gaps are zeros. */
-export interface GgufLayout {
-  readonly header: Uint8Array;
-  /** In the order of the plan; absolute offsets. */
-  readonly places: readonly { readonly offset: number; readonly bytes: number }[];
-  readonly totalBytes: number;
 }
 
 /**
@@ -60,7 +43,7 @@ export function typed(type: ValueType, value: MetaValue): TypedValue {
  * @throws HadalError `gguf-unwritable` for names, shapes or values that the format cannot hold.
  * @example const { header, places } = layOutGguf({ metadata, tensors });
  */
-export function layOutGguf({ metadata, tensors }: GgufPlan): GgufLayout {
+export function layOutGguf({ metadata, tensors }: GgufPlan): FileLayout {
   const out = new Sink();
   const pairs = [...metadata];
   const given = pairs.find(([key]) => key === 'general.alignment')?.[1];
@@ -102,19 +85,11 @@ export function layOutGguf({ metadata, tensors }: GgufPlan): GgufLayout {
 /**
  * A whole file in memory: for small models and tests.
  *
- * @throws HadalError `gguf-unwritable`
+ * @throws HadalError `gguf-unwritable`, `tensor-bytes`
  * @example const bytes = writeGguf({ metadata: [['general.architecture', 'llama']], tensors: [{ name, dtype: 'F32', shape: [4], data }] });
  */
 export function writeGguf(plan: GgufPlan<TensorPlan & { readonly data: Uint8Array }>): Uint8Array {
-  const { header, places, totalBytes } = layOutGguf(plan);
-  const file = new Uint8Array(totalBytes);
-  file.set(header);
-  for (const [i, { name, data }] of plan.tensors.entries()) {
-    const { offset, bytes } = places[i]!;
-    if (data.length !== bytes) throw unwritable(`tensor "${name}"`, `${bytes} bytes`, `${data.length}`);
-    file.set(data, offset);
-  }
-  return file;
+  return filled(layOutGguf(plan), plan.tensors);
 }
 
 function isTyped(value: MetaValue | TypedValue): value is TypedValue {
