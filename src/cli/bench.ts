@@ -24,7 +24,11 @@ const RELOAD_BUDGET_MS = 10_000;
 export const command = defineCommand({
   meta: { name: 'bench', description: 'measure how fast a model runs here' },
   args: {
-    model: { type: 'positional', required: false, description: 'a GGUF file, or a name of the catalogue' },
+    model: {
+      type: 'positional',
+      required: false,
+      description: 'a GGUF file, a folder, or a name of the catalogue',
+    },
     prompts: {
       type: 'string',
       valueHint: 'N,N',

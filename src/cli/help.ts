@@ -19,7 +19,7 @@ const EVERYWHERE: ArgsDef = {
  */
 export function rootHelp(): string {
   return [
-    'Hadal runs language models from GGUF files on your own machine.',
+    'Hadal runs language models from GGUF files and folders on your machine.',
     '',
     'usage: hadal COMMAND [...]',
     '',

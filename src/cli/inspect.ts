@@ -18,7 +18,7 @@ export const text: CommandText = {
   examples: [
     'hadal inspect ./model.gguf',
     'hadal inspect ./model.gguf --tensors',
-    'hadal inspect smollm2-135m --json',
+    'hadal inspect ./DeepSeek-V3 --json',
   ],
 };
 
@@ -28,7 +28,7 @@ export const command = defineCommand({
     file: {
       type: 'positional',
       required: false,
-      description: 'a GGUF file, or a name of the catalogue that is on disk',
+      description: 'a GGUF or safetensors file, a folder, or a name that is on disk',
     },
     tensors: { type: 'boolean', description: 'list every tensor instead of kinds of tensors' },
     json: { type: 'boolean', description: 'print everything in one JSON document' },
@@ -94,7 +94,7 @@ function report(path: string, file: ModelFile, described: Described, every: bool
     'Number formats',
     indent(table(byType(tensors), [1, 2, 3])),
     '',
-    every ? 'Tensors' : 'Tensors (N stands for the layer)',
+    every ? 'Tensors' : 'Tensors (N stands for the layer, E for the expert)',
     indent(table(every ? tensors.map(tensorRow) : byKind(tensors), every ? [3] : [3, 4])),
     '',
   ].join('\n');
@@ -160,11 +160,13 @@ function tensorRow(tensor: TensorInfo): string[] {
   return [tensor.name, tensor.dtype, `[${tensor.shape.join(', ')}]`, formatBytes(tensor.bytes)];
 }
 
-/** Tensors that differ only in their layer, as one row. */
+/** Tensors that differ only in their layer or expert, as one row. */
 function byKind(tensors: readonly TensorInfo[]): string[][] {
   const kinds = new Map<string, { row: string[]; count: number; bytes: number }>();
   for (const tensor of tensors) {
-    const name = tensor.name.replace(/^blk\.\d+\./, 'blk.N.');
+    const name = tensor.name
+      .replace(/^(blk|model\.layers)\.\d+\./, '$1.N.')
+      .replace(/\.experts\.\d+\./, '.experts.E.');
     const shape = `[${tensor.shape.join(', ')}]`;
     const key = `${name} ${tensor.dtype} ${shape}`;
     const kind = kinds.get(key) ?? { row: [name, tensor.dtype, shape], count: 0, bytes: 0 };

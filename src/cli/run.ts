@@ -27,7 +27,11 @@ export const text: CommandText = {
 export const command = defineCommand({
   meta: { name: 'run', description: 'answer a prompt, or open a chat' },
   args: {
-    model: { type: 'positional', required: false, description: 'a GGUF file, or a name of the catalogue' },
+    model: {
+      type: 'positional',
+      required: false,
+      description: 'a GGUF file, a folder, or a name of the catalogue',
+    },
     prompt: {
       type: 'positional',
       required: false,

@@ -19,7 +19,11 @@ export const text: CommandText = {
 export const command = defineCommand({
   meta: { name: 'tokenize', description: 'show how a text is cut into tokens' },
   args: {
-    model: { type: 'positional', required: false, description: 'a GGUF file, or a name of the catalogue' },
+    model: {
+      type: 'positional',
+      required: false,
+      description: 'a GGUF file, a folder, or a name of the catalogue',
+    },
     text: { type: 'positional', required: false, description: 'the text; standard input otherwise' },
     special: { type: 'boolean', description: 'recognise special tokens written in the text' },
     json: { type: 'boolean', description: 'print one JSON document' },

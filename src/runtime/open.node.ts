@@ -8,15 +8,18 @@ import { type ChatFormat, chatFormatFor } from '../chat/format.ts';
 import { type EngineHost, startEngineHost } from '../engine/host.node.ts';
 import type { Sampling } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
-import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { TOKENIZER_CONFIG_JSON, TOKENIZER_JSON } from '../formats/hf-folder.ts';
+import { closeModelFile, openModelFile, readFolderText } from '../formats/open.node.ts';
 import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import { modelOfMetadata, readCatalogue } from '../hub/catalogue.ts';
 import { type Announcement, type FetchProgress, resolveModel } from '../hub/fetch.node.ts';
 import type { Environment } from '../hub/store.node.ts';
 import { describeModel, type ModelDescription } from '../model/load.ts';
 import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
+import { tokenizerFromJson } from '../tokenizer/from-json.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type Answerer, createAnswerer } from './answerer.ts';
+import { chatTemplateOfFolder, endIdsOfFolder, jsonOf, samplingOfFolder } from './hf-settings.ts';
 import { bytesNeeded, contextThatFits, memoryHere } from './memory.ts';
 
 /** Options of {@link openTokenizer}, and of {@link openModel} as far as the file goes. */
@@ -72,15 +75,17 @@ export interface OpenedModel extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Where neither the person nor the catalogue says how tokens are chosen. */
+/** Where neither the person, the catalogue nor the folder says how tokens are chosen. */
 const DEFAULT_SAMPLING: Sampling = { temperature: 0.7, topP: 0.95 };
 const DEFAULT_CACHE: CacheDType = 'F16';
 
 /**
  * Opens a model by path or by a name of the catalogue, which is fetched where it is missing.
  *
- * @throws HadalError as `resolveModel`, `openModelFile`, `describeModel` and `tokenizerFromGguf` do; `model-too-large`,
- *   `context-impossible`, `context-too-large` before anything is loaded; what the engine's host reports.
+ * A path may be a file or a Hugging Face folder.
+ *
+ * @throws HadalError as `resolveModel`, `openModelFile`, `describeModel`, `tokenizerFromGguf` and `tokenizerFromJson` do;
+ *   `tokenizer-missing`, `folder-json`; `model-too-large`, `context-impossible`, `context-too-large` before anything is loaded; what the engine's host reports.
  * @example
  * await using model = await openModel('smollm2-135m');
  * for await (const delta of model.answerer.chat([{ role: 'user', content: 'Hi' }])) show(delta);
@@ -89,10 +94,10 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
   const { env = process.env, signal, threads, host = 'worker', cacheDType = DEFAULT_CACHE } = options;
   const path = await resolved(name, options);
   const startedMs = performance.now();
-  const { description, tokenizer, metadata } = await withFile(path, (file) => ({
+  const { description, tokenizer, metadata } = await withFile(path, async (file) => ({
     description: describeModel(file),
-    tokenizer: tokenizerFromGguf(file.metadata),
-    metadata: file.metadata,
+    tokenizer: await tokenizerOf(path, file),
+    metadata: file.format === 'gguf' ? file.metadata : withChatTemplate(file.metadata),
   }));
   const contextTokens = contextOf(path, description, options);
   signal?.throwIfAborted();
@@ -183,11 +188,12 @@ function contextOf(
 /**
  * The tokenizer of a model, by path or by a name of the catalogue. Reads the file's header only.
  *
- * @throws HadalError as `resolveModel`, `openModelFile` and `tokenizerFromGguf` do.
+ * @throws HadalError as `resolveModel`, `openModelFile`, `tokenizerFromGguf` and `tokenizerFromJson` do.
  * @example (await openTokenizer('model.gguf')).encode('Hello');
  */
 export async function openTokenizer(name: string, options: FileOptions = {}): Promise<Tokenizer> {
-  return withFile(await resolved(name, options), ({ metadata }) => tokenizerFromGguf(metadata));
+  const path = await resolved(name, options);
+  return withFile(path, (file) => tokenizerOf(path, file));
 }
 
 async function resolved(name: string, { env, signal, onAnnounce, onFetch }: FileOptions): Promise<string> {
@@ -199,17 +205,39 @@ async function resolved(name: string, { env, signal, onAnnounce, onFetch }: File
   });
 }
 
-async function withFile<T>(path: string, read: (file: ModelFile) => T): Promise<T> {
+async function withFile<T>(path: string, read: (file: ModelFile) => T | Promise<T>): Promise<T> {
   const file = await openModelFile(path);
   try {
-    return read(file);
+    return await read(file);
   } finally {
     await closeModelFile(file);
   }
 }
 
+async function tokenizerOf(path: string, { format, metadata }: ModelFile): Promise<Tokenizer> {
+  if (format === 'gguf') return tokenizerFromGguf(metadata);
+  const text = await readFolderText(path, TOKENIZER_JSON);
+  if (text === undefined) {
+    throw new HadalError('tokenizer-missing', {
+      what: path,
+      expected: TOKENIZER_JSON,
+      got: 'no such file',
+      next: 'fetch it too, or save it with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`',
+    });
+  }
+  const json = jsonOf(new Map([[TOKENIZER_JSON, text]]), TOKENIZER_JSON);
+  return tokenizerFromJson(json, jsonOf(metadata, TOKENIZER_CONFIG_JSON), endIdsOfFolder(metadata));
+}
+
+/** A folder's metadata with its chat template under the key that GGUF files have it under. */
+function withChatTemplate(metadata: ReadonlyMap<string, MetaValue>): ReadonlyMap<string, MetaValue> {
+  const template = chatTemplateOfFolder(metadata);
+  return template === undefined ? metadata : new Map([...metadata, ['tokenizer.chat_template', template]]);
+}
+
 function samplingOf(metadata: ReadonlyMap<string, MetaValue>): Sampling {
-  return modelOfMetadata(readCatalogue(), metadata)?.sampling ?? DEFAULT_SAMPLING;
+  const known = modelOfMetadata(readCatalogue(), metadata)?.sampling ?? DEFAULT_SAMPLING;
+  return { ...known, ...samplingOfFolder(metadata) };
 }
 
 /** A model without a known chat format still completes text, so this is no failure here. */

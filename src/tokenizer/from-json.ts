@@ -22,11 +22,16 @@ const BYTE_TOKEN = /^<0x[0-9A-F]{2}>$/;
  *
  * @param json the parsed tokenizer.json.
  * @param config the parsed tokenizer_config.json: which tokens begin and end a text, and whether the first is added.
+ * @param ends ids that end a generation besides (eos_token_id of generation_config.json).
  * @throws HadalError `tokenizer-unsupported` for what is not supported, `tokenizer-field` for a field that is missing
  *   or of the wrong type, `tokenizer-vocabulary` and `tokenizer-merges` for contents that cannot be.
  * @example tokenizerFromJson(JSON.parse(tokenizerText), JSON.parse(configText)).encode('Hello')
  */
-export function tokenizerFromJson(json: unknown, config: unknown = {}): Tokenizer {
+export function tokenizerFromJson(
+  json: unknown,
+  config: unknown = {},
+  ends: Iterable<number> = [],
+): Tokenizer {
   const root = new JsonFields(json, 'tokenizer.json');
   const settings = new JsonFields(config, 'tokenizer_config.json');
   const model = readModel(root);
@@ -50,7 +55,7 @@ export function tokenizerFromJson(json: unknown, config: unknown = {}): Tokenize
     dropsLeadingSpace: pipeline.dropsLeadingSpace,
     bosId,
     eosId,
-    endIds: endIds(vocabulary, [eosId]),
+    endIds: endIds(vocabulary, [eosId, ...ends]),
     addsBos: bosId !== undefined && settings.boolean('add_bos_token', pipeline.first !== undefined),
   });
 }

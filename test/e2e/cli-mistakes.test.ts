@@ -73,11 +73,11 @@ const MISTAKES: readonly Mistake[] = [
     says: ['smolm2-135m', 'did you mean smollm2-135m?'],
   },
   {
-    what: 'a folder',
+    what: 'a folder that is no model',
     args: ['run', 'folder', 'hi'],
     code: 1,
-    error: 'file-not-regular',
-    says: ['a folder', 'name the model file'],
+    error: 'folder-empty',
+    says: ['a folder with model.safetensors', 'got an empty folder', 'fetch the whole folder'],
   },
   {
     what: 'half a file',

@@ -105,7 +105,6 @@ export interface ShardPlan<T extends TensorPlan> {
  * Which tensors go in which file, as Python's libraries name them: `model.safetensors`, or
  * `model-00001-of-00003.safetensors` and an index.
  *
- * @throws HadalError `safetensors-unwritable` for a type that the format cannot hold.
  * @example shardSafetensors(tensors, 5e9).files.map(({ name }) => name)
  */
 export function shardSafetensors<T extends TensorPlan>(
