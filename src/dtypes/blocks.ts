@@ -49,23 +49,30 @@ export function blocks(codec: BlockCodec): DType {
     ...format,
     encode(src, srcOffset, dst, dstOffset, elements, importance) {
       const cols = importance?.length ?? elements;
+      const weights = importance && withoutZeros(importance);
       dst.fill(0, dstOffset, dstOffset + (elements / blockElements) * blockBytes);
       for (let i = 0, rowMeanSquare = 0; i < elements; i += blockElements) {
         const col = i % cols;
-        if (col === 0 && importance) rowMeanSquare = meanSquare(src, srcOffset + i, cols);
-        const weights = importance?.subarray(col, col + blockElements);
-        // Columns that the calibration never reached weigh nothing; a block of them alone is encoded as without it.
-        const counts = weights?.some((weight) => weight > 0);
+        if (col === 0 && weights) rowMeanSquare = meanSquare(src, srcOffset + i, cols);
         encodeBlock(
           src,
           srcOffset + i,
           dst,
           dstOffset + (i / blockElements) * blockBytes,
-          weights && counts ? { weights, rowMeanSquare } : undefined,
+          weights && { weights: weights.subarray(col, col + blockElements), rowMeanSquare },
         );
       }
     },
   };
+}
+
+/** The part of the largest weight that columns have which no calibration text reached, so that they are not lost. */
+const LEAST = 1e-6;
+
+/** Weights that are all positive; undefined when none is, for then nothing is known. */
+function withoutZeros(importance: Float32Array): Float32Array | undefined {
+  const least = LEAST * importance.reduce((most, weight) => (weight > most ? weight : most), 0);
+  return least > 0 ? importance.map((weight) => (weight > least ? weight : least)) : undefined;
 }
 
 /** Mean of the squares of `count` numbers from `index` on. */

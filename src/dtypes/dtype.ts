@@ -49,7 +49,8 @@ export type Decode = (
 ) => void;
 
 /**
- * Encodes whole blocks: `elements` values from `src` at index `srcOffset` into `dst` at byte `dstOffset`.
+ * Encodes whole blocks: `elements` values from `src` at index `srcOffset` into `dst` at byte `dstOffset`. The
+ * values are finite.
  *
  * `importance` [row length] says how much an error in each column of a row weighs; `elements` are then whole rows.
  * Formats that search for scales heed it, the others encode as without it.

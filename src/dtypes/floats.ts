@@ -4,6 +4,8 @@
  */
 import type { DType, DTypeName } from './dtype.ts';
 
+const LARGEST_F16 = 65_504;
+
 const scratch = new DataView(new ArrayBuffer(4));
 
 /** The 32 bits of a float. */
@@ -55,6 +57,11 @@ export function roundEven(value: number): number {
   return floor % 2 === 0 ? floor : floor + 1;
 }
 
+/** The finite half nearest to `value`. Example: `nearestScale(1e9) // 65504` */
+export function nearestScale(value: number): number {
+  return f16ToF32(f32ToF16(Math.max(-LARGEST_F16, Math.min(LARGEST_F16, value))));
+}
+
 /** The values of all halves: powers of two are slow to make and every block has one or two. */
 const F16_VALUES = Float32Array.from({ length: 65_536 }, (_, bits) => f16ToF32(bits));
 
@@ -63,12 +70,11 @@ export function readF16(src: Uint8Array, offset: number): number {
   return F16_VALUES[src[offset]! | (src[offset + 1]! << 8)]!;
 }
 
-/** Writes the half nearest to `value` at byte `offset` and returns the value it holds. */
-export function writeF16(dst: Uint8Array, offset: number, value: number): number {
-  const bits = f32ToF16(value);
-  dst[offset] = bits & 255;
-  dst[offset + 1] = bits >> 8;
-  return f16ToF32(bits);
+/** Writes the finite half nearest to `value` at byte `offset` and returns it: an infinite scale would lose its block. */
+export function writeScale(dst: Uint8Array, offset: number, value: number): number {
+  const nearest = nearestScale(value);
+  write16(dst, offset, f32ToF16(nearest));
+  return nearest;
 }
 
 /** A format of `bytes` bytes a value, given how one is read and written. */
@@ -115,7 +121,7 @@ export const F32: DType = {
 };
 
 /** IEEE half. */
-export const F16 = plain('F16', 1, 2, readF16, writeF16);
+export const F16 = plain('F16', 1, 2, readF16, (dst, offset, value) => write16(dst, offset, f32ToF16(value)));
 
 /** The upper half of a single. */
 export const BF16 = plain(

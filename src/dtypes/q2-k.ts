@@ -2,8 +2,10 @@
  * Owns: Q2_K: 256 pairs of bits in 16 groups, each with a four-bit scale and minimum (84 bytes).
  * Refuses to know: other formats, tensors, files.
  */
-import { blocks } from './blocks.ts';
-import { readF16 } from './floats.ts';
+import { blocks, meanSquare } from './blocks.ts';
+import { readF16, writeScale } from './floats.ts';
+import { fitAffineGroups, quantized } from './super-blocks.ts';
+import { weighted } from './weighting.ts';
 
 const SCALES = 0;
 const Q = 16;
@@ -26,6 +28,18 @@ export const Q2_K = blocks({
       const scale = src[at + SCALES + (i >> 4)]!;
       const pair = (src[at + Q + (i >> 7) * 32 + (i & 31)]! >> (((i >> 5) & 3) * 2)) & 3;
       dst[index + i] = d * (scale & 15) * pair - dmin * (scale >> 4);
+    }
+  },
+  encodeBlock(src, index, dst, at, importance) {
+    const { x, w } = weighted(src, index, 256, importance, meanSquare(src, index, 256), 'magnitude');
+    const { d, dmin, scales, mins } = fitAffineGroups({ x, w, size: 16 }, 3, 15);
+    writeScale(dst, at + D, d);
+    writeScale(dst, at + DMIN, dmin);
+    for (let i = 0; i < 256; i++) {
+      const group = i >> 4;
+      dst[at + SCALES + group] = scales[group]! | (mins[group]! << 4);
+      const pair = quantized(x[i]!, d * scales[group]!, dmin * mins[group]!, 3);
+      dst[at + Q + (i >> 7) * 32 + (i & 31)]! |= pair << (((i >> 5) & 3) * 2);
     }
   },
 });
