@@ -33,12 +33,12 @@ export interface ChatRequest extends AnswerSettings {
   readonly constraint?: ConstraintSpec;
 }
 
-/** The continuation of a text, or what belongs between two. */
+/** The continuation of texts, or what belongs between two. */
 export interface CompletionRequest extends AnswerSettings {
   readonly kind: 'completion';
   readonly model: string;
-  /** A text, or ids of the model's own vocabulary. */
-  readonly prompt: string | readonly number[];
+  /** Texts, or ids of the model's own vocabulary. Choice c answers prompt floor(c / choices). */
+  readonly prompts: readonly (string | readonly number[])[];
   /** The text after the gap: fill in the middle. */
   readonly suffix?: string;
 }

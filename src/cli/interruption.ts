@@ -4,7 +4,7 @@
  */
 import { HadalError } from '../error.ts';
 
-/** How long a command may take to stop by itself. */
+/** How long a command may take to stop by itself, unless it asks for more. */
 const GRACE_MS = 3_000;
 
 /** The way a command learns that it is to stop. */
@@ -13,20 +13,23 @@ export interface Interruption {
   readonly signal: AbortSignal;
   /** Handles Ctrl-C itself until the returned function is called (the chat does). */
   capture(onInterrupt: () => void): () => void;
+  /** Lets the command take longer to stop by itself. */
+  allow(ms: number): void;
 }
 
 /**
- * Listens to the process's signals. The first Ctrl-C asks the command to stop; a second one, or three seconds, ends it.
+ * Listens to the process's signals. The first Ctrl-C asks the command to stop; a second one, or three seconds (or what the command asked for), ends it.
  *
  * @example const interruption = listen(process); work({ signal: interruption.signal });
  */
 export function listen(of: NodeJS.Process): Interruption {
   const controller = new AbortController();
   const captured: (() => void)[] = [];
+  let graceMs = GRACE_MS;
   const stop = (code: 'interrupted' | 'terminated', exitCode: number) => {
     if (controller.signal.aborted) of.exit(exitCode);
     controller.abort(new HadalError(code, { what: code }));
-    setTimeout(() => of.exit(exitCode), GRACE_MS).unref();
+    setTimeout(() => of.exit(exitCode), graceMs).unref();
   };
   of.on('SIGINT', () => {
     const handler = captured.at(-1);
@@ -36,6 +39,9 @@ export function listen(of: NodeJS.Process): Interruption {
   of.on('SIGTERM', () => stop('terminated', 143));
   return {
     signal: controller.signal,
+    allow(ms) {
+      graceMs = ms;
+    },
     capture(onInterrupt) {
       captured.push(onInterrupt);
       return () => {

@@ -2,119 +2,183 @@
  * Owns: `hadal serve`: the flags of the server, what is said while it runs, its orderly end.
  * Refuses to know: how anything is served.
  */
+import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { defineCommand } from 'citty';
-import { HadalError } from '../error.ts';
+import { keysPath, NO_KEYS, watchedKeys } from '../http/keys.ts';
+import { createLog } from '../http/log.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
 import { memoryHere } from '../runtime/memory.ts';
+import {
+  type ConfiguredModel,
+  configJsonSchema,
+  configPath,
+  readConfig,
+  type ServeConfig,
+} from '../server/config.ts';
 import type { ModelEvent, ServedModel } from '../server/models.ts';
-import { startServer } from '../server/serve.ts';
-import { readArguments } from './arguments.ts';
+import { type ServeSettings, startServer } from '../server/serve.ts';
+import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { formatMs } from './figures.ts';
 import { fetchShown } from './opening.ts';
+import { packageVersion } from './version.ts';
 
 export const text: CommandText = {
-  usage: 'serve MODEL [MODEL…] [flags]',
-  examples: ['hadal serve smollm2-135m', 'hadal serve ./model.gguf --port 8080'],
+  usage: 'serve [MODEL…] [flags]',
+  examples: [
+    'hadal serve smollm2-135m',
+    'hadal serve ./model.gguf --port 8080',
+    'hadal serve --config serve.json --host 0.0.0.0',
+  ],
 };
 
-const DEFAULTS = {
-  host: '127.0.0.1',
-  port: 11434,
-  maxBodyBytes: 8 << 20,
-  pingMs: 15_000,
-  keepAliveMs: 300_000,
-};
 /** The part of the memory that models may take together. */
 const MEMORY_SHARE = 0.9;
-const MAX_SEQUENCES = 16;
 /** How long running answers may go on when the server is to end. */
 const GRACE_MS = 30_000;
+/** What the end itself may take after that. */
+const CLOSING_MS = 15_000;
 
 export const command = defineCommand({
   meta: { name: 'serve', description: 'answer over HTTP, as the APIs of OpenAI and DeepSeek do' },
   args: {
-    models: { type: 'positional', required: false, description: 'GGUF files, or names of the catalogue' },
-    host: {
-      type: 'string',
-      valueHint: 'ADDRESS',
-      description: `where to listen; ${DEFAULTS.host} otherwise`,
+    models: {
+      type: 'positional',
+      required: false,
+      description: 'GGUF files or known names; else those of --config',
     },
-    port: { type: 'string', valueHint: 'N', description: `${DEFAULTS.port} otherwise` },
+    config: { type: 'string', valueHint: 'FILE', description: 'a configuration; flags go before it' },
+    host: { type: 'string', valueHint: 'ADDRESS', description: 'where to listen; 127.0.0.1 otherwise' },
+    port: { type: 'string', valueHint: 'N', description: '11434 otherwise; 0 takes a free one' },
+    keys: {
+      type: 'string',
+      valueHint: 'FILE',
+      description: 'the file of keys; the usual one otherwise',
+    },
+    'allow-host': {
+      type: 'string',
+      valueHint: 'NAME',
+      description: 'a further name of this server',
+    },
+    'allow-origin': {
+      type: 'string',
+      valueHint: 'URL',
+      description: 'a page elsewhere that may call',
+    },
     context: {
       type: 'string',
       alias: 'c',
       valueHint: 'N',
       description: 'tokens of context; what fits otherwise',
     },
+    parallel: {
+      type: 'string',
+      valueHint: 'N',
+      description: 'answers at the same time; 16 otherwise',
+    },
     threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
+    schema: { type: 'boolean', description: 'print the JSON Schema of the configuration' },
     json: { type: 'boolean', description: 'say where it listens as one JSON document' },
   },
   async run({ rawArgs, cmd, data }) {
-    const { terminal, interruption, env } = data as Surroundings;
-    const given = readArguments(cmd.args as object, rawArgs);
-    if (given.words.length === 0) {
-      throw usageError({ what: 'MODEL is missing', next: `usage: hadal ${text.usage}` });
+    const surroundings = data as Surroundings;
+    const { terminal, interruption, env } = surroundings;
+    const given = readArguments(cmd.args as object, rawArgs, { repeated: ['allow-host', 'allow-origin'] });
+    if (given.has('schema')) {
+      terminal.json(configJsonSchema());
+      return;
     }
-    const contextTokens = given.number('context', { min: 2, whole: true });
-    const threads = given.number('threads', { min: 1, max: 1024, whole: true });
-    const say = (sentence: string) => terminal.err(`${sentence}\n`);
-    const server = await startServer(
-      {
-        host: given.text('host') ?? DEFAULTS.host,
-        port: given.number('port', { min: 0, max: 65_535, whole: true }) ?? DEFAULTS.port,
-        served: given.words.map(servedModel),
-        local: {
-          env,
-          maxSequences: MAX_SEQUENCES,
-          ...(contextTokens === undefined ? {} : { contextTokens }),
-          ...(threads === undefined ? {} : { threads }),
-          onAnnounce: fetchShown(terminal).onAnnounce,
-          onWarning: (sentence) => say(`hadal: ${sentence}`),
-        },
-        budgetBytes: memoryHere().presentBytes * MEMORY_SHARE,
-        keepAliveMs: DEFAULTS.keepAliveMs,
-        maxBodyBytes: DEFAULTS.maxBodyBytes,
-        hosts: [],
-        origins: [],
-        pingMs: DEFAULTS.pingMs,
-        onModel: (event) => say(modelSentence(event)),
-        onError: (error, requestId) => say(`request ${requestId} failed: ${describe(error)}`),
-      },
-      interruption.signal,
-    );
-    const models = given.words.map((source) => servedModel(source).name);
-    if (given.has('json')) terminal.json({ url: server.url, models });
+    interruption.allow(GRACE_MS + CLOSING_MS);
+    const settings = settingsOf(given, configOf(given, env), surroundings);
+    const server = await startServer(settings, interruption.signal);
+    const models = settings.served.map(({ name }) => name);
+    if (given.has('json')) terminal.json({ url: server.url, models, keys: settings.keys.required });
     else terminal.out(`serving ${models.join(', ')} at ${server.url}/v1\n`);
     await new Promise<void>((resolve) => {
+      if (interruption.signal.aborted) resolve();
       interruption.signal.addEventListener('abort', () => resolve(), { once: true });
     });
+    if (terminal.errIsTerminal) terminal.err('finishing what runs (again to end at once)\n');
     await server.close(GRACE_MS);
   },
 });
 
-/** A file is called by its name without the ending, a model of the catalogue as the catalogue calls it. */
-function servedModel(source: string): ServedModel {
-  const known = findModel(readCatalogue(), source);
-  const name = known?.name ?? basename(source).replace(/\.gguf$/i, '');
-  return { name, aliases: known?.aliases ?? [], source, pinned: true };
+function configOf(given: Arguments, env: Surroundings['env']): ServeConfig {
+  const named = given.text('config');
+  if (named !== undefined) return readConfig(named);
+  const usual = configPath(env);
+  return existsSync(usual) ? readConfig(usual) : {};
+}
+
+function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Surroundings): ServeSettings {
+  const served = servedModels(
+    given.words.length > 0 ? given.words : (config.models ?? []),
+    given.words.length > 0,
+  );
+  const log = createLog(process.stderr);
+  const contextTokens = given.number('context', { min: 2, whole: true }) ?? config.context_tokens;
+  const threads = given.number('threads', { min: 1, max: 1024, whole: true }) ?? config.threads;
+  const keysFile = given.text('keys') ?? config.keys;
+  const keysAt = keysFile ?? keysPath(env);
+  const onTrouble = (error: unknown) => log.error({ error: String(error) }, 'keys stay as they were');
+  return {
+    version: packageVersion(),
+    host: given.text('host') ?? config.host ?? '127.0.0.1',
+    port: given.number('port', { min: 0, max: 65_535, whole: true }) ?? config.port ?? 11_434,
+    served,
+    local: {
+      env,
+      maxSequences: given.number('parallel', { min: 1, max: 256, whole: true }) ?? config.parallel ?? 16,
+      ...(contextTokens === undefined ? {} : { contextTokens }),
+      ...(config.cache_tokens === undefined ? {} : { cacheTokens: config.cache_tokens }),
+      ...(threads === undefined ? {} : { threads }),
+      onAnnounce: fetchShown(terminal).onAnnounce,
+      onWarning: (sentence) => log.warn({}, sentence),
+    },
+    budgetBytes: config.memory_bytes ?? memoryHere().presentBytes * MEMORY_SHARE,
+    keepAliveMs: (config.keep_alive_seconds ?? 300) * 1000,
+    maxBodyBytes: config.max_body_bytes ?? 8 << 20,
+    maxOpen: config.max_open_requests ?? 256,
+    hosts: [...(config.hosts ?? []), ...given.texts('allow-host')].map((name) => name.toLowerCase()),
+    origins: [...(config.origins ?? []), ...given.texts('allow-origin')],
+    pingMs: (config.ping_seconds ?? 15) * 1000,
+    // A file that was named has to be there; one that was not may be missing, and then nobody needs a key.
+    keys: keysFile === undefined && !existsSync(keysAt) ? NO_KEYS : watchedKeys(keysAt, { onTrouble }),
+    log,
+    ...(terminal.errIsTerminal ? { onModel: (event) => terminal.err(modelSentence(event)) } : {}),
+  };
+}
+
+/** Models of the command line are pinned; those of a configuration where it says so. */
+function servedModels(models: readonly (string | ConfiguredModel)[], pinned: boolean): ServedModel[] {
+  if (models.length === 0) {
+    throw usageError({
+      what: 'MODEL is missing',
+      next: `name one, or list models in a configuration; usage: hadal ${text.usage}`,
+    });
+  }
+  const served = models.map((model) => {
+    const { source, name, aliases, pin } =
+      typeof model === 'string' ? ({ source: model } as ConfiguredModel) : model;
+    const known = findModel(readCatalogue(), source);
+    return {
+      // A file is called by its name without the ending, a model of the catalogue as the catalogue calls it.
+      name: name ?? known?.name ?? basename(source).replace(/\.gguf$/i, ''),
+      aliases: aliases ?? known?.aliases ?? [],
+      source,
+      pinned: pin ?? pinned,
+    };
+  });
+  const names = served.flatMap(({ name, aliases }) => [name, ...aliases]).map((name) => name.toLowerCase());
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice === undefined) return served;
+  throw usageError({ what: `the name ${twice}`, expected: 'one model of that name', got: 'two' });
 }
 
 function modelSentence(event: ModelEvent): string {
-  switch (event.type) {
-    case 'loaded':
-      return `${event.model}: loaded in ${formatMs(event.ms)}`;
-    case 'failed':
-    case 'died':
-      return `${event.model}: ${event.type}: ${describe(event.error)}`;
-    default:
-      return `${event.model}: ${event.type}`;
-  }
-}
-
-function describe(error: unknown): string {
-  if (error instanceof HadalError) return error.message;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return event.type === 'loaded'
+    ? `${event.model}: loaded in ${formatMs(event.ms)}\n`
+    : `${event.model}: ${event.type}\n`;
 }

@@ -6,12 +6,14 @@
 import type { AnswerRequest } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
 import { EventQueue } from '../engine/event-queue.ts';
+import type { EngineHost } from '../engine/host.node.ts';
 import type { Answerer, AnswerOptions } from '../runtime/answerer.ts';
 import type { LoadedModel, Models } from './models.ts';
 
 /** A loaded model that answers. */
 export interface ServingModel extends LoadedModel {
   readonly answerer: Answerer;
+  readonly engine: Pick<EngineHost, 'stats'>;
 }
 
 /** What an answer is made with. */
@@ -21,6 +23,10 @@ export interface AnsweringParts {
   readonly signal: AbortSignal;
   /** Told which model answers, before its first delta. */
   readonly onModel?: (model: ServingModel) => void;
+  /** Told every delta as it comes, however slowly it is read. */
+  readonly onDelta?: (delta: Delta) => void;
+  /** Told once, when everything has been given back. */
+  readonly onEnd?: (error?: unknown) => void;
 }
 
 /**
@@ -33,12 +39,20 @@ export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIter
   const left = new AbortController();
   const signal = AbortSignal.any([parts.signal, left.signal]);
   const deltas = new EventQueue<Delta>(() => left.abort(new DOMException('the reader left', 'AbortError')));
-  run(request, { ...parts, signal }, (delta) => deltas.push(delta)).then(
-    () => deltas.end(),
+  const push = (delta: Delta) => {
+    parts.onDelta?.(delta);
+    deltas.push(delta);
+  };
+  run(request, { ...parts, signal }, push).then(
+    () => {
+      deltas.end();
+      parts.onEnd?.(signal.aborted ? signal.reason : undefined);
+    },
     (error) => {
       // A choice that fails ends the others.
       left.abort(error);
       deltas.end(error);
+      parts.onEnd?.(error);
     },
   );
   return deltas;
@@ -56,8 +70,9 @@ async function run(
   try {
     const { answerer } = lease.model;
     onModel?.(lease.model);
+    const prompts = request.kind === 'completion' ? request.prompts.length : 1;
     await Promise.all(
-      Array.from({ length: request.choices }, async (_, choice) => {
+      Array.from({ length: prompts * request.choices }, async (_, choice) => {
         for await (const delta of deltasOf(answerer, request, choice, signal)) push(delta);
       }),
     );
@@ -76,7 +91,10 @@ function deltasOf(
   const { seed } = request.sampling;
   const options: AnswerOptions = {
     // Choices of one seed would be one answer many times.
-    sampling: { ...request.sampling, ...(seed === undefined ? {} : { seed: seed + choice }) },
+    sampling: {
+      ...request.sampling,
+      ...(seed === undefined ? {} : { seed: seed + (choice % request.choices) }),
+    },
     stop,
     signal,
     choice,
@@ -84,7 +102,8 @@ function deltasOf(
     ...(topLogprobs === undefined ? {} : { topLogprobs }),
   };
   if (request.kind === 'completion') {
-    const { prompt, suffix } = request;
+    const { prompts, suffix } = request;
+    const prompt = prompts[Math.floor(choice / request.choices)]!;
     if (suffix === undefined) return answerer.complete(prompt, options);
     const prefix = typeof prompt === 'string' ? prompt : answerer.tokenizer.decode(prompt);
     return answerer.infill(prefix, suffix, options);

@@ -5,19 +5,29 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { cors } from 'hono/cors';
 import { requestId } from 'hono/request-id';
+import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { HadalError } from '../error.ts';
+import { checkKey } from '../http/auth.ts';
 import { checkHost } from '../http/host-check.ts';
 import { limitBody, readJson } from '../http/json-body.ts';
 import { problemOf } from '../http/problems.ts';
 import type { ServerContext, ServerEnv, ServerParts } from './context.ts';
+import { wordsOf } from './observing.ts';
 import { protocolOf } from './protocol.ts';
 import { chatCompletions } from './routes/chat-completions.ts';
+import { completions } from './routes/completions.ts';
+import { health } from './routes/health.ts';
+import { metrics } from './routes/metrics.ts';
 import { models } from './routes/models.ts';
+import { openapi } from './routes/openapi.ts';
 
 /** Every group of routes; each adds itself and describes itself for the OpenAPI document. */
-const ROUTES = [chatCompletions, models] as const;
+const ROUTES = [chatCompletions, completions, models, health, metrics, openapi] as const;
+
+/** Paths that need no key, exactly so. */
+const OPEN_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
 /**
  * The application.
@@ -26,29 +36,66 @@ const ROUTES = [chatCompletions, models] as const;
  */
 export function createApp(parts: ServerParts): OpenAPIHono<ServerEnv> {
   const app = new OpenAPIHono<ServerEnv>();
-  const bodyLimits = { maxBytes: parts.limits.maxBodyBytes, maxDepth: parts.limits.maxDepth };
   app.onError((error, c) => failed(c as ServerContext, error, parts));
-  app.notFound((c) => {
-    throw new HadalError('route-unknown', {
-      what: `${c.req.method} ${c.req.path.slice(0, 200)}`,
-      expected: 'a route of this server',
-      next: 'GET /openapi.json lists them',
-    });
-  });
+  app.notFound((c) => notFound(app, c as ServerContext));
   // Ids are ours: a caller's own would be written into logs as it is.
   app.use(requestId({ limitLength: 0 }));
+  app.use(counted(parts));
   app.use(secureHeaders());
-  app.use(checkHost(parts));
-  app.use(cors({ origin: [...parts.origins], allowMethods: ['GET', 'POST'] }));
-  app.use(limitBody(bodyLimits));
-  app.use(readJson(bodyLimits));
+  app.use(checkHost(parts.hostRules));
+  app.use(cors({ origin: [...parts.hostRules.origins], allowMethods: ['GET', 'POST'] }));
+  app.use(checkKey(parts.keys, OPEN_PATHS));
+  app.use(limitBody(parts.bodyLimits));
+  app.use(readJson(parts.bodyLimits));
   for (const add of ROUTES) add(app, parts);
   return app;
 }
 
-function failed(c: ServerContext, error: unknown, parts: ServerParts): Response {
+/** Counts and logs every request; one that is answered logs itself when its stream is over. */
+function counted({ observers: { log, metrics: all } }: ServerParts) {
+  return async (c: ServerContext, next: () => Promise<void>) => {
+    const startedMs = performance.now();
+    await next();
+    // A path that no route has is the caller's own text: never a label.
+    const path = routePath(c, -1);
+    const route = path === '*' || path === '/*' ? 'none' : path;
+    const { status } = c.res;
+    all.requests.inc({ route, status });
+    if (c.get('answering')) return;
+    const ms = Math.round(performance.now() - startedMs);
+    const fields = { requestId: c.get('requestId'), key: c.get('key')?.name, method: c.req.method };
+    log.info({ ...fields, route, status, ms }, 'request');
+  };
+}
+
+function notFound(app: OpenAPIHono<ServerEnv>, c: ServerContext): never {
+  const { path, method } = c.req;
+  const methods = ['GET', 'POST'].filter((other) => {
+    const [handlers] = app.router.match(other, path);
+    return handlers.some(([[, route]]) => !route.path.endsWith('*'));
+  });
+  const what = `${method.slice(0, 16)} ${path.slice(0, 200)}`;
+  if (methods.length > 0 && !methods.includes(method)) {
+    const next = 'GET /openapi.json lists the routes';
+    throw new HadalError('method-wrong', {
+      what,
+      expected: methods.join(' or '),
+      got: method.slice(0, 16),
+      next,
+    });
+  }
+  throw new HadalError('route-unknown', {
+    what,
+    expected: 'a route of this server',
+    next: 'GET /openapi.json lists them',
+  });
+}
+
+function failed(c: ServerContext, error: unknown, { observers: { log } }: ServerParts): Response {
   const problem = problemOf(error);
-  if (problem.status >= 500) parts.onError(error, c.get('requestId'));
+  if (problem.status >= 500) {
+    log.error({ requestId: c.get('requestId'), error: wordsOf(error) }, 'request failed');
+  }
   const headers: Record<string, string> = {};
   if (problem.retryAfterSeconds !== undefined) headers['retry-after'] = `${problem.retryAfterSeconds}`;
   if (problem.status === 401) headers['www-authenticate'] = 'Bearer realm="hadal"';

@@ -3,25 +3,35 @@
  * Refuses to know: any route.
  */
 import type { Context } from 'hono';
+import type { AuthEnv } from '../http/auth.ts';
+import type { HostRules } from '../http/host-check.ts';
+import type { BodyLimits, JsonEnv } from '../http/json-body.ts';
+import type { KeyRing } from '../http/keys.ts';
+import type { Limiter } from '../http/limits.ts';
 import type { ServingModel } from './answering.ts';
 import type { Models } from './models.ts';
+import type { Observers } from './observing.ts';
 
 /** What the server is made of. */
 export interface ServerParts {
+  readonly version: string;
   readonly models: Models<ServingModel>;
-  readonly limits: { readonly maxBodyBytes: number; readonly maxDepth: number };
-  readonly hosts: readonly string[];
-  readonly origins: readonly string[];
+  readonly keys: KeyRing;
+  readonly limiter: Limiter;
+  readonly observers: Observers;
+  readonly bodyLimits: BodyLimits;
+  readonly hostRules: HostRules;
   /** A comment on every stream after so long without an event. */
   readonly pingMs: number;
+  /** Aborted when no more requests are taken. */
+  readonly closing: AbortSignal;
   /** Aborted when answers that still run are to end. */
   readonly stop: AbortSignal;
-  readonly onError: (error: unknown, requestId: string) => void;
 }
 
-/** hono's types for our routes. */
+/** hono's types for our routes: the id of a request, its key, its body. */
 export interface ServerEnv {
-  readonly Variables: { requestId: string; body: unknown };
+  readonly Variables: { requestId: string; answering?: true } & AuthEnv['Variables'] & JsonEnv['Variables'];
 }
 
 /** The context of a request. */

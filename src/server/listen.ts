@@ -32,6 +32,7 @@ const MAX_HEADER_BYTES = 16 * 1024;
 /** A client must have sent its headers, and its whole request, by then. */
 const HEADERS_MS = 20_000;
 const REQUEST_MS = 120_000;
+const CLOSE_EVERY_MS = 50;
 
 /**
  * Listens.
@@ -58,8 +59,12 @@ export async function listen(app: Pick<Hono, 'fetch'>, { host, port }: ListenOpt
     url: `http://${name}:${address.port}`,
     close: () =>
       new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeIdleConnections();
+        // A connection is idle again only after its answer.
+        const timer = setInterval(() => server.closeIdleConnections(), CLOSE_EVERY_MS);
+        server.close(() => {
+          clearInterval(timer);
+          resolve();
+        });
       }),
     drop: () => server.closeAllConnections(),
   };

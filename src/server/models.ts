@@ -140,7 +140,11 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
     { signal, onProgress }: { signal: AbortSignal; onProgress?: OnProgress },
   ): Promise<Lease<M>> {
     const slot = this.#names.get(name.toLowerCase());
-    if (slot === undefined) throw unknownModel(name, this.#options.served);
+    if (slot === undefined)
+      throw unknownModel(
+        name,
+        this.#options.served.map((one) => one.name),
+      );
     for (;;) {
       signal.throwIfAborted();
       this.#stop.signal.throwIfAborted();
@@ -356,8 +360,8 @@ function emptySlot<M>(model: ServedModel): Slot<M> {
   };
 }
 
-function unknownModel(name: string, served: readonly ServedModel[]): HadalError {
-  const names = served.map((model) => model.name);
+/** The error of a name that no model has; `names` are those that the caller may know. */
+export function unknownModel(name: string, names: readonly string[]): HadalError {
   return new HadalError('model-unknown', {
     what: `the model ${JSON.stringify(name.slice(0, 80))}`,
     expected: names.length === 0 ? 'nothing, since no model is served here' : `one of: ${names.join(', ')}`,

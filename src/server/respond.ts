@@ -5,11 +5,16 @@
 
 import type { AnswerRequest, ResponseContext, StreamEncoder } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
+import { HadalError } from '../error.ts';
+import { type ApiKey, mayUse } from '../http/keys.ts';
 import { problemOf } from '../http/problems.ts';
 import { SSE_HEADERS, type SseItem, sseBody } from '../http/sse.ts';
 import { answer, type ServingModel } from './answering.ts';
 import type { ServerContext, ServerParts } from './context.ts';
+import { type ServedModel, unknownModel } from './models.ts';
+import { watchAnswer } from './observing.ts';
 import type { Protocol } from './protocol.ts';
+import { visible } from './visible.ts';
 
 /** How a protocol writes an answer down. */
 export interface AnswerCodec {
@@ -35,6 +40,18 @@ export async function respond(
   request: AnswerRequest,
   codec: AnswerCodec,
 ): Promise<Response> {
+  const key = c.get('key');
+  const served = allowed(parts, request.model, key);
+  if (parts.closing.aborted) throw parts.closing.reason;
+  const place = parts.limiter.enter(key);
+  const watch = watchAnswer(parts.observers, {
+    requestId: c.get('requestId'),
+    key: key?.name,
+    model: served.name,
+    operation: request.kind === 'chat' ? 'chat' : 'text_completion',
+    streamed: request.stream,
+  });
+  c.set('answering', true);
   const gone = new AbortController();
   const signal = AbortSignal.any([c.req.raw.signal, parts.stop, gone.signal]);
   let model: ServingModel | undefined;
@@ -43,6 +60,11 @@ export async function respond(
     signal,
     onModel: (one) => {
       model = one;
+    },
+    onDelta: watch.delta,
+    onEnd: (error) => {
+      place.leave();
+      watch.end(error);
     },
   });
   const context: ResponseContext = {
@@ -59,10 +81,22 @@ export async function respond(
   }
   const first = deltas.next();
   await begun(first, parts.pingMs);
-  const onError = (error: unknown) => parts.onError(error, c.get('requestId'));
-  const items = streamItems(first, deltas, codec.stream(context), codec.protocol, onError);
+  const items = streamItems(first, deltas, codec.stream(context), codec.protocol);
   const body = sseBody(items, { pingMs: parts.pingMs, onLeave: () => gone.abort() });
   return c.body(body, 200, SSE_HEADERS);
+}
+
+/** The served model that a caller asks for. Throws `model-unknown`, `model-forbidden`. */
+function allowed({ models }: ServerParts, name: string, key: ApiKey | undefined): ServedModel {
+  const served = models.find(name);
+  if (served === undefined) throw unknownModel(name, visible(models, key));
+  if (key === undefined || mayUse(key, served.name)) return served;
+  throw new HadalError('model-forbidden', {
+    what: `the model ${served.name}`,
+    expected: 'a key that may use it',
+    got: `the key "${key.name}"`,
+    next: 'ask whoever runs this server',
+  });
 }
 
 /** Waits for the first delta, but not for long: a client that hears nothing gives up. Rejects as the delta does. */
@@ -79,7 +113,6 @@ async function* streamItems(
   rest: AsyncIterableIterator<Delta>,
   encoder: StreamEncoder,
   protocol: Protocol,
-  onError: (error: unknown) => void,
 ): AsyncGenerator<SseItem> {
   try {
     for (let step = await first; !step.done; step = await rest.next()) {
@@ -89,7 +122,6 @@ async function* streamItems(
     }
     yield* encoder.end();
   } catch (error) {
-    onError(error);
     yield* protocol.streamError(problemOf(error));
   } finally {
     await rest.return?.();

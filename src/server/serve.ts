@@ -2,66 +2,100 @@
  * Owns: putting a server together from its settings, and taking it apart in order.
  * Refuses to know: the command line, where settings come from.
  */
-
+import { isIPv6 } from 'node:net';
+import { hostname, networkInterfaces } from 'node:os';
+import { HadalError } from '../error.ts';
+import { hostName } from '../http/host-check.ts';
+import type { KeyRing } from '../http/keys.ts';
+import { createLimiter } from '../http/limits.ts';
+import type { Log } from '../http/log.ts';
+import { createMetrics } from '../http/metrics.ts';
 import { createApp } from './app.ts';
 import { type ListenOptions, listen } from './listen.ts';
 import { type LocalOptions, localModels } from './local-models.ts';
 import { createModels, type ModelEvent, type ServedModel } from './models.ts';
+import { type Observers, watchModel } from './observing.ts';
 
 /** Everything that can be chosen of a server. */
 export interface ServeSettings extends ListenOptions {
+  readonly version: string;
   readonly served: readonly ServedModel[];
   readonly local: LocalOptions;
+  /** Bytes of memory that all models together may take. */
   readonly budgetBytes: number;
   readonly keepAliveMs: number;
   readonly maxBodyBytes: number;
+  /** Requests that are answered or wait for it. */
+  readonly maxOpen: number;
+  /** Names that a Host header may hold beside those of this machine. */
   readonly hosts: readonly string[];
   readonly origins: readonly string[];
   readonly pingMs: number;
-  readonly onModel: (event: ModelEvent) => void;
-  readonly onError: (error: unknown, requestId: string) => void;
+  readonly keys: KeyRing;
+  readonly log: Log;
+  /** Told beside the log. */
+  readonly onModel?: (event: ModelEvent) => void;
 }
 
 /** A server that runs. */
 export interface RunningServer {
   readonly url: string;
-  /** Finishes what runs, at most for so long, and frees everything. */
+  /** Takes nothing new, finishes what runs, at most for so long, and frees everything. */
   close(graceMs: number): Promise<void>;
 }
 
 /** Objects and lists of a request inside one another. */
 const MAX_DEPTH = 64;
+const DROP_MS = 2_000;
 
 /**
  * Starts a server: listens at once, then loads what is pinned.
  *
- * @throws HadalError as `listen` does, and as `Models.start` does.
+ * @throws HadalError `keys-needed` beyond loopback without keys; as `listen` and `Models.start` do.
  * @example const server = await startServer(settings, signal); console.log(server.url);
  */
 export async function startServer(settings: ServeSettings, signal: AbortSignal): Promise<RunningServer> {
-  const { served, budgetBytes, keepAliveMs, hosts, origins, pingMs } = settings;
+  const { served, budgetBytes, keepAliveMs, hosts, origins, pingMs, keys, log } = settings;
+  if (!keys.required && !isLoopback(settings.host)) throw keysNeeded(settings.host);
+  const observers: Observers = { log, metrics: createMetrics() };
   const models = createModels({
     served,
     opener: localModels(settings.local),
     budgetBytes,
     keepAliveMs,
-    onEvent: settings.onModel,
+    onEvent: (event) => {
+      watchModel(observers, event);
+      settings.onModel?.(event);
+    },
   });
+  const closing = new AbortController();
   const stop = new AbortController();
   const app = createApp({
+    version: settings.version,
     models,
-    limits: { maxBodyBytes: settings.maxBodyBytes, maxDepth: MAX_DEPTH },
-    hosts,
-    origins,
+    keys,
+    limiter: createLimiter({ maxOpen: settings.maxOpen }),
+    observers,
+    bodyLimits: { maxBytes: settings.maxBodyBytes, maxDepth: MAX_DEPTH },
+    hostRules: { hosts: [...hosts, ...namesOf(settings.host)], origins },
     pingMs,
+    closing: closing.signal,
     stop: stop.signal,
-    onError: settings.onError,
   });
   const listening = await listen(app, settings);
   const close = async (graceMs: number) => {
-    const timer = setTimeout(() => stop.abort(), graceMs);
+    const leaving = new HadalError('closing', {
+      what: 'this server is closing',
+      next: 'ask again in a moment',
+    });
+    closing.abort(leaving);
+    const timers = [
+      setTimeout(() => stop.abort(leaving), graceMs),
+      // Whoever does not read the end of an answer does not hold up ours.
+      setTimeout(() => listening.drop(), graceMs + DROP_MS),
+    ];
     await listening.close();
-    clearTimeout(timer);
+    for (const timer of timers) clearTimeout(timer);
     await models[Symbol.asyncDispose]();
   };
   try {
@@ -72,4 +106,28 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
     throw error;
   }
   return { url: listening.url, close };
+}
+
+/** Names and addresses by which a server that listens there is reached. */
+function namesOf(host: string): string[] {
+  if (host !== '0.0.0.0' && host !== '::') return [hostName(isIPv6(host) ? `[${host}]` : host) ?? host];
+  const addresses = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+  return [
+    hostname().toLowerCase(),
+    ...addresses.map(({ family, address }) => (family === 'IPv6' ? `[${address.split('%')[0]}]` : address)),
+  ];
+}
+
+/** Whether only this machine can reach an address. */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function keysNeeded(host: string): HadalError {
+  return new HadalError('keys-needed', {
+    what: `listening at ${host}`,
+    expected: 'keys, since other machines can reach that address',
+    got: 'none',
+    next: 'make one with: hadal keys add NAME',
+  });
 }

@@ -13,6 +13,8 @@ export interface ChatResponseOptions {
   readonly logprobs: boolean;
 }
 
+/** All choices of a chat answer the same prompt. */
+const MANY = Number.MAX_SAFE_INTEGER;
 const DONE: StreamEvent = { data: '[DONE]' };
 
 /**
@@ -23,7 +25,7 @@ const DONE: StreamEvent = { data: '[DONE]' };
  * for await (const delta of deltas) for (const event of encoder.push(delta)) send(event);
  */
 export function chatStream(context: ResponseContext, options: ChatResponseOptions): StreamEncoder {
-  const usage = new UsageCounter();
+  const usage = new UsageCounter(MANY);
   const opened = new Set<number>();
   const chunk = (choices: readonly object[], more: object = {}): StreamEvent => ({
     data: JSON.stringify({ ...head(context, 'chat.completion.chunk'), choices, ...more }),
@@ -79,7 +81,7 @@ export function chatDocument(
   context: ResponseContext,
   options: Pick<ChatResponseOptions, 'logprobs'>,
 ): object {
-  const usage = new UsageCounter();
+  const usage = new UsageCounter(MANY);
   const choices = new Map<number, ChatChoice>();
   for (const delta of deltas) {
     usage.push(delta);

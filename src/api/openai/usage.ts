@@ -3,7 +3,6 @@
  * Refuses to know: what the answer says.
  */
 import type { Delta, FinishReason } from '../../chat/delta.ts';
-import type { Usage } from '../../engine/request.ts';
 
 /** Why an answer ended, in OpenAI's words; an answer that was cut off by the server has DeepSeek's. */
 export const FINISH_REASONS: Readonly<Record<FinishReason, string>> = {
@@ -13,24 +12,33 @@ export const FINISH_REASONS: Readonly<Record<FinishReason, string>> = {
   abort: 'insufficient_system_resource',
 };
 
-/** Counts the tokens of a request over all its choices. */
+/** Counts the tokens of a request over all its choices, of which so many in a row answer the same prompt. */
 export class UsageCounter {
-  #prompt: Usage | undefined;
+  readonly #choicesPerPrompt: number;
+  #promptTokens = 0;
+  #cachedTokens = 0;
   #generatedTokens = 0;
   #reasoningTokens = 0;
+
+  constructor(choicesPerPrompt: number) {
+    this.#choicesPerPrompt = choicesPerPrompt;
+  }
 
   push(delta: Delta): void {
     if (delta.type === 'reasoning') this.#reasoningTokens += delta.tokens.ids.length;
     if (delta.type !== 'end') return;
-    // The prompt is one, however many answers there are: choice 0 says what of it was computed.
-    if (this.#prompt === undefined || delta.choice === 0) this.#prompt = delta.usage;
+    // A prompt counts once, however many answers it has: the first of them says what of it was computed.
+    if (delta.choice % this.#choicesPerPrompt === 0) {
+      this.#promptTokens += delta.usage.promptTokens;
+      this.#cachedTokens += delta.usage.cachedTokens;
+    }
     this.#generatedTokens += delta.usage.generatedTokens;
   }
 
   /** The `usage` of the response. */
   body(): object {
-    const promptTokens = this.#prompt?.promptTokens ?? 0;
-    const cachedTokens = this.#prompt?.cachedTokens ?? 0;
+    const promptTokens = this.#promptTokens;
+    const cachedTokens = this.#cachedTokens;
     return {
       prompt_tokens: promptTokens,
       completion_tokens: this.#generatedTokens,

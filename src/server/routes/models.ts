@@ -4,9 +4,9 @@
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { type ListedModel, modelDocument, modelsDocument } from '../../api/openai/models.ts';
-import { HadalError } from '../../error.ts';
 import type { ServerEnv, ServerParts } from '../context.ts';
-import type { ModelStatus } from '../models.ts';
+import { type ModelStatus, unknownModel } from '../models.ts';
+import { visible } from '../visible.ts';
 import { OPENAI_BASES } from './openapi-parts.ts';
 
 /** Adds both routes under every base. */
@@ -24,9 +24,11 @@ export function models(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
       summary: 'List the models',
       responses: { 200: { description: 'The models that may be asked' } },
     });
-    app.get(`${base}/models`, (c) =>
-      c.json(modelsDocument(parts.models.status().map(listed), startedSeconds)),
-    );
+    app.get(`${base}/models`, (c) => {
+      const names = visible(parts.models, c.get('key'));
+      const shown = parts.models.status().filter(({ model }) => names.includes(model.name));
+      return c.json(modelsDocument(shown.map(listed), startedSeconds));
+    });
     app.openAPIRegistry.registerPath({
       method: 'get',
       path: `${base}/models/{model}`,
@@ -35,13 +37,11 @@ export function models(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     });
     app.get(`${base}/models/:model`, (c) => {
       const name = c.req.param('model');
+      const names = visible(parts.models, c.get('key'));
       const served = parts.models.find(name);
       const status = parts.models.status().find(({ model }) => model === served);
-      if (status !== undefined) return c.json(modelDocument(listed(status), startedSeconds));
-      throw new HadalError('model-unknown', {
-        what: `the model ${JSON.stringify(name.slice(0, 80))}`,
-        next: `GET ${base}/models lists them`,
-      });
+      if (status === undefined || !names.includes(status.model.name)) throw unknownModel(name, names);
+      return c.json(modelDocument(listed(status), startedSeconds));
     });
   }
 }

@@ -1,0 +1,172 @@
+/**
+ * Owns: what is counted and logged of an answer while it is made, and of models and engines.
+ * Refuses to know: what any of it says; how answers are made.
+ */
+import type { Delta } from '../chat/delta.ts';
+import { HadalError } from '../error.ts';
+import type { Log } from '../http/log.ts';
+import type { Metrics } from '../http/metrics.ts';
+import type { ServingModel } from './answering.ts';
+import type { ModelEvent, Models } from './models.ts';
+
+/** An answer, as logs and metrics call it. */
+export interface AnswerLabels {
+  readonly requestId: string;
+  /** The name of the key; absent where none is asked for. */
+  readonly key: string | undefined;
+  /** As it is served, not as the request spelled it. */
+  readonly model: string;
+  readonly operation: 'chat' | 'text_completion';
+  readonly streamed: boolean;
+}
+
+/** Follows one answer. */
+export interface AnswerWatch {
+  delta(delta: Delta): void;
+  /** Called once, however it ended. */
+  end(error?: unknown): void;
+}
+
+/** What observers write to. */
+export interface Observers {
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Follows one answer from its request on.
+ *
+ * @example const watch = watchAnswer(observers, labels); for (const delta of deltas) watch.delta(delta); watch.end();
+ */
+export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): AnswerWatch {
+  const startedMs = performance.now();
+  const model = { gen_ai_request_model: labels.model };
+  const operation = { gen_ai_operation_name: labels.operation, ...model };
+  let firstMs: number | undefined;
+  let lastMs = 0;
+  const ends: Extract<Delta, { type: 'end' }>[] = [];
+  return {
+    delta(delta) {
+      if (delta.type === 'progress') return;
+      if (delta.type === 'end') {
+        ends.push(delta);
+        return;
+      }
+      const nowMs = performance.now();
+      if (firstMs === undefined) {
+        firstMs = nowMs;
+        metrics.firstTokenSeconds.observe(operation, (nowMs - startedMs) / 1000);
+      } else {
+        metrics.gapSeconds.observe(model, (nowMs - lastMs) / 1000);
+      }
+      lastMs = nowMs;
+    },
+    end(error) {
+      const ms = performance.now() - startedMs;
+      const errorType = error === undefined ? {} : { error_type: codeOf(error) };
+      metrics.requestSeconds.observe({ ...operation, ...errorType }, ms / 1000);
+      const usage = sumOf(ends);
+      if (ends.length > 0) countTokens(metrics, operation, usage);
+      if (firstMs !== undefined && usage.generatedTokens > ends.length) {
+        const seconds = (lastMs - firstMs) / 1000 / (usage.generatedTokens / ends.length - 1);
+        metrics.outputTokenSeconds.observe(operation, seconds);
+      }
+      const fields = {
+        ...labels,
+        ms: Math.round(ms),
+        ...(firstMs === undefined ? {} : { firstTokenMs: Math.round(firstMs - startedMs) }),
+        ...usage,
+        ends: ends.map(({ reason }) => reason),
+      };
+      if (error === undefined) log.info(fields, 'answered');
+      else log.warn({ ...fields, error: codeOf(error) }, 'not answered');
+    },
+  };
+}
+
+interface Sums {
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+}
+
+function sumOf(ends: readonly Extract<Delta, { type: 'end' }>[]): Sums {
+  const sum = (field: keyof Sums) => ends.reduce((total, { usage }) => total + usage[field], 0);
+  return {
+    promptTokens: sum('promptTokens'),
+    cachedTokens: sum('cachedTokens'),
+    generatedTokens: sum('generatedTokens'),
+  };
+}
+
+function countTokens(
+  metrics: Metrics,
+  operation: { readonly gen_ai_operation_name: string; readonly gen_ai_request_model: string },
+  { promptTokens, cachedTokens, generatedTokens }: Sums,
+): void {
+  const model = { gen_ai_request_model: operation.gen_ai_request_model };
+  metrics.tokenUsage.observe({ ...operation, gen_ai_token_type: 'input' }, promptTokens);
+  metrics.tokenUsage.observe({ ...operation, gen_ai_token_type: 'output' }, generatedTokens);
+  metrics.cacheHitTokens.inc(model, cachedTokens);
+  metrics.cacheMissTokens.inc(model, promptTokens - cachedTokens);
+}
+
+/** Logs and counts what becomes of a model. */
+export function watchModel({ log, metrics }: Observers, event: ModelEvent): void {
+  const { type, model } = event;
+  metrics.modelEvents.inc({ gen_ai_request_model: model, event: type });
+  switch (event.type) {
+    case 'loaded':
+      log.info({ model, ms: Math.round(event.ms) }, 'model loaded');
+      return;
+    case 'failed':
+      log.error({ model, error: wordsOf(event.error) }, 'model could not be loaded');
+      return;
+    case 'died':
+      log.error({ model, error: wordsOf(event.error) }, 'engine died; its requests are lost');
+      return;
+    default:
+      log.info({ model }, `model ${type}`);
+  }
+}
+
+/** Reads what the engines say of themselves, when somebody asks for the metrics. */
+export async function measureEngines(metrics: Metrics, models: Models<ServingModel>): Promise<void> {
+  for (const gauge of [
+    metrics.engineRunning,
+    metrics.engineWaiting,
+    metrics.cachePages,
+    metrics.modelBytes,
+  ]) {
+    gauge.reset();
+  }
+  for (const { model } of models.status()) {
+    const stats = await models
+      .peek(model.name)
+      ?.engine.stats()
+      .catch(() => undefined);
+    if (stats === undefined) continue;
+    const label = { gen_ai_request_model: model.name };
+    metrics.engineRunning.set(label, stats.runningRequests);
+    metrics.engineWaiting.set(label, stats.waitingRequests);
+    const { total, used, kept } = stats.pages;
+    metrics.cachePages.set({ ...label, state: 'used' }, used);
+    metrics.cachePages.set({ ...label, state: 'kept' }, kept);
+    metrics.cachePages.set({ ...label, state: 'free' }, total - used - kept);
+    metrics.modelBytes.set({ ...label, kind: 'weights' }, stats.weightBytes);
+    metrics.modelBytes.set({ ...label, kind: 'cache' }, stats.cacheBytes);
+    metrics.modelBytes.set({ ...label, kind: 'tensors' }, stats.tensorBytes);
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof HadalError) return error.code;
+  return error instanceof Error && error.name === 'AbortError' ? 'client-left' : 'internal';
+}
+
+/** An error for the log: with its cause, and where it is none of ours with its stack. */
+export function wordsOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error instanceof HadalError ? error.message : (error.stack ?? error.message);
+  return error.cause === undefined ? own : `${own}: ${wordsOf(error.cause)}`;
+}
