@@ -6,7 +6,8 @@ The toy models are described in test/golden/models/shapes.json. Every number of 
 of the tensor's GGUF name (`numbers` below; its twin is in test/fixtures/toy-model.ts), so the golden file holds logits
 only. Architectures map to these classes of transformers: llama, qwen2, qwen3: their own; deepseek (MoE-16B): the text
 model of DeepSeek-OCR-2, which is that architecture; deepseek2: DeepseekV2 for softmax gates, DeepseekV3 for sigmoid
-ones; deepseek32: DeepseekV32. Attention is transformers' "eager" form.
+ones; deepseek32: DeepseekV32. Attention is transformers' "eager" form. Shapes with an indexer have 16 index heads or
+more: with few of them many scores are exactly 0, and which of equal ones torch's topk takes is no promise of anybody.
 """
 
 import base64

@@ -123,6 +123,12 @@ export interface LatentAttendOptions {
   readonly scale: number;
 }
 
+export interface PickOptions {
+  readonly heads: number;
+  /** Columns of an index head and of a cached index key. */
+  readonly dim: number;
+}
+
 /** The two halves of kv_b, per head: merged as published, or split as newer GGUF files have it. */
 export type LatentWeights =
   /** rows = heads * (nope + value), cols = latent: k rows first inside each head. */
@@ -215,6 +221,8 @@ export interface Backend extends AsyncDisposable {
   embed(span: Span, out: Tensor, table: Weight, tokens: Tensor): void;
   /** Each run of weight.cols columns of x: out = x / sqrt(mean(x^2) + eps) * weight; x, out [n, m * weight.cols]; out may be x. */
   rmsNorm(span: Span, out: Tensor, x: Tensor, weight: Weight, eps: number): void;
+  /** Each run of weight.cols columns of x: out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias; x, out [n, m * weight.cols]; out may be x. */
+  layerNorm(span: Span, out: Tensor, x: Tensor, weight: Weight, bias: Weight, eps: number): void;
   /** All products of one x [n, K] in one parallel region; each weight is [N, K]. */
   matmul(span: Span, x: Tensor, products: readonly Product[]): void;
   /** Rotates x [n, heads * headDim] in place by f32(position) * frequencies [1, ropeDim / 2]. */
@@ -230,7 +238,10 @@ export interface Backend extends AsyncDisposable {
     values: CacheStore,
     options: AttendOptions,
   ): void;
-  /** Latent attention over rows [latent | rope key]: absorbed for the decode class, expanded for the prefill class. out [n, heads * valueDim]. */
+  /**
+   * Latent attention over rows [latent | rope key]: absorbed for the decode class, expanded for the prefill class. out [n, heads * valueDim].
+   * With `picks` (see {@link pickRows}) a row attends only to the positions in its row of it.
+   */
   latentAttend(
     batch: Batch,
     out: Tensor,
@@ -238,6 +249,20 @@ export interface Backend extends AsyncDisposable {
     latents: CacheStore,
     weights: LatentWeights,
     options: LatentAttendOptions,
+    picks?: Tensor,
+  ): void;
+  /**
+   * V3.2's lightning indexer: picks[i] = the picks.cols positions t of 0..positions[i] with the largest
+   * sum over heads of weights[i, h] * max(0, q[i, h] . keys[t]), ascending, ties to the lower t; all of them and then
+   * -1 where there are fewer. picks I32 [n, k], q [n, heads * dim], weights [n, heads], keys [_, dim].
+   */
+  pickRows(
+    batch: Batch,
+    picks: Tensor,
+    q: Tensor,
+    weights: Tensor,
+    keys: CacheStore,
+    options: PickOptions,
   ): void;
   /** out = silu(gate) * up, all [n, m]; out may be gate or up. */
   swiglu(span: Span, out: Tensor, gate: Tensor, up: Tensor): void;

@@ -12,6 +12,7 @@ import type {
   ExpertWeights,
   LatentAttendOptions,
   LatentWeights,
+  PickOptions,
   Product,
   RopeOptions,
   RouteOptions,
@@ -180,6 +181,16 @@ export function checkRmsNorm(span: Span, out: Tensor, x: Tensor, weight: Weight)
   checkTensor('rmsNorm', 'out', out, 'F32', span.rows, x.cols);
 }
 
+/** Checks {@link Backend.layerNorm}. */
+export function checkLayerNorm(span: Span, out: Tensor, x: Tensor, weight: Weight, bias: Weight): void {
+  checkSpan('layerNorm', span);
+  checkVector('layerNorm', 'weight', weight, weight.cols);
+  checkVector('layerNorm', 'bias', bias, weight.cols);
+  demand(x.cols % weight.cols === 0, 'layerNorm', 'x', `a multiple of ${weight.cols} columns`, x.cols);
+  checkTensor('layerNorm', 'x', x, 'F32', span.rows, x.cols);
+  checkTensor('layerNorm', 'out', out, 'F32', span.rows, x.cols);
+}
+
 /** Checks {@link Backend.matmul}. */
 export function checkMatmul(span: Span, x: Tensor, products: readonly Product[]): void {
   checkSpan('matmul', span);
@@ -256,8 +267,10 @@ export function checkLatentAttend(
   latents: CacheStore,
   weights: LatentWeights,
   { heads, nopeDim, ropeDim, valueDim, latentDim }: LatentAttendOptions,
+  picks?: Tensor,
 ): void {
   checkBatch('latentAttend', batch, latents.pageRows);
+  if (picks) checkTensor('latentAttend', 'picks', picks, 'I32', batch.rows, picks.cols);
   checkTensor('latentAttend', 'q', q, 'F32', batch.rows, heads * (nopeDim + ropeDim));
   checkTensor('latentAttend', 'out', out, 'F32', batch.rows, heads * valueDim);
   checkCache('latentAttend', 'latents', latents, latentDim + ropeDim);
@@ -268,6 +281,22 @@ export function checkLatentAttend(
     checkWeight('latentAttend', 'kB', weights.kB, heads, latentDim, nopeDim);
     checkWeight('latentAttend', 'vB', weights.vB, heads, valueDim, latentDim);
   }
+}
+
+/** Checks {@link Backend.pickRows}. */
+export function checkPickRows(
+  batch: Batch,
+  picks: Tensor,
+  q: Tensor,
+  weights: Tensor,
+  keys: CacheStore,
+  { heads, dim }: PickOptions,
+): void {
+  checkBatch('pickRows', batch, keys.pageRows);
+  checkTensor('pickRows', 'picks', picks, 'I32', batch.rows, picks.cols);
+  checkTensor('pickRows', 'q', q, 'F32', batch.rows, heads * dim);
+  checkTensor('pickRows', 'weights', weights, 'F32', batch.rows, heads);
+  checkCache('pickRows', 'keys', keys, dim);
 }
 
 /** Checks {@link Backend.swiglu}. */

@@ -11,6 +11,7 @@ import {
   type GateConfig,
   type GroupedConfig,
   type IndexerConfig,
+  LATENT,
   type LatentConfig,
   type ModelConfig,
   type RopeConfig,
@@ -32,9 +33,7 @@ export function configFromGguf(file: ModelFile): ModelConfig {
   );
   const keys = keysOf(file, fileName, architecture);
   const hidden = keys.whole('embedding_length');
-  const attention = keys.has('attention.kv_lora_rank')
-    ? latentOf(keys)
-    : groupedOf(keys, hidden, architecture);
+  const attention = LATENT.has(architecture) ? latentOf(keys, architecture) : groupedOf(keys, hidden);
   const experts = expertsOf(file, keys);
   const draftLayers = keys.whole('nextn_predict_layers', 0);
   const name = keysOf(file, fileName, 'general').text('name');
@@ -130,8 +129,7 @@ function vocabularySize(file: ModelFile): number {
   return file.tensors.get('token_embd.weight')?.shape[1] ?? 0;
 }
 
-function groupedOf(keys: Keys, hidden: number, architecture: Architecture): GroupedConfig {
-  if (architecture === 'deepseek2') keys.whole('attention.kv_lora_rank');
+function groupedOf(keys: Keys, hidden: number): GroupedConfig {
   const heads = keys.whole('attention.head_count');
   const headDim = keys.whole('attention.key_length', heads > 0 ? Math.floor(hidden / heads) : 0);
   return {
@@ -144,7 +142,7 @@ function groupedOf(keys: Keys, hidden: number, architecture: Architecture): Grou
 }
 
 /** Newer files give the sizes of a head under `*_mla` and those of the cached row under the plain names. */
-function latentOf(keys: Keys): LatentConfig {
+function latentOf(keys: Keys, architecture: Architecture): LatentConfig {
   const ropeDim = keys.whole('rope.dimension_count');
   const keyKey = keys.has('attention.key_length_mla') ? 'attention.key_length_mla' : 'attention.key_length';
   const valueKey = keys.has('attention.value_length_mla')
@@ -159,7 +157,7 @@ function latentOf(keys: Keys): LatentConfig {
     nopeDim: keys.whole(keyKey) - ropeDim,
     ropeDim,
     valueDim: keys.whole(valueKey),
-    ...(keys.has('attention.indexer.head_count') ? { indexer: indexerOf(keys) } : {}),
+    ...(architecture === 'deepseek32' ? { indexer: indexerOf(keys) } : {}),
   };
 }
 
@@ -176,6 +174,7 @@ const ROPE_LAYOUT: Readonly<Record<Architecture, RopeConfig['layout']>> = {
   llama: 'norm',
   deepseek: 'norm',
   deepseek2: 'norm',
+  deepseek32: 'norm',
   qwen2: 'neox',
   qwen3: 'neox',
 };

@@ -9,6 +9,7 @@ import {
   type GateConfig,
   type GroupedConfig,
   type IndexerConfig,
+  LATENT,
   type LatentConfig,
   type ModelConfig,
   type RopeConfig,
@@ -24,10 +25,8 @@ const MODEL_TYPES: Readonly<Record<string, Architecture>> = {
   deepseek: 'deepseek',
   deepseek_v2: 'deepseek2',
   deepseek_v3: 'deepseek2',
+  deepseek_v32: 'deepseek32',
 };
-
-/** Model types with latent attention. */
-const LATENT: ReadonlySet<Architecture> = new Set(['deepseek2']);
 
 /** A parsed config.json, or an object inside it. */
 type Json = Readonly<Record<string, unknown>>;
@@ -51,7 +50,7 @@ export function configFromHf(json: Json, folderName: string): ModelConfig {
     });
   }
   const hidden = fields.number('hidden_size');
-  const attention = LATENT.has(architecture) ? latentOf(fields) : groupedOf(fields, hidden);
+  const attention = LATENT.has(architecture) ? latentOf(fields, architecture) : groupedOf(fields, hidden);
   const experts = expertsOf(fields);
   const draftLayers = fields.number('num_nextn_predict_layers', 0);
   const config: ModelConfig = {
@@ -142,7 +141,7 @@ function groupedOf(fields: Fields, hidden: number): GroupedConfig {
   return { kind: 'grouped', heads, kvHeads, headDim, valueDim: headDim };
 }
 
-function latentOf(fields: Fields): LatentConfig {
+function latentOf(fields: Fields, architecture: Architecture): LatentConfig {
   const qLora = fields.number('q_lora_rank', 0);
   return {
     kind: 'latent',
@@ -152,7 +151,7 @@ function latentOf(fields: Fields): LatentConfig {
     nopeDim: fields.number('qk_nope_head_dim'),
     ropeDim: fields.number('qk_rope_head_dim'),
     valueDim: fields.number('v_head_dim'),
-    ...(fields.has('index_n_heads') ? { indexer: indexerOf(fields) } : {}),
+    ...(architecture === 'deepseek32' ? { indexer: indexerOf(fields) } : {}),
   };
 }
 

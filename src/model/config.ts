@@ -5,8 +5,11 @@
 import { HadalError } from '../error.ts';
 
 /** Architectures that can be run, by `general.architecture` of GGUF. */
-export const ARCHITECTURES = ['llama', 'qwen2', 'qwen3', 'deepseek', 'deepseek2'] as const;
+export const ARCHITECTURES = ['llama', 'qwen2', 'qwen3', 'deepseek', 'deepseek2', 'deepseek32'] as const;
 export type Architecture = (typeof ARCHITECTURES)[number];
+
+/** Architectures with latent attention. */
+export const LATENT: ReadonlySet<Architecture> = new Set(['deepseek2', 'deepseek32']);
 
 /** How positions turn heads. Frequencies are base^(-2i / dim), then scaled. */
 export interface RopeConfig {

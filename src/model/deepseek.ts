@@ -1,5 +1,6 @@
 /**
- * Owns: DeepSeek's architectures with experts: deepseek (MoE-16B) and deepseek2 (V2, V2-Lite, V3, R1).
+ * Owns: DeepSeek's architectures with experts: deepseek (MoE-16B) and deepseek2 (V2, V2-Lite, V3, R1; with
+ * an indexer deepseek32, V3.2).
  * Refuses to know: files, the dense families.
  */
 import type { ModelConfig } from './config.ts';

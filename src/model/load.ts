@@ -58,10 +58,14 @@ const DECODERS: Readonly<Record<Architecture, (config: ModelConfig, file: ModelF
   qwen2,
   qwen3,
   deepseek,
-  // Files of before 2025-04 have kv_b whole; where a file has both forms the split one saves a transposition.
-  deepseek2: (config, file) =>
-    deepseek2(config, file.tensors.has('blk.0.attn_k_b.weight') ? 'split' : 'merged'),
+  deepseek2: latent,
+  deepseek32: latent,
 };
+
+/** Files of before 2025-04 have kv_b whole; where a file has both forms the split one saves a transposition. */
+function latent(config: ModelConfig, file: ModelFile): Decoder {
+  return deepseek2(config, file.tensors.has('blk.0.attn_k_b.weight') ? 'split' : 'merged');
+}
 
 /**
  * What the file's model is; reads no tensor data. Throws `architecture-unknown`, `config-*`, `tensor-missing`,

@@ -1,5 +1,5 @@
 /**
- * Owns: multi-head latent attention: V2, V2-Lite, V3, R1.
+ * Owns: multi-head latent attention: V2, V2-Lite, V3, R1; with the lightning indexer V3.2.
  * Refuses to know: feed-forward layers, which of its two forms a backend takes for a row.
  *
  * Source: DeepSeek-V2 (arXiv 2405.04434, section 2.1) and DeepSeek-V3's inference/model.py. The cache holds one row
@@ -9,6 +9,8 @@ import type { LatentWeights } from '../backend/backend.ts';
 import type { LatentConfig, ModelConfig } from './config.ts';
 import type { Sublayer } from './decoder.ts';
 import { ROPE_FREQUENCIES } from './grouped-attention.ts';
+import { buildIndexer, indexerSpecs } from './indexer.ts';
+import type { CacheStream } from './model.ts';
 import { ropeMagnitude, softmaxScale } from './rope.ts';
 import { streamDtypes } from './streams.ts';
 import type { TensorSpec, Weights } from './weights.ts';
@@ -23,14 +25,18 @@ export type LatentLayout = 'merged' | 'split';
  */
 export function latentAttention(config: ModelConfig, layer: number, layout: LatentLayout): Sublayer {
   const { hidden, normEps, rope } = config;
-  const { heads, qLora, kvLora, nopeDim, ropeDim, valueDim } = config.attention as LatentConfig;
+  const { heads, qLora, kvLora, nopeDim, ropeDim, valueDim, indexer } = config.attention as LatentConfig;
   const blk = `blk.${layer}.`;
   const headDim = nopeDim + ropeDim;
   const cols = kvLora + ropeDim;
   return {
-    specs: latentSpecs(config, blk, layout),
-    streams: [{ name: `${blk}latent`, layer, cols, tokensPerRow: 1, dtypes: streamDtypes(cols) }],
-    build(weights, { backend: memory, x, f32, store }) {
+    specs: [...latentSpecs(config, blk, layout), ...(indexer ? indexerSpecs(config, indexer, blk) : [])],
+    streams: [
+      stream(`${blk}latent`, layer, cols),
+      ...(indexer ? [stream(`${blk}index`, layer, indexer.dim)] : []),
+    ],
+    build(weights, workshop) {
+      const { backend: memory, x, f32, store } = workshop;
       const h = f32('normed', hidden);
       const q = f32('q', heads * headDim);
       const kv = f32('latent', cols); // [c | k_r]
@@ -51,6 +57,7 @@ export function latentAttention(config: ModelConfig, layer: number, layout: Late
       const rotation = { ropeDim, layout: rope.layout, magnitude: ropeMagnitude(rope) };
       const scale = softmaxScale(headDim, rope);
       const shape = { heads, nopeDim, ropeDim, valueDim, latentDim: kvLora, scale };
+      const index = indexer && qA ? buildIndexer(config, indexer, blk, weights, workshop, qA.out) : undefined;
       return (backend, batch) => {
         const { positions, slots } = batch;
         backend.rmsNorm(batch, h, x, attnNorm, normEps); // [n, d]
@@ -70,11 +77,16 @@ export function latentAttention(config: ModelConfig, layer: number, layout: Late
           ...rotation,
         });
         backend.store(batch, latents, kv, slots);
-        backend.latentAttend(batch, a, q, latents, kvB, shape); // [n, H * value]
+        index?.record(backend, batch); // [n, top_k]
+        backend.latentAttend(batch, a, q, latents, kvB, shape, index?.picks); // [n, H * value]
         backend.matmul(batch, a, [attnOutput]); // [n, d]
       };
     },
   };
+}
+
+function stream(name: string, layer: number, cols: number): CacheStream {
+  return { name, layer, cols, tokensPerRow: 1, dtypes: streamDtypes(cols) };
 }
 
 function latentWeights(weights: Weights, blk: string, layout: LatentLayout): LatentWeights {

@@ -16,7 +16,7 @@ import { type ToyShape, toyTokenIds } from '../fixtures/toy-weights.ts';
 const shapes = JSON.parse(
   readFileSync(new URL('../golden/models/shapes.json', import.meta.url), 'utf8'),
 ) as readonly ToyShape[];
-const WITH_EXPERTS = ['deepseek-16b-like', 'v2-lite-like', 'v2-like', 'v3-like'];
+const WITH_EXPERTS = ['deepseek-16b-like', 'v2-lite-like', 'v2-like', 'v3-like', 'v32-like'];
 const judged = shapes.filter(({ name }) => WITH_EXPERTS.includes(name));
 const CACHES: readonly CacheDType[] = ['F32', 'F16', 'Q8_0', 'F8_E4M3'];
 

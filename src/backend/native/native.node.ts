@@ -254,6 +254,16 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         .float(eps)
         .end();
     },
+    layerNorm(span, out, x, of, bias, eps) {
+      record('layerNorm', () => check.checkLayerNorm(span, out, x, of, bias))
+        .span(span)
+        .tensor(out)
+        .tensor(x)
+        .handle(of)
+        .handle(bias)
+        .float(eps)
+        .end();
+    },
     matmul(span, x, products) {
       record('matmul', () => check.checkMatmul(span, x, products))
         .span(span)
@@ -318,6 +328,17 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         .int(options.valueDim)
         .int(options.latentDim)
         .float(options.scale)
+        .end();
+    },
+    pickRows(batch, picks, q, weights, keys, options) {
+      record('pickRows', () => check.checkPickRows(batch, picks, q, weights, keys, options))
+        .batch(batch)
+        .tensor(picks)
+        .tensor(q)
+        .tensor(weights)
+        .handle(keys)
+        .int(options.heads)
+        .int(options.dim)
         .end();
     },
     swiglu(span, out, gate, up) {

@@ -22,6 +22,8 @@ export const OPERATIONS = {
   route: 13,
   experts: 14,
   countExperts: 15,
+  layerNorm: 16,
+  pickRows: 17,
 } as const;
 
 /** A tensor as the addon knows it: columns [start, start + cols) of its tensor `native`. */

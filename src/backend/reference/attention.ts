@@ -1,20 +1,11 @@
 /**
- * Owns: cache rows and causal attention over them, grouped-query and latent.
+ * Owns: storing cache rows, causal grouped-query attention over them, and which rows a batch row may see.
  * Refuses to know: who gives out pages, layers, models.
  */
-import type {
-  AttendOptions,
-  Batch,
-  CacheStore,
-  LatentAttendOptions,
-  LatentWeights,
-  Span,
-  Tensor,
-} from '../backend.ts';
+import type { AttendOptions, Batch, CacheStore, Span, Tensor } from '../backend.ts';
 import { readCacheRow, writeCacheRow } from './cache-rows.ts';
 import { dot } from './linear.ts';
 import { floats, type HeldCache, ints } from './storage.ts';
-import { decodeRow } from './weights.ts';
 
 /** See {@link Backend.store}. Example: `store(span, keys, k, batch.slots)`. */
 export function store(span: Span, cache: CacheStore, x: Tensor, slots: Tensor): void {
@@ -70,152 +61,8 @@ export function attend(
   }
 }
 
-/** See {@link Backend.latentAttend}. Example: `latentAttend(batch, out, q, latents, { kvB }, options)`. */
-export function latentAttend(
-  batch: Batch,
-  out: Tensor,
-  q: Tensor,
-  latents: CacheStore,
-  weights: LatentWeights,
-  options: LatentAttendOptions,
-): void {
-  const { heads, nopeDim, ropeDim, valueDim } = options;
-  const query = floats(q); // [n, heads * (nope + rope)]
-  const to = floats(out); // [n, heads * value]
-  for (let i = 0; i < batch.rows; ) {
-    // Neighbouring prompt rows of one sequence share their expanded keys.
-    const next = i < batch.decodeRows ? i + 1 : endOfSequence(batch, i);
-    const rows = cachedRows(batch, latents, longest(batch, i, next)); // [t]
-    const cached = new Float32Array(rows.length * latents.cols); // [t, latent + rope]
-    rows.forEach((row, t) => {
-      readCacheRow(latents as HeldCache, row, cached.subarray(t * latents.cols, (t + 1) * latents.cols));
-    });
-    for (let h = 0; h < heads; h++) {
-      const { up, value } = halves(weights, h, options); // [nope, latent], [value, latent]
-      const expanded = i < batch.decodeRows ? undefined : expand(cached, rows.length, up, value, options);
-      for (let n = i; n < next; n++) {
-        const t = position(batch, n) + 1;
-        const qAt = query.start + n * query.stride + h * (nopeDim + ropeDim);
-        const head = query.data.subarray(qAt, qAt + nopeDim + ropeDim);
-        const answer = expanded
-          ? attendExpanded(head, expanded, cached, t, options)
-          : attendAbsorbed(head, up, value, cached, t, options);
-        to.data.set(answer, to.start + n * to.stride + h * valueDim);
-      }
-    }
-    i = next;
-  }
-}
-
-/** Keys and values of one head for t rows: [t, nope] and [t, value]. */
-interface Expanded {
-  readonly keys: Float32Array;
-  readonly values: Float32Array;
-}
-
-/** k = up c, v = value c for every cached latent c. */
-function expand(
-  cached: Float32Array,
-  t: number,
-  up: Float32Array,
-  value: Float32Array,
-  o: LatentAttendOptions,
-): Expanded {
-  const keys = new Float32Array(t * o.nopeDim);
-  const values = new Float32Array(t * o.valueDim);
-  for (let s = 0; s < t; s++) {
-    const c = s * (o.latentDim + o.ropeDim);
-    for (let r = 0; r < o.nopeDim; r++) {
-      keys[s * o.nopeDim + r] = dot(cached, c, up, r * o.latentDim, o.latentDim);
-    }
-    for (let r = 0; r < o.valueDim; r++) {
-      values[s * o.valueDim + r] = dot(cached, c, value, r * o.latentDim, o.latentDim);
-    }
-  }
-  return { keys, values };
-}
-
-/** score = (q_nope . k + q_rope . k_rope) * scale; out = sum of p * v. */
-function attendExpanded(
-  head: Float32Array,
-  { keys, values }: Expanded,
-  cached: Float32Array,
-  t: number,
-  o: LatentAttendOptions,
-): Float64Array {
-  const width = o.latentDim + o.ropeDim;
-  const scores = new Float64Array(t);
-  for (let s = 0; s < t; s++) {
-    const nope = dot(head, 0, keys, s * o.nopeDim, o.nopeDim);
-    const rope = dot(head, o.nopeDim, cached, s * width + o.latentDim, o.ropeDim);
-    scores[s] = (nope + rope) * o.scale;
-  }
-  softmax(scores, 0, t);
-  return weightedSum(scores, values, o.valueDim, o.valueDim, t);
-}
-
-/** score = ((up^T q_nope) . c + q_rope . k_rope) * scale; out = value (sum of p * c). */
-function attendAbsorbed(
-  head: Float32Array,
-  up: Float32Array,
-  value: Float32Array,
-  cached: Float32Array,
-  t: number,
-  o: LatentAttendOptions,
-): Float64Array {
-  const width = o.latentDim + o.ropeDim;
-  const absorbed = new Float32Array(weightedSum(head, up, o.latentDim, o.latentDim, o.nopeDim)); // [latent]
-  const scores = new Float64Array(t);
-  for (let s = 0; s < t; s++) {
-    const latent = dot(absorbed, 0, cached, s * width, o.latentDim);
-    const rope = dot(head, o.nopeDim, cached, s * width + o.latentDim, o.ropeDim);
-    scores[s] = (latent + rope) * o.scale;
-  }
-  softmax(scores, 0, t);
-  const mean = new Float32Array(weightedSum(scores, cached, o.latentDim, width, t)); // [latent]
-  const answer = new Float64Array(o.valueDim);
-  for (let r = 0; r < o.valueDim; r++) answer[r] = dot(value, r * o.latentDim, mean, 0, o.latentDim);
-  return answer;
-}
-
-/** sum over n of by[i] * rows[i * stride ..][0..cols). */
-function weightedSum(
-  by: ArrayLike<number>,
-  rows: Float32Array,
-  cols: number,
-  stride: number,
-  n: number,
-): Float64Array {
-  const sum = new Float64Array(cols);
-  for (let i = 0; i < n; i++) {
-    const p = by[i]!;
-    for (let c = 0; c < cols; c++) sum[c] = sum[c]! + p * rows[i * stride + c]!;
-  }
-  return sum;
-}
-
-/** The key and value halves of head h of kv_b, both with rows of the latent's length. */
-function halves(weights: LatentWeights, h: number, o: LatentAttendOptions) {
-  const up = new Float32Array(o.nopeDim * o.latentDim);
-  const value = new Float32Array(o.valueDim * o.latentDim);
-  const row = (of: Float32Array, r: number) => of.subarray(r * o.latentDim, (r + 1) * o.latentDim);
-  if ('kvB' in weights) {
-    const first = h * (o.nopeDim + o.valueDim);
-    for (let r = 0; r < o.nopeDim; r++) decodeRow(weights.kvB, 0, first + r, row(up, r));
-    for (let r = 0; r < o.valueDim; r++) decodeRow(weights.kvB, 0, first + o.nopeDim + r, row(value, r));
-    return { up, value };
-  }
-  const transposed = new Float32Array(o.nopeDim);
-  for (let c = 0; c < o.latentDim; c++) {
-    decodeRow(weights.kB, h, c, transposed);
-    for (let r = 0; r < o.nopeDim; r++) up[r * o.latentDim + c] = transposed[r]!;
-  }
-  for (let r = 0; r < o.valueDim; r++) decodeRow(weights.vB, h, r, row(value, r));
-  return { up, value };
-}
-
-/** Softmax of scores[at .. at + n) in place. */
-function softmax(scores: Float64Array, at: number, n: number): void {
+/** Softmax of scores[at .. at + n) in place. Example: `softmax(scores, 0, scores.length)`. */
+export function softmax(scores: Float64Array, at: number, n: number): void {
   let max = -Infinity;
   for (let t = 0; t < n; t++) max = Math.max(max, scores[at + t]!);
   let sum = 0;
@@ -227,8 +74,8 @@ function softmax(scores: Float64Array, at: number, n: number): void {
   for (let t = 0; t < n; t++) scores[at + t] = scores[at + t]! / sum;
 }
 
-/** Store rows of positions 0..positions[i] of the sequence of batch row i. */
-function cachedRows(batch: Batch, cache: CacheStore, i: number): number[] {
+/** Store rows of positions 0..positions[i] of the sequence of batch row i. Example: `cachedRows(batch, keys, 0)`. */
+export function cachedRows(batch: Batch, cache: CacheStore, i: number): number[] {
   const pages = ints(batch.pages);
   const at = pages.start + sequence(batch, i) * pages.stride;
   const rows: number[] = [];
@@ -238,25 +85,14 @@ function cachedRows(batch: Batch, cache: CacheStore, i: number): number[] {
   return rows;
 }
 
-function position(batch: Batch, i: number): number {
+/** The position of batch row i. Example: `position(batch, 0)`. */
+export function position(batch: Batch, i: number): number {
   const of = ints(batch.positions);
   return of.data[of.start + i * of.stride]!;
 }
 
-function sequence(batch: Batch, i: number): number {
+/** The sequence of batch row i. Example: `sequence(batch, 0)`. */
+export function sequence(batch: Batch, i: number): number {
   const of = ints(batch.sequences);
   return of.data[of.start + i * of.stride]!;
-}
-
-function endOfSequence(batch: Batch, i: number): number {
-  let end = i + 1;
-  while (end < batch.rows && sequence(batch, end) === sequence(batch, i)) end++;
-  return end;
-}
-
-/** The batch row of [from, to) that is furthest in its sequence. */
-function longest(batch: Batch, from: number, to: number): number {
-  let best = from;
-  for (let i = from; i < to; i++) if (position(batch, i) > position(batch, best)) best = i;
-  return best;
 }

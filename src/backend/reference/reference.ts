@@ -17,9 +17,11 @@ import {
   checkExperts,
   checkGather,
   checkLatentAttend,
+  checkLayerNorm,
   checkMatmul,
   checkNewCache,
   checkNewTensor,
+  checkPickRows,
   checkRead,
   checkReshape,
   checkRmsNorm,
@@ -31,11 +33,13 @@ import {
   checkSwiglu,
   checkWrite,
 } from '../shapes.ts';
-import { attend, latentAttend, store } from './attention.ts';
+import { attend, store } from './attention.ts';
 import { countExperts, experts, route } from './experts.ts';
+import { latentAttend } from './latent-attention.ts';
 import { embed, matmul } from './linear.ts';
+import { pickRows } from './pick-rows.ts';
 import { rope } from './rope.ts';
-import { add, argmax, gather, rmsNorm, swiglu } from './rows.ts';
+import { add, argmax, gather, layerNorm, rmsNorm, swiglu } from './rows.ts';
 import { allocate, type HeldCache, type HeldTensor, heldCache } from './storage.ts';
 import { type HeldWeight, heldWeight, reshaped, scaledBy, stacked, withValues } from './weights.ts';
 
@@ -171,6 +175,10 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       checkRmsNorm(span, out, x, weight);
       rmsNorm(span, out, x, weight, eps);
     },
+    layerNorm(span, out, x, weight, bias, eps) {
+      checkLayerNorm(span, out, x, weight, bias);
+      layerNorm(span, out, x, weight, bias, eps);
+    },
     matmul(span, x, products) {
       checkMatmul(span, x, products);
       matmul(span, x, products);
@@ -187,9 +195,13 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       checkAttend(batch, out, q, keys, values, options);
       attend(batch, out, q, keys, values, options);
     },
-    latentAttend(batch, out, q, latents, weights, options) {
-      checkLatentAttend(batch, out, q, latents, weights, options);
-      latentAttend(batch, out, q, latents, weights, options);
+    latentAttend(batch, out, q, latents, weights, options, picks) {
+      checkLatentAttend(batch, out, q, latents, weights, options, picks);
+      latentAttend(batch, out, q, latents, weights, options, picks);
+    },
+    pickRows(batch, picks, q, weights, keys, options) {
+      checkPickRows(batch, picks, q, weights, keys, options);
+      pickRows(batch, picks, q, weights, keys, options);
     },
     swiglu(span, out, gate, up) {
       checkSwiglu(span, out, gate, up);

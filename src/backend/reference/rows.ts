@@ -1,5 +1,5 @@
 /**
- * Owns: what is done number by number or row by row, without weights to multiply: norms, swiglu, add, gather, argmax.
+ * Owns: what is done number by number or row by row, without weights to multiply: norms of both kinds, swiglu, add, gather, argmax.
  * Refuses to know: what the rows are.
  */
 import type { Span, Tensor, Weight } from '../backend.ts';
@@ -19,6 +19,31 @@ export function rmsNorm(span: Span, out: Tensor, x: Tensor, weight: Weight, eps:
       for (let c = 0; c < w.length; c++) squares += from.data[a + c]! * from.data[a + c]!;
       const scale = 1 / Math.sqrt(squares / w.length + eps);
       for (let c = 0; c < w.length; c++) to.data[b + c] = from.data[a + c]! * scale * w[c]!;
+    }
+  }
+}
+
+/** See {@link Backend.layerNorm}. Example: `layerNorm(span, k, k, weight, bias, 1e-6)`. */
+export function layerNorm(
+  span: Span,
+  out: Tensor,
+  x: Tensor,
+  weight: Weight,
+  bias: Weight,
+  eps: number,
+): void {
+  const to = floats(out); // [n, m * cols]
+  const from = floats(x); // [n, m * cols]
+  const [w, b] = [decodeAll(weight), decodeAll(bias)]; // [cols]
+  for (let i = 0; i < span.rows; i++) {
+    for (let run = 0; run < x.cols; run += w.length) {
+      const at = from.start + i * from.stride + run;
+      const row = Float64Array.from(from.data.subarray(at, at + w.length));
+      const mean = row.reduce((sum, v) => sum + v, 0) / w.length;
+      const variance = row.reduce((sum, v) => sum + (v - mean) ** 2, 0) / w.length;
+      const scale = 1 / Math.sqrt(variance + eps);
+      const normed = row.map((v, c) => (v - mean) * scale * w[c]! + b[c]!);
+      to.data.set(normed, to.start + i * to.stride + run);
     }
   }
 }
