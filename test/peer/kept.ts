@@ -7,8 +7,8 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -38,6 +38,8 @@ export interface Question {
   readonly prompts: readonly (readonly number[])[];
   /** Tokens of each continuation. */
   readonly tokens: number;
+  /** Continuations to follow instead of greedy ones. */
+  readonly continuations?: readonly (readonly number[])[];
 }
 
 /** Asks llama.cpp in a child process, or takes what it said before to the same question. */
@@ -53,6 +55,24 @@ export async function llamaCppAnswers({ peer, modelPath, ...request }: Question)
     ...JSON.parse(await readFile(join(folder, 'answers.json'), 'utf8')),
     logits: (index: number) => readFloats(join(folder, `logits-${index}.f32`)),
   };
+}
+
+/**
+ * A copy of the peer that has the kernels of one older processor only, and therefore runs them.
+ *
+ * @param kernels as in the name of its library: `haswell` is AVX2
+ * @returns the folder to give as {@link Question.peer}
+ */
+export function peerWithKernels(peer: string, kernels: string): Promise<string> {
+  return kept(`${basename(peer)}-${kernels}`, (part) =>
+    cp(peer, part, {
+      recursive: true,
+      filter: (path) => {
+        const [, name] = /libggml-cpu-(\w+)\.so$/.exec(path) ?? [];
+        return name === undefined || name === kernels;
+      },
+    }),
+  );
 }
 
 /**

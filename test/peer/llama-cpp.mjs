@@ -5,7 +5,8 @@
  * node llama-cpp.mjs PEER MODEL REQUEST OUT
  *   PEER     folder whose node_modules has node-llama-cpp 3.x
  *   MODEL    GGUF file
- *   REQUEST  JSON file: { texts: string[], prompts: number[][], tokens: number }
+ *   REQUEST  JSON file: { texts: string[], prompts: number[][], tokens: number, continuations?: number[][] };
+ *            continuations are followed where they are given, and chosen greedily otherwise
  *   OUT      existing folder; gets `logits-<i>.f32` ([tokens, vocab], little-endian; row t is what the t-th token of the
  *            continuation was chosen by) and last `answers.json`:
  *            { release, simd, vocab, textIds: number[][], continuations: number[][] }
@@ -20,7 +21,7 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const [peer, modelPath, requestPath, out] = process.argv.slice(2);
-const { texts, prompts, tokens } = JSON.parse(readFileSync(requestPath, 'utf8'));
+const { texts, prompts, tokens, continuations: given } = JSON.parse(readFileSync(requestPath, 'utf8'));
 
 const entry = createRequire(join(resolve(peer), 'from-here.cjs')).resolve('node-llama-cpp');
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(entry).href);
@@ -57,7 +58,7 @@ for (const [index, prompt] of prompts.entries()) {
   for (let t = 0; t < tokens; t++) {
     const { chosen, logits } =
       t === 0 ? await step(prompt, 0) : await step([continuation[t - 1]], prompt.length + t - 1);
-    continuation.push(chosen);
+    continuation.push(given?.[index][t] ?? chosen);
     all.set(logits, t * vocab);
   }
   batches.disposeSequence(0);
