@@ -40,7 +40,7 @@ impl Layout {
             // Kernels may take 16 blocks at once: blocks beyond the last are zeros.
             _ => {
                 let blocks = lines(cols / 32);
-                Self { q: blocks * 8, scale: blocks, sums: 0, scaled_sums: blocks }
+                Self { q: blocks * 8, scale: blocks, sums: blocks, scaled_sums: blocks }
             }
         }
     }
@@ -88,9 +88,10 @@ impl Rounded {
                 (kernels.quantize256)(x, q, scale, sums);
                 return;
             }
-            (kernels.quantize32)(x, q, scale, scaled_sums);
+            (kernels.quantize32)(x, q, scale, sums, scaled_sums);
             q[x.len()..].fill(0);
             scale[x.len() / 32..].fill(0.0);
+            sums[x.len() / 32..].fill(0);
             scaled_sums[x.len() / 32..].fill(0.0);
         };
         if x.rows() * x.cols() < SHARED_NUMBERS {

@@ -86,7 +86,7 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
                     *answer = (kernels.dot)(decoded, x.row(i));
                 }
             } else {
-                rows_kernel(weight.rows_of(0, from, to), &row, answers);
+                rows_kernel(weight.rows_of(0, from, to), &[row], answers);
             }
             if let Some(bias) = bias {
                 (kernels.add)(answers, &bias[from..to]);

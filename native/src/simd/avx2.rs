@@ -46,23 +46,23 @@ pub fn kernels() -> Option<&'static Kernels> {
 
 featured! {
     "avx2,fma,f16c";
-    fn by_hand_q8_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ8_0>;
-    fn by_hand_q4_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_0>;
-    fn by_hand_q4_1(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ4_1>;
-    fn by_hand_q5_0(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ5_0>;
-    fn by_hand_q5_1(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockQ5_1>;
-    fn by_hand_iq4_nl(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockIq4Nl>;
-    fn by_hand_mxfp4(w: &[u8], x: &Row, out: &mut [f32]) = rows32::<BlockMxfp4>;
-    fn by_hand_q2_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ2K>;
-    fn by_hand_q3_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ3K>;
-    fn by_hand_q4_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ4K>;
-    fn by_hand_q5_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ5K>;
-    fn by_hand_q6_k(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockQ6K>;
-    fn by_hand_iq4_xs(w: &[u8], x: &Row, out: &mut [f32]) = rows256::<BlockIq4Xs>;
-    fn by_hand_f32(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<4, floats::F32>;
-    fn by_hand_f16(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<2, floats::F16>;
-    fn by_hand_bf16(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<2, floats::Bf16>;
-    fn by_hand_f8(w: &[u8], x: &Row, out: &mut [f32]) = floats::rows::<1, floats::F8E4M3>;
+    fn by_hand_q8_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockQ8_0>;
+    fn by_hand_q4_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockQ4_0>;
+    fn by_hand_q4_1(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockQ4_1>;
+    fn by_hand_q5_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockQ5_0>;
+    fn by_hand_q5_1(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockQ5_1>;
+    fn by_hand_iq4_nl(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockIq4Nl>;
+    fn by_hand_mxfp4(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockMxfp4>;
+    fn by_hand_q2_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ2K>;
+    fn by_hand_q3_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ3K>;
+    fn by_hand_q4_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ4K>;
+    fn by_hand_q5_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ5K>;
+    fn by_hand_q6_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ6K>;
+    fn by_hand_iq4_xs(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq4Xs>;
+    fn by_hand_f32(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<4, floats::F32>;
+    fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::F16>;
+    fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::Bf16>;
+    fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<1, floats::F8E4M3>;
     fn by_hand_dot(a: &[f32], b: &[f32]) -> f32 = floats_dot;
     fn by_hand_squares(x: &[f32]) -> f32 = floats::squares;
     fn from_half(bytes: &[u8], out: &mut [f32]) = halves_to_floats;
@@ -218,23 +218,23 @@ pub(super) fn sum_of(x: __m256) -> f32 {
 
 /// As `scalar::rows32`; eight running sums, one for each four numbers of a block.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn rows32<B: Block>(weights: &[u8], x: &Row, out: &mut [f32]) {
-    let row_bytes = weights.len() / out.len().max(1);
-    for (r, y) in out.iter_mut().enumerate() {
-        let mut sums = _mm256_setzero_ps();
-        let mut offsets = 0.0f32;
-        let blocks = blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]);
-        let (quants, _) = x.q.as_chunks::<32>();
-        for (b, block) in blocks.iter().enumerate() {
-            // SAFETY: 32 bytes are there; this function has AVX2 and F16C.
-            let (products, d, m) = unsafe {
-                (block.products(_mm256_loadu_si256(quants[b].as_ptr().cast())), block.d(), block.m())
-            };
-            sums = _mm256_fmadd_ps(_mm256_set1_ps(d * x.scale[b]), _mm256_cvtepi32_ps(products), sums);
-            offsets += m * x.scaled_sums[b];
-        }
-        *y = sum_of(sums) + offsets;
+fn rows32<B: Block>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    scalar::each_product(weights, xs, out, |row, x| row32::<B>(row, x));
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn row32<B: Block>(row: &[u8], x: &Row) -> f32 {
+    let mut sums = _mm256_setzero_ps();
+    let mut offsets = 0.0f32;
+    let (quants, _) = x.q.as_chunks::<32>();
+    for (b, block) in blocks_of::<B>(row).iter().enumerate() {
+        // SAFETY: 32 bytes are there; this function has AVX2 and F16C.
+        let (products, d, m) =
+            unsafe { (block.products(_mm256_loadu_si256(quants[b].as_ptr().cast())), block.d(), block.m()) };
+        sums = _mm256_fmadd_ps(_mm256_set1_ps(d * x.scale[b]), _mm256_cvtepi32_ps(products), sums);
+        offsets += m * x.scaled_sums[b];
     }
+    sum_of(sums) + offsets
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -94,11 +94,8 @@ fn floats_dot<const BYTES: usize, F: Floats<BYTES>>(numbers: &[u8], x: &[f32]) -
 
 /// As the scalar rows of these formats.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn rows<const BYTES: usize, F: Floats<BYTES>>(weights: &[u8], x: &Row, out: &mut [f32]) {
-    let row_bytes = weights.len() / out.len().max(1);
-    for (r, y) in out.iter_mut().enumerate() {
-        *y = floats_dot::<BYTES, F>(&weights[r * row_bytes..(r + 1) * row_bytes], x.floats);
-    }
+pub(super) fn rows<const BYTES: usize, F: Floats<BYTES>>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    super::scalar::each_product(weights, xs, out, |row, x| floats_dot::<BYTES, F>(row, x.floats));
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -95,36 +95,38 @@ pub(super) fn levels(table: &[i8; 16], at: __m256i) -> __m256i {
 
 /// As `scalar::rows256`: inside a block all is exact in i32; eight running sums over the blocks.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn rows256<B: Runs>(weights: &[u8], x: &Row, out: &mut [f32]) {
-    let row_bytes = weights.len() / out.len().max(1);
+pub(super) fn rows256<B: Runs>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    super::scalar::each_product(weights, xs, out, |row, x| row256::<B>(row, x));
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn row256<B: Runs>(row: &[u8], x: &Row) -> f32 {
     let mut w = Unpacked256::ZERO;
-    for (r, y) in out.iter_mut().enumerate() {
-        let mut sum = _mm256_setzero_ps();
-        for (b, block) in blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]).iter().enumerate() {
-            block.factors(&mut w);
-            let (quants, sums) = (&x.q[256 * b..256 * b + 256], &x.sums[16 * b..16 * b + 16]);
-            let mut product = _mm256_setzero_si256();
-            for run in 0..8 {
-                // SAFETY: this function has AVX2, and 32 bytes of the 256 are there.
-                let (q, x) = unsafe {
-                    (block.run(run), _mm256_loadu_si256(quants[32 * run..32 * run + 32].as_ptr().cast()))
-                };
-                // The sign moves from q to x, so that one factor is unsigned: 127 * 127 * 2 fits i16.
-                let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q));
-                let scales = _mm256_set_m128i(_mm_set1_epi16(w.scale[2 * run + 1]), _mm_set1_epi16(w.scale[2 * run]));
-                product = _mm256_add_epi32(product, _mm256_madd_epi16(pairs, scales));
-            }
-            let product = _mm256_mul_ps(_mm256_set1_ps(w.d), _mm256_cvtepi32_ps(product));
-            let mut offset = _mm256_setzero_si256();
-            for (min, sums) in w.min.as_chunks::<8>().0.iter().zip(sums.as_chunks::<8>().0) {
-                // SAFETY: 8 numbers of each are there; the loads may lie at any address.
-                let (min, sums) =
-                    unsafe { (_mm_loadu_si128(min.as_ptr().cast()), _mm256_loadu_si256(sums.as_ptr().cast())) };
-                offset = _mm256_add_epi32(offset, _mm256_mullo_epi32(_mm256_cvtepi16_epi32(min), sums));
-            }
-            let block_sum = _mm256_fnmadd_ps(_mm256_set1_ps(w.dmin), _mm256_cvtepi32_ps(offset), product);
-            sum = _mm256_fmadd_ps(_mm256_set1_ps(x.scale[b]), block_sum, sum);
+    let mut sum = _mm256_setzero_ps();
+    for (b, block) in blocks_of::<B>(row).iter().enumerate() {
+        block.factors(&mut w);
+        let (quants, sums) = (&x.q[256 * b..256 * b + 256], &x.sums[16 * b..16 * b + 16]);
+        let mut product = _mm256_setzero_si256();
+        for run in 0..8 {
+            // SAFETY: this function has AVX2, and 32 bytes of the 256 are there.
+            let (q, x) = unsafe {
+                (block.run(run), _mm256_loadu_si256(quants[32 * run..32 * run + 32].as_ptr().cast()))
+            };
+            // The sign moves from q to x, so that one factor is unsigned: 127 * 127 * 2 fits i16.
+            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q));
+            let scales = _mm256_set_m128i(_mm_set1_epi16(w.scale[2 * run + 1]), _mm_set1_epi16(w.scale[2 * run]));
+            product = _mm256_add_epi32(product, _mm256_madd_epi16(pairs, scales));
         }
-        *y = super::avx2::sum_of(sum);
+        let product = _mm256_mul_ps(_mm256_set1_ps(w.d), _mm256_cvtepi32_ps(product));
+        let mut offset = _mm256_setzero_si256();
+        for (min, sums) in w.min.as_chunks::<8>().0.iter().zip(sums.as_chunks::<8>().0) {
+            // SAFETY: 8 numbers of each are there; the loads may lie at any address.
+            let (min, sums) =
+                unsafe { (_mm_loadu_si128(min.as_ptr().cast()), _mm256_loadu_si256(sums.as_ptr().cast())) };
+            offset = _mm256_add_epi32(offset, _mm256_mullo_epi32(_mm256_cvtepi16_epi32(min), sums));
+        }
+        let block_sum = _mm256_fnmadd_ps(_mm256_set1_ps(w.dmin), _mm256_cvtepi32_ps(offset), product);
+        sum = _mm256_fmadd_ps(_mm256_set1_ps(x.scale[b]), block_sum, sum);
     }
+    super::avx2::sum_of(sum)
 }

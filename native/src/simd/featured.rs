@@ -22,33 +22,39 @@ macro_rules! featured_table {
     ($isa:literal, $features:literal) => {
         featured! {
             $features;
-            fn rows_f32(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_f32;
-            fn rows_f16(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_f16;
-            fn rows_bf16(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_bf16;
-            fn rows_f8(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows_f8;
-            fn rows_q8_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ8_0>;
-            fn rows_q4_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ4_0>;
-            fn rows_q4_1(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ4_1>;
-            fn rows_q5_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ5_0>;
-            fn rows_q5_1(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockQ5_1>;
-            fn rows_iq4_nl(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockIq4Nl>;
-            fn rows_mxfp4(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows32::<BlockMxfp4>;
-            fn rows_q2_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ2K>;
-            fn rows_q3_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ3K>;
-            fn rows_q4_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ4K>;
-            fn rows_q5_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ5K>;
-            fn rows_q6_k(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockQ6K>;
-            fn rows_iq4_xs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq4Xs>;
-            fn rows_iq2_xxs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq2Xxs>;
-            fn rows_iq2_xs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq2Xs>;
-            fn rows_iq2_s(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq2S>;
-            fn rows_iq3_xxs(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq3Xxs>;
-            fn rows_iq3_s(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq3S>;
-            fn rows_iq1_s(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq1S>;
-            fn rows_iq1_m(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockIq1M>;
-            fn rows_tq1_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockTq1_0>;
-            fn rows_tq2_0(w: &[u8], x: &Row, out: &mut [f32]) = scalar::rows256::<BlockTq2_0>;
-            fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], scaled_sums: &mut [f32]) = scalar::quantize32;
+            fn rows_f32(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows_f32;
+            fn rows_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows_f16;
+            fn rows_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows_bf16;
+            fn rows_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows_f8;
+            fn rows_q8_0(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows32::<BlockQ8_0>;
+            fn rows_q4_0(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows32::<BlockQ4_0>;
+            fn rows_q4_1(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows32::<BlockQ4_1>;
+            fn rows_q5_0(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows32::<BlockQ5_0>;
+            fn rows_q5_1(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows32::<BlockQ5_1>;
+            fn rows_iq4_nl(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows32::<BlockIq4Nl>;
+            fn rows_mxfp4(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows32::<BlockMxfp4>;
+            fn rows_q2_k(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockQ2K>;
+            fn rows_q3_k(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockQ3K>;
+            fn rows_q4_k(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockQ4K>;
+            fn rows_q5_k(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockQ5K>;
+            fn rows_q6_k(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockQ6K>;
+            fn rows_iq4_xs(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq4Xs>;
+            fn rows_iq2_xxs(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq2Xxs>;
+            fn rows_iq2_xs(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq2Xs>;
+            fn rows_iq2_s(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq2S>;
+            fn rows_iq3_xxs(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq3Xxs>;
+            fn rows_iq3_s(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq3S>;
+            fn rows_iq1_s(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq1S>;
+            fn rows_iq1_m(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockIq1M>;
+            fn rows_tq1_0(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockTq1_0>;
+            fn rows_tq2_0(w: &[u8], xs: &[Row], out: &mut [f32]) = scalar::rows256::<BlockTq2_0>;
+            fn quantize32(
+                x: &[f32],
+                q: &mut [i8],
+                scale: &mut [f32],
+                sums: &mut [i32],
+                scaled_sums: &mut [f32]
+            ) = scalar::quantize32;
             fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize256;
             fn dot(a: &[f32], b: &[f32]) -> f32 = scalar::dot;
             fn squares(x: &[f32]) -> f32 = scalar::squares;

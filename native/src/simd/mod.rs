@@ -17,6 +17,10 @@ mod avx2_floats;
 mod avx2_k;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_blocks;
+#[cfg(target_arch = "x86_64")]
+mod avx512_rows;
 #[cfg(test)]
 mod twins;
 
@@ -32,16 +36,16 @@ pub struct Row<'a> {
     pub q: &'a [i8],
     /// One for every 32 (or 256) numbers.
     pub scale: &'a [f32],
-    /// Sum of the int8 of every 16 numbers; empty for blocks of 32.
+    /// Sum of the int8 of every 32 (or, for blocks of 256, 16) numbers.
     pub sums: &'a [i32],
     /// scale * sum for every 32 numbers; empty for blocks of 256.
     pub scaled_sums: &'a [f32],
 }
 
-/// out[r] = weight row r . x; the rows lie one after the other.
-pub type RowsFn = fn(weights: &[u8], x: &Row, out: &mut [f32]);
-/// Rounds x to int8 with a scale for every 32 numbers: (x, q, scale, scale * sum).
-pub type Quantize32Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [f32]);
+/// out[x][r] = weight row r . xs[x]; the weight rows lie one after the other. A product's bits depend on its two rows.
+pub type RowsFn = fn(weights: &[u8], xs: &[Row], out: &mut [f32]);
+/// Rounds x to int8 with a scale for every 32 numbers: (x, q, scale, sums of 32, scale * sum).
+pub type Quantize32Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32], &mut [f32]);
 /// Rounds x to int8 with a scale for every 256 numbers: (x, q, scale, sums of 16).
 pub type Quantize256Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32]);
 

@@ -93,42 +93,45 @@ pub fn squares(x: &[f32]) -> f32 {
     floats_dot(x.len(), |i| x[i] * x[i])
 }
 
-/// Calls `one(bytes of row r)` for every output.
+/// out[x][r] = one(bytes of weight row r, xs[x]).
 #[inline(always)]
-fn each_row(weights: &[u8], out: &mut [f32], one: impl Fn(&[u8]) -> f32) {
-    let row_bytes = weights.len() / out.len().max(1);
-    for (r, y) in out.iter_mut().enumerate() {
-        *y = one(&weights[r * row_bytes..(r + 1) * row_bytes]);
+pub fn each_product(weights: &[u8], xs: &[Row], out: &mut [f32], one: impl Fn(&[u8], &Row) -> f32) {
+    let rows = out.len() / xs.len().max(1);
+    let row_bytes = weights.len() / rows.max(1);
+    for r in 0..rows {
+        for (m, x) in xs.iter().enumerate() {
+            out[m * rows + r] = one(&weights[r * row_bytes..(r + 1) * row_bytes], x);
+        }
     }
 }
 
 #[inline(always)]
-pub fn rows_f32(weights: &[u8], x: &Row, out: &mut [f32]) {
-    each_row(weights, out, |row| {
+pub fn rows_f32(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    each_product(weights, xs, out, |row, x| {
         let (row, _) = row.as_chunks::<4>();
         floats_dot(row.len(), |i| f32::from_le_bytes(row[i]) * x.floats[i])
     });
 }
 
 #[inline(always)]
-pub fn rows_f16(weights: &[u8], x: &Row, out: &mut [f32]) {
-    each_row(weights, out, |row| {
+pub fn rows_f16(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    each_product(weights, xs, out, |row, x| {
         let (row, _) = row.as_chunks::<2>();
         floats_dot(row.len(), |i| half(row[i]) * x.floats[i])
     });
 }
 
 #[inline(always)]
-pub fn rows_bf16(weights: &[u8], x: &Row, out: &mut [f32]) {
-    each_row(weights, out, |row| {
+pub fn rows_bf16(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    each_product(weights, xs, out, |row, x| {
         let (row, _) = row.as_chunks::<2>();
         floats_dot(row.len(), |i| brain(row[i]) * x.floats[i])
     });
 }
 
 #[inline(always)]
-pub fn rows_f8(weights: &[u8], x: &Row, out: &mut [f32]) {
-    each_row(weights, out, |row| floats_dot(row.len(), |i| e4m3(row[i]) * x.floats[i]));
+pub fn rows_f8(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    each_product(weights, xs, out, |row, x| floats_dot(row.len(), |i| e4m3(row[i]) * x.floats[i]));
 }
 
 #[inline(always)]
@@ -138,8 +141,8 @@ fn int_dot(a: &[i8], b: &[i8]) -> i32 {
 
 /// Sum over blocks of d * scale * (q . x) + m * scale * sum(x).
 #[inline(always)]
-pub fn rows32<B: Block32 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
-    each_row(weights, out, |row| {
+pub fn rows32<B: Block32 + AnyBytes>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    each_product(weights, xs, out, |row, x| {
         let (mut products, mut offsets) = (0.0f32, 0.0f32);
         for (b, block) in blocks_of::<B>(row).iter().enumerate() {
             let Unpacked32 { q, d, m } = block.unpack();
@@ -152,8 +155,8 @@ pub fn rows32<B: Block32 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
 
 /// Sum over blocks of scale * (d * (scaled q . x) - dmin * (min . sums of x)); all inside a block is exact in i32.
 #[inline(always)]
-pub fn rows256<B: Block256 + AnyBytes>(weights: &[u8], x: &Row, out: &mut [f32]) {
-    each_row(weights, out, |row| {
+pub fn rows256<B: Block256 + AnyBytes>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+    each_product(weights, xs, out, |row, x| {
         let mut w = Unpacked256::ZERO;
         let mut sum = 0.0f32;
         for (b, block) in blocks_of::<B>(row).iter().enumerate() {
@@ -189,13 +192,14 @@ fn sum_of(q: &[i8]) -> i32 {
 /// Scales and sums are rounded to halves, as ggml keeps them in its Q8_1 blocks: with the same rounding our logits stay
 /// near those of llama.cpp. A scale too large for a half stays as it is.
 #[inline(always)]
-pub fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], scaled_sums: &mut [f32]) {
+pub fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32], scaled_sums: &mut [f32]) {
     let rounded = |x: f32| Some(half(to_half(x))).filter(|x| x.is_finite()).unwrap_or(x);
     for (b, x) in x.chunks_exact(32).enumerate() {
         let q = &mut q[32 * b..32 * b + 32];
         let exact = quantize_block(x, q);
         scale[b] = rounded(exact);
-        scaled_sums[b] = rounded(exact * sum_of(q) as f32);
+        sums[b] = sum_of(q);
+        scaled_sums[b] = rounded(exact * sums[b] as f32);
     }
 }
 

@@ -91,14 +91,14 @@ impl Activations {
         let mut to = Self {
             q: vec![0; n.next_multiple_of(512)],
             scale: vec![0.0; n.div_ceil(32).next_multiple_of(16)],
-            sums: vec![0; n.div_ceil(16)],
+            sums: vec![0; n.div_ceil(16).next_multiple_of(32)],
             scaled_sums: vec![0.0; n.div_ceil(32).next_multiple_of(16)],
             floats,
         };
         match family {
             Family::Floats => {}
             Family::Blocks32 => {
-                (kernels.quantize32)(&to.floats, &mut to.q, &mut to.scale, &mut to.scaled_sums);
+                (kernels.quantize32)(&to.floats, &mut to.q, &mut to.scale, &mut to.sums, &mut to.scaled_sums);
             }
             Family::Blocks256 => (kernels.quantize256)(&to.floats, &mut to.q, &mut to.scale, &mut to.sums),
         }
@@ -139,8 +139,8 @@ fn rows_of_every_format_multiply_as_in_the_scalar_table() {
                 let weights = rows_of(&mut noise, format, 3, cols);
                 let x = Activations::of(&scalar::KERNELS, format.family(), noise.floats(cols));
                 let (mut got, mut expected) = ([0.0f32; 3], [0.0f32; 3]);
-                (table.rows[format as usize])(&weights, &x.row(), &mut got);
-                (scalar::KERNELS.rows[format as usize])(&weights, &x.row(), &mut expected);
+                (table.rows[format as usize])(&weights, &[x.row()], &mut got);
+                (scalar::KERNELS.rows[format as usize])(&weights, &[x.row()], &mut expected);
                 for (r, (got, expected)) in got.iter().zip(expected).enumerate() {
                     let row_bytes = format.row_bytes(cols).unwrap();
                     let mut row = vec![0.0; cols];
@@ -173,7 +173,7 @@ fn extremes_of_a_byte_do_not_overflow() {
         let expected = 96.0 * 127.0 * value * x.scale[0];
         for table in available() {
             let mut got = [0.0];
-            (table.rows[Format::Q8_0 as usize])(&weights, &x.row(), &mut got);
+            (table.rows[Format::Q8_0 as usize])(&weights, &[x.row()], &mut got);
             assert!((got[0] - expected).abs() <= expected.abs() * order_bound(8), "{}: {got:?}", table.isa);
         }
     }
@@ -189,11 +189,11 @@ fn small_weights_keep_their_bits_under_activations_of_one_sign() {
             .flat_map(|_| [0x00, 0x3c].into_iter().chain((0..bytes).map(|i| if i % 2 == 0 { plus } else { minus })))
             .collect();
         let mut expected = [0.0];
-        (scalar::KERNELS.rows[format as usize])(&weights, &x.row(), &mut expected);
+        (scalar::KERNELS.rows[format as usize])(&weights, &[x.row()], &mut expected);
         let bound = order_bound(5) * x.floats.iter().sum::<f32>();
         for table in others() {
             let mut got = [0.0];
-            (table.rows[format as usize])(&weights, &x.row(), &mut got);
+            (table.rows[format as usize])(&weights, &[x.row()], &mut got);
             assert!((got[0] - expected[0]).abs() <= bound, "{} {}: {got:?} {expected:?}", table.isa, format.name());
         }
     }
