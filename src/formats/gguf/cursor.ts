@@ -1,5 +1,6 @@
 /**
- * Owns: reading little-endian values one after the other from a source, a window at a time.
+ * Owns: reading little-endian values one after the other from a source, a window at a time, and no more of it than a
+ * header may hold.
  * Refuses to know: what the values are for.
  *
  * Callers write `if (!cursor.has(n)) await cursor.fill(n)` before reading n bytes, so that a vocabulary of a hundred
@@ -7,6 +8,7 @@
  */
 import { HadalError } from '../../error.ts';
 import type { ByteSource } from '../tensor-info.ts';
+import { MOST_HEADER_BYTES, MOST_LISTS, MOST_TEXTS } from './types.ts';
 
 const WINDOW_BYTES = 1 << 20;
 /** Below this, decoding by hand beats the decoder's call. */
@@ -22,6 +24,8 @@ export class Cursor {
   #start = 0;
   /** Offset in the window of the next byte. */
   #next = 0;
+  #texts = 0;
+  #lists = 0;
 
   constructor(source: ByteSource) {
     this.#source = source;
@@ -46,7 +50,7 @@ export class Cursor {
    * Brings the next `bytes` bytes into the window.
    *
    * @param what names what is being read, for the message.
-   * @throws HadalError `gguf-truncated` where the file ends before that.
+   * @throws HadalError `gguf-truncated` where the file ends before that, `gguf-limits` behind the longest header.
    */
   async fill(bytes: number, what: string): Promise<void> {
     const { offset } = this;
@@ -58,10 +62,34 @@ export class Cursor {
         next: 'it was cut short or damaged: fetch it again',
       });
     }
+    if (offset + bytes > MOST_HEADER_BYTES)
+      throw this.beyond(what, MOST_HEADER_BYTES, 'bytes before the data');
     this.#bytes = await this.#source.read(offset, Math.min(this.remaining, Math.max(bytes, WINDOW_BYTES)));
     this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
     this.#start = offset;
     this.#next = 0;
+  }
+
+  /** Counts texts of lists; throws `gguf-limits` for more than a header may hold. */
+  countTexts(count: number, what: string): void {
+    this.#texts += count;
+    if (this.#texts > MOST_TEXTS) throw this.beyond(what, MOST_TEXTS, 'texts in all lists');
+  }
+
+  /** Counts lists inside lists; throws `gguf-limits` for more than a header may hold. */
+  countLists(count: number, what: string): void {
+    this.#lists += count;
+    if (this.#lists > MOST_LISTS) throw this.beyond(what, MOST_LISTS, 'lists inside lists');
+  }
+
+  /** The error of a header that holds more than any model needs. */
+  beyond(what: string, most: number, of: string): HadalError {
+    return new HadalError('gguf-limits', {
+      what: `${this.#source.name}, ${what}`,
+      expected: `at most ${most} ${of}`,
+      got: 'more',
+      next: 'no model needs so much, so the file was made to mislead: fetch it from a source you trust',
+    });
   }
 
   #take(bytes: number): number {

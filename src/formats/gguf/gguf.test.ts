@@ -6,7 +6,7 @@ import { HadalError } from '../../error.ts';
 import { bytesSource } from '../byte-source.ts';
 import type { MetaValue, ModelFile } from '../tensor-info.ts';
 import { readGguf } from './read.ts';
-import { joinShards, shardNames } from './shards.ts';
+import { joinShards, shardGguf, shardNames } from './shards.ts';
 import { typed, writeGguf } from './write.ts';
 
 const goldenFile = (name: string) =>
@@ -129,92 +129,6 @@ test('a file with any bytes changed is read or refused with a sentence; nothing 
   );
 });
 
-/** A header by hand: fields as bytes, in order. */
-function bytesOf(...parts: (number | bigint | string | Uint8Array)[]): Uint8Array {
-  const bytes = parts.flatMap((part) => {
-    if (part instanceof Uint8Array) return [...part];
-    if (typeof part === 'string')
-      return [...bytesOf(BigInt(new TextEncoder().encode(part).length))].concat([
-        ...new TextEncoder().encode(part),
-      ]);
-    const view = new DataView(new ArrayBuffer(typeof part === 'bigint' ? 8 : 4));
-    if (typeof part === 'bigint') view.setBigUint64(0, part, true);
-    else view.setUint32(0, part, true);
-    return [...new Uint8Array(view.buffer)];
-  });
-  return Uint8Array.from(bytes);
-}
-const ascii = (text: string) => new TextEncoder().encode(text);
-const header = (tensors: bigint, pairs: bigint, ...rest: Parameters<typeof bytesOf>) =>
-  bytesOf(ascii('GGUF'), 3, tensors, pairs, ...rest, new Uint8Array(256));
-
-describe('files that lie or are something else', () => {
-  const none = new Uint8Array(64);
-  const tensor = (name: string, offset: bigint, ...dims: bigint[]) =>
-    [name, dims.length, ...dims, 0, offset] as const;
-  const cases: readonly [string, Uint8Array, string, RegExp][] = [
-    ['more keys than bytes', header(0n, 2n ** 60n), 'gguf-lies', /entries/],
-    ['more tensors than bytes', header(2n ** 63n, 0n), 'gguf-lies', /entries/],
-    ['a key of 2^62 bytes', header(0n, 1n, 2n ** 62n), 'gguf-lies', /at most/],
-    ['a value type that is none', header(0n, 1n, 'k', 13), 'gguf-lies', /value type/],
-    ['a list of 2^61 numbers', header(0n, 1n, 'k', 9, 4, 2n ** 61n), 'gguf-lies', /at most \d+ values/],
-    ['lists too deep', header(0n, 1n, 'k', 9, 9, 1n, 9, 1n, 9, 1n, 9, 1n), 'gguf-lies', /deep/],
-    ['a truth of 7', header(0n, 1n, 'k', 7, Uint8Array.of(7)), 'gguf-lies', /truth/],
-    ['a text that is not UTF-8', header(0n, 1n, 'k', 8, 2n, Uint8Array.of(0xff, 0xfe)), 'gguf-lies', /UTF-8/],
-    ['a key twice', header(0n, 2n, 'k', 4, 1, 'k', 4, 1), 'gguf-lies', /once more/],
-    ['an alignment of 3', header(0n, 1n, 'general.alignment', 4, 3), 'gguf-lies', /power of two/],
-    ['five dimensions', header(1n, 0n, 'a', 5, none), 'gguf-lies', /dimensions/],
-    ['no dimensions', header(1n, 0n, 'a', 0, none), 'gguf-lies', /dimensions/],
-    ['a dimension of 0', header(1n, 0n, ...tensor('a', 0n, 0n)), 'gguf-lies', /possible size/],
-    [
-      'a product beyond 2^53',
-      header(1n, 0n, ...tensor('a', 0n, 2n ** 40n, 2n ** 40n)),
-      'gguf-lies',
-      /possible size/,
-    ],
-    ['bytes beyond the end', header(1n, 0n, ...tensor('a', 0n, 2n ** 30n)), 'gguf-truncated', /ends at byte/],
-    [
-      'an offset beyond the end',
-      header(1n, 0n, ...tensor('a', 2n ** 40n, 4n)),
-      'gguf-truncated',
-      /ends at byte/,
-    ],
-    ['an offset out of step', header(1n, 0n, ...tensor('a', 5n, 4n)), 'gguf-lies', /steps of 32/],
-    [
-      'tensors over each other',
-      header(2n, 0n, ...tensor('a', 0n, 16n), ...tensor('b', 32n, 4n)),
-      'gguf-lies',
-      /bytes of its own/,
-    ],
-    [
-      'a tensor twice',
-      header(2n, 0n, ...tensor('a', 0n, 4n), ...tensor('a', 32n, 4n)),
-      'gguf-lies',
-      /same name/,
-    ],
-    ['a tensor type that is none', header(1n, 0n, 'a', 1, 32n, 4, 0n), 'gguf-dtype', /number type 4/],
-    ['a row of half a block', header(1n, 0n, 'a', 1, 48n, 8, 0n), 'gguf-lies', /whole blocks/],
-    ['a name of 65 bytes', header(1n, 0n, ...tensor('a'.repeat(65), 0n, 4n)), 'gguf-lies', /at most 64/],
-    ['version 1', bytesOf(ascii('GGUF'), 1, none), 'gguf-version', /version 1/],
-    ['the other byte order', bytesOf(ascii('GGUF'), 0x03000000, none), 'gguf-version', /big-endian/],
-    ['nothing', new Uint8Array(0), 'gguf-magic', /empty/],
-    ['a web page', ascii(`<!DOCTYPE html>${' '.repeat(99)}`), 'gguf-magic', /web page/],
-    ['a pointer', ascii('version https://git-lfs.github.com/spec/v1\noid sha256:0\n'), 'gguf-magic', /LFS/],
-    ['a zip', bytesOf(ascii('PK\u0003\u0004'), none), 'gguf-magic', /zip/],
-    ['safetensors', bytesOf(20n, ascii('{"a":{"dtype":"F32"}}'), none), 'gguf-magic', /safetensors/],
-    ['noise', Uint8Array.from({ length: 99 }, (_, i) => i * 7 + 1), 'gguf-magic', /01 08 0f 16/],
-  ];
-  test.each(cases)('%s', async (_name, bytes, code, words) => {
-    const error = (await read(bytes).catch((caught: unknown) => caught)) as HadalError;
-    expect(error).toBeInstanceOf(HadalError);
-    expect({ code: error.code, message: error.message }).toMatchObject({
-      code,
-      message: expect.stringMatching(words),
-    });
-    expect(error.message).toMatch(/^test\.gguf.*: expected .+, got .+; .+/);
-  });
-});
-
 test('only the header is read', async () => {
   const bytes = small();
   const size = 10 * 2 ** 30;
@@ -244,6 +158,7 @@ test('the writer refuses what the format cannot hold', () => {
   expect(() => one({ data: new Uint8Array(3) })).toThrow(/expected 4 bytes, got 3/);
   expect(() => one({ dtype: 'Q8_0', shape: [16] })).toThrow(/multiple of 32/);
   expect(() => writeGguf({ metadata: [['a', '\ud800']], tensors: [] })).toThrow(/lone surrogates/);
+  expect(() => writeGguf({ metadata: [['general.alignment', 48]], tensors: [] })).toThrow(/power of two/);
 });
 
 describe('shards', () => {
@@ -274,13 +189,27 @@ describe('shards', () => {
     expect(file.tensors.get('b')?.source).toBe(1);
   });
 
-  test('that contradict each other', async () => {
-    const [a, b] = [await shard(0, 2, ['a']), await shard(1, 2, ['b'])];
-    expect(() => joinShards([b, a])).toThrow(/split\.no 1/);
-    expect(() => joinShards([a])).toThrow(HadalError);
-    const twice = await shard(1, 2, ['a']);
-    expect(() => joinShards([a, twice])).toThrow(/once more/);
-    const five = await shard(0, 2, ['a'], 5);
-    expect(() => joinShards([five, b])).toThrow(/5 tensors/);
+  test('are cut by size, with the metadata in the first, and joined again', async () => {
+    const tensors = ['a', 'b', 'c'].map((name) => {
+      return {
+        name,
+        dtype: 'Q8_0' as const,
+        shape: [32, 2],
+        data: data.map((byte) => byte ^ name.charCodeAt(0)),
+      };
+    });
+    const plan = { metadata, tensors };
+    const shards = shardGguf('m', plan, 140);
+    expect(shards.map(({ name }) => name)).toEqual(['m-00001-of-00002.gguf', 'm-00002-of-00002.gguf']);
+    const files = await Promise.all(shards.map((part) => read(writeGguf(part.plan))));
+    expect(files.map((file) => [...file.tensors.keys()])).toEqual([['a', 'b'], ['c']]);
+    expect(files[1]!.metadata.size).toBe(3);
+    const joined = joinShards(files);
+    expect([...joined.tensors.keys()]).toEqual(['a', 'b', 'c']);
+    expect(joined.metadata.get('words')).toEqual(['a', 'ß', '深海', '\u{1f30a}']);
+    expect(shardGguf('m', plan, 1000)).toEqual([{ name: 'm.gguf', plan }]);
+    expect(() => shardGguf('m', { metadata, tensors: new Array(65_536).fill(tensors[0]) }, 1)).toThrow(
+      /65535/,
+    );
   });
 });

@@ -6,16 +6,24 @@
  */
 import { DTYPES, dtypeOfGgml } from '../../dtypes/table.ts';
 import { HadalError } from '../../error.ts';
+import { clipped } from '../clipped.ts';
 import { aligned } from '../layout.ts';
 import type { ByteSource, MetaValue, ModelFile, TensorInfo } from '../tensor-info.ts';
 import { Cursor } from './cursor.ts';
 import { notGguf } from './other-formats.ts';
 import {
   DEFAULT_ALIGNMENT,
+  isAlignment,
   MAGIC,
+  MOST_ALIGNMENT,
+  MOST_DEPTH,
   MOST_DIMENSIONS,
   MOST_KEY_BYTES,
   MOST_NAME_BYTES,
+  MOST_PAIRS,
+  MOST_TENSORS,
+  MOST_TEXT_BYTES,
+  MOST_VALUES,
   VALUE_BYTES,
   VALUE_TYPES,
   type ValueType,
@@ -24,13 +32,12 @@ import {
 /** Smallest entries that a file can hold: they bound the counts of its header. */
 const LEAST_PAIR_BYTES = 8 + 1 + 4 + 1;
 const LEAST_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8;
-const MOST_DEPTH = 3;
 
 /**
  * Reads a GGUF header; no tensor data is read.
  *
  * @throws HadalError `gguf-truncated`, `gguf-magic`, `gguf-version`, `gguf-lies` (a field that contradicts the rest),
- *   `gguf-dtype` (an unknown tensor type), and the source's own.
+ *   `gguf-limits` (more than any model needs), `gguf-dtype` (an unknown tensor type), and the source's own.
  * @example const file = await readGguf(await openFile('model.gguf'));
  */
 export async function readGguf(source: ByteSource): Promise<ModelFile> {
@@ -41,13 +48,18 @@ export async function readGguf(source: ByteSource): Promise<ModelFile> {
   for (let i = 0; i < pairs; i++) {
     const key = await readText(source, cursor, `key ${i + 1} of ${pairs}`, MOST_KEY_BYTES);
     if (key === '' || metadata.has(key)) {
-      throw lies(source, `key ${i + 1}`, 'a name of its own', key === '' ? 'none' : `"${key}" once more`);
+      throw lies(
+        source,
+        `key ${i + 1}`,
+        'a name of its own',
+        key === '' ? 'none' : `${clipped(key)} once more`,
+      );
     }
     const type = await readType(source, cursor, key);
     metadata.set(key, await readValue(source, cursor, key, type, 0));
     metadataTypes.set(key, type);
   }
-  const alignment = alignmentOf(source, metadata);
+  const alignment = alignmentOf(source, metadata, metadataTypes);
   const headers: TensorHeader[] = [];
   for (let i = 0; i < tensorCount; i++) headers.push(await readTensorHeader(source, cursor, i, tensorCount));
   const tensors = placed(source, headers, aligned(cursor.offset, alignment), alignment);
@@ -93,15 +105,17 @@ async function readCounts(source: ByteSource, cursor: Cursor): Promise<{ pairs: 
       `${tensors} tensors, ${pairs} keys`,
     );
   }
+  if (pairs > MOST_PAIRS) throw cursor.beyond('the header', MOST_PAIRS, 'keys');
+  if (tensors > MOST_TENSORS) throw cursor.beyond('the header', MOST_TENSORS, 'tensors');
   return { pairs, tensors };
 }
 
 async function readType(source: ByteSource, cursor: Cursor, key: string): Promise<ValueType> {
-  if (!cursor.has(4)) await cursor.fill(4, `key "${key}"`);
+  if (!cursor.has(4)) await cursor.fill(4, `key ${clipped(key)}`);
   const id = cursor.u32();
   const type = VALUE_TYPES[id];
   if (type === undefined) {
-    throw lies(source, `key "${key}"`, `a value type from 0 to ${VALUE_TYPES.length - 1}`, `${id}`);
+    throw lies(source, `key ${clipped(key)}`, `a value type from 0 to ${VALUE_TYPES.length - 1}`, `${id}`);
   }
   return type;
 }
@@ -130,16 +144,16 @@ async function readValue(
   type: ValueType,
   depth: number,
 ): Promise<MetaValue> {
-  if (type === 'string') return readText(source, cursor, `key "${key}"`, Number.POSITIVE_INFINITY);
+  if (type === 'string') return readText(source, cursor, `key ${clipped(key)}`, MOST_TEXT_BYTES);
   if (type === 'array') return readArray(source, cursor, key, depth);
   const bytes = VALUE_BYTES[type]!;
-  if (!cursor.has(bytes)) await cursor.fill(bytes, `key "${key}"`);
+  if (!cursor.has(bytes)) await cursor.fill(bytes, `key ${clipped(key)}`);
   if (type === 'u64' || type === 'i64') return whole(cursor[type]());
   return type === 'bool' ? truth(source, key, cursor.u8()) : cursor[type]();
 }
 
 async function readArray(source: ByteSource, cursor: Cursor, key: string, depth: number): Promise<MetaValue> {
-  const what = `key "${key}"`;
+  const what = `key ${clipped(key)}`;
   if (depth >= MOST_DEPTH) throw lies(source, what, `lists at most ${MOST_DEPTH} deep`, 'deeper ones');
   const type = await readType(source, cursor, key);
   if (!cursor.has(8)) await cursor.fill(8, what);
@@ -148,8 +162,10 @@ async function readArray(source: ByteSource, cursor: Cursor, key: string, depth:
   if (count * least > cursor.remaining) {
     throw lies(source, what, `at most ${Math.floor(cursor.remaining / least)} values`, `${count}`);
   }
+  if (count > MOST_VALUES) throw cursor.beyond(what, MOST_VALUES, 'values');
   if (type === 'string') return readTexts(source, cursor, what, count);
   if (type === 'array') {
+    cursor.countLists(count, what);
     const lists: MetaValue[] = [];
     for (let i = 0; i < count; i++) lists.push(await readArray(source, cursor, key, depth + 1));
     return lists;
@@ -161,14 +177,14 @@ async function readArray(source: ByteSource, cursor: Cursor, key: string, depth:
 
 /** Many strings: waits only where the window ends. */
 async function readTexts(source: ByteSource, cursor: Cursor, what: string, count: number): Promise<string[]> {
+  cursor.countTexts(count, what);
   const texts: string[] = new Array(count);
   for (let i = 0; i < count; i++) {
     if (!cursor.has(8)) await cursor.fill(8, what);
     const length = cursor.size();
     if (!cursor.has(length)) {
-      if (length > cursor.remaining) {
-        throw lies(source, what, `texts of at most ${cursor.remaining} bytes`, `${length}`);
-      }
+      const most = Math.min(MOST_TEXT_BYTES, cursor.remaining);
+      if (length > most) throw lies(source, what, `texts of at most ${most} bytes`, `${length}`);
       await cursor.fill(length, what);
     }
     const text = cursor.text(length);
@@ -211,12 +227,12 @@ async function readTensorHeader(
   if (!cursor.has(4)) await cursor.fill(4, what);
   const dimensions = cursor.u32();
   if (dimensions < 1 || dimensions > MOST_DIMENSIONS) {
-    throw lies(source, `tensor "${name}"`, `1 to ${MOST_DIMENSIONS} dimensions`, `${dimensions}`);
+    throw lies(source, `tensor ${clipped(name)}`, `1 to ${MOST_DIMENSIONS} dimensions`, `${dimensions}`);
   }
   if (!cursor.has(dimensions * 8 + 12)) await cursor.fill(dimensions * 8 + 12, what);
   const shape = Array.from({ length: dimensions }, () => cursor.size());
   if (shape.some((length) => length === 0) || !Number.isSafeInteger(product(shape))) {
-    throw lies(source, `tensor "${name}"`, 'dimensions of a possible size', `[${shape.join(', ')}]`);
+    throw lies(source, `tensor ${clipped(name)}`, 'dimensions of a possible size', `[${shape.join(', ')}]`);
   }
   return { name, shape, ggmlId: cursor.u32(), offset: cursor.size() };
 }
@@ -230,7 +246,7 @@ function placed(
 ): Map<string, TensorInfo> {
   const tensors = new Map<string, TensorInfo>();
   for (const { name, shape, ggmlId, offset: relative } of headers) {
-    const what = `tensor "${name}"`;
+    const what = `tensor ${clipped(name)}`;
     if (name === '' || tensors.has(name)) {
       throw lies(source, what, 'a name of its own', name === '' ? 'none' : 'the same name twice');
     }
@@ -272,23 +288,27 @@ function refuseOverlaps(source: ByteSource, tensors: TensorInfo[]): void {
   for (const [i, tensor] of tensors.entries()) {
     const before = tensors[i - 1];
     if (before !== undefined && before.offset + before.bytes > tensor.offset) {
-      throw lies(source, `tensor "${tensor.name}"`, 'bytes of its own', `bytes of "${before.name}" too`);
+      throw lies(
+        source,
+        `tensor ${clipped(tensor.name)}`,
+        'bytes of its own',
+        `bytes of ${clipped(before.name)} too`,
+      );
     }
   }
 }
 
-function alignmentOf(source: ByteSource, metadata: ReadonlyMap<string, MetaValue>): number {
-  const alignment = metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT;
-  const possible = typeof alignment === 'number' && alignment >= 1 && alignment <= 1 << 24;
-  if (!possible || (alignment & (alignment - 1)) !== 0) {
-    throw lies(
-      source,
-      'general.alignment',
-      'a power of two up to 16777216',
-      `${String(alignment).slice(0, 40)}`,
-    );
-  }
-  return alignment;
+function alignmentOf(
+  source: ByteSource,
+  metadata: ReadonlyMap<string, MetaValue>,
+  types: ReadonlyMap<string, ValueType>,
+): number {
+  const key = 'general.alignment';
+  const alignment = metadata.get(key);
+  if (alignment === undefined) return DEFAULT_ALIGNMENT;
+  if (types.get(key) === 'u32' && isAlignment(alignment)) return alignment;
+  const got = `${types.get(key)} ${clipped(String(alignment))}`;
+  throw lies(source, key, `a power of two up to ${MOST_ALIGNMENT}, as u32`, got);
 }
 
 function product(shape: readonly number[]): number {
@@ -301,7 +321,7 @@ function whole(value: bigint): number | bigint {
 }
 
 function truth(source: ByteSource, key: string, byte: number): boolean {
-  if (byte > 1) throw lies(source, `key "${key}"`, 'a truth value, 0 or 1', `${byte}`);
+  if (byte > 1) throw lies(source, `key ${clipped(key)}`, 'a truth value, 0 or 1', `${byte}`);
   return byte === 1;
 }
 

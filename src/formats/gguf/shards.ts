@@ -1,9 +1,14 @@
 /**
- * Owns: the names of a GGUF's shards and putting their headers together into one file set.
+ * Owns: the names of a GGUF's shards, putting their headers together into one file set, and cutting a plan in shards.
  * Refuses to know: where shards lie, how one header is read.
  */
+
+import { dtype } from '../../dtypes/table.ts';
 import { HadalError } from '../../error.ts';
+import { clipped } from '../clipped.ts';
+import { cutBySize, type TensorPlan } from '../layout.ts';
 import type { ModelFile, TensorInfo } from '../tensor-info.ts';
+import { type GgufPlan, typed } from './write.ts';
 
 const SHARD = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/i;
 
@@ -18,8 +23,62 @@ export function shardNames(path: string): readonly string[] | undefined {
   const [, prefix, number, total] = match;
   const count = Number(total);
   if (Number(number) < 1 || Number(number) > count) return undefined;
-  const name = (n: number) => `${prefix}-${String(n).padStart(5, '0')}-of-${total}.gguf`;
-  return Array.from({ length: count }, (_, i) => name(i + 1));
+  return Array.from({ length: count }, (_, i) => shardName(prefix!, i, count));
+}
+
+function shardName(prefix: string, index: number, count: number): string {
+  const five = (number: number) => String(number).padStart(5, '0');
+  return `${prefix}-${five(index + 1)}-of-${five(count)}.gguf`;
+}
+
+/** A file of a set that is to be written. */
+export interface GgufShard<T extends TensorPlan> {
+  readonly name: string;
+  readonly plan: GgufPlan<T>;
+}
+
+/** Most shards that `split.count` can say. */
+const MOST_SHARDS = 65_535;
+
+/**
+ * Cuts a plan in files of at most `mostBytes` of tensor data, as llama.cpp's gguf-split does: metadata in the first, the
+ * `split.*` keys in all. One file, with the plan as it is, where all of it fits.
+ *
+ * @throws HadalError `gguf-unwritable` for more shards than the format can count.
+ * @example for (const { name, plan } of shardGguf('model', plan, 5e9)) await writeTo(name, layOutGguf(plan));
+ */
+export function shardGguf<T extends TensorPlan>(
+  prefix: string,
+  { metadata, tensors }: GgufPlan<T>,
+  mostBytes: number,
+): readonly GgufShard<T>[] {
+  const shards = cutBySize(tensors, dataBytes, mostBytes);
+  if (shards.length === 1) return [{ name: `${prefix}.gguf`, plan: { metadata, tensors } }];
+  if (shards.length > MOST_SHARDS) {
+    throw new HadalError('gguf-unwritable', {
+      what: prefix,
+      expected: `at most ${MOST_SHARDS} shards`,
+      got: `${shards.length}`,
+      next: 'allow larger shards',
+    });
+  }
+  return shards.map((shard, index) => ({
+    name: shardName(prefix, index, shards.length),
+    plan: {
+      metadata: [
+        ...(index === 0 ? metadata : []),
+        ['split.no', typed('u16', index)] as const,
+        ['split.count', typed('u16', shards.length)] as const,
+        ['split.tensors.count', typed('i32', tensors.length)] as const,
+      ],
+      tensors: shard,
+    },
+  }));
+}
+
+function dataBytes({ dtype: name, shape }: TensorPlan): number {
+  const { blockElements, blockBytes } = dtype(name);
+  return (shape.reduce((product, length) => product * length, 1) / blockElements) * blockBytes;
 }
 
 /**
@@ -38,8 +97,13 @@ export function joinShards(shards: readonly ModelFile[]): ModelFile {
     if (number !== index || count !== shards.length) {
       throw wrong(name, `shard ${index + 1} of ${shards.length}`, `split.no ${number}, split.count ${count}`);
     }
+    const architecture = shard.metadata.get('general.architecture');
+    if (architecture !== undefined && architecture !== first?.metadata.get('general.architecture')) {
+      throw wrong(name, 'a shard of the same model', `one of architecture ${clipped(String(architecture))}`);
+    }
     for (const tensor of shard.tensors.values()) {
-      if (tensors.has(tensor.name)) throw wrong(name, 'tensors of its own', `"${tensor.name}" once more`);
+      if (tensors.has(tensor.name))
+        throw wrong(name, 'tensors of its own', `${clipped(tensor.name)} once more`);
       tensors.set(tensor.name, { ...tensor, source: index });
     }
   }

@@ -41,7 +41,31 @@ export const VALUE_BYTES: Readonly<Partial<Record<ValueType, number>>> = {
 /** `GGUF`, read as a little-endian number. */
 export const MAGIC = 0x46554747;
 export const DEFAULT_ALIGNMENT = 32;
+export const MOST_ALIGNMENT = 1 << 24;
 /** Longest key and longest tensor name in bytes. */
 export const MOST_KEY_BYTES = 65_535;
 export const MOST_NAME_BYTES = 64;
 export const MOST_DIMENSIONS = 4;
+
+/**
+ * What a header may hold, so that one made to mislead is refused before it takes memory. The largest headers known
+ * (Gemma 3: 262,144 tokens, 514,906 merges) take half of it.
+ */
+export const MOST_HEADER_BYTES = 32 << 20;
+export const MOST_TEXT_BYTES = 16 << 20;
+/** Values of one list. */
+export const MOST_VALUES = 1 << 20;
+/** Texts of all lists together. */
+export const MOST_TEXTS = 1 << 20;
+/** Lists inside lists, in all. */
+export const MOST_LISTS = 1 << 16;
+export const MOST_PAIRS = 1 << 16;
+export const MOST_TENSORS = 1 << 17;
+/** Lists inside lists inside lists. */
+export const MOST_DEPTH = 3;
+
+/** Whether tensors may begin at multiples of this. Example: `isAlignment(32) // true`. */
+export function isAlignment(value: unknown): value is number {
+  if (typeof value !== 'number' || !Number.isInteger(value)) return false;
+  return value >= 1 && value <= MOST_ALIGNMENT && (value & (value - 1)) === 0;
+}

@@ -8,7 +8,9 @@ import { aligned, type FileLayout, filled, type TensorPlan } from '../layout.ts'
 import type { MetaValue } from '../tensor-info.ts';
 import {
   DEFAULT_ALIGNMENT,
+  isAlignment,
   MAGIC,
+  MOST_ALIGNMENT,
   MOST_DIMENSIONS,
   MOST_KEY_BYTES,
   MOST_NAME_BYTES,
@@ -47,7 +49,10 @@ export function layOutGguf({ metadata, tensors }: GgufPlan): FileLayout {
   const out = new Sink();
   const pairs = [...metadata];
   const given = pairs.find(([key]) => key === 'general.alignment')?.[1];
-  const alignment = Number(given === undefined ? DEFAULT_ALIGNMENT : isTyped(given) ? given.value : given);
+  const alignment = given === undefined ? DEFAULT_ALIGNMENT : isTyped(given) ? given.value : given;
+  if (!isAlignment(alignment)) {
+    throw unwritable('general.alignment', `a power of two up to ${MOST_ALIGNMENT}`, String(alignment));
+  }
   out.u32(MAGIC);
   out.u32(3);
   out.u64(tensors.length);
