@@ -12,6 +12,7 @@ import { slowProgress, type Terminal } from './terminal.ts';
 export interface OpeningOptions {
   readonly contextTokens?: number;
   readonly threads?: number;
+  readonly countExperts?: boolean;
 }
 
 /**

@@ -10,7 +10,8 @@ import { answerDocument, figuresLine, showAnswer } from './answer-view.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
-import { openShown } from './opening.ts';
+import { expertsDocument, expertsPicture } from './experts-view.ts';
+import { type OpeningOptions, openShown } from './opening.ts';
 import { SAMPLING_FLAGS, samplingOf } from './sampling-flags.ts';
 import { promptFrom } from './standard-input.ts';
 
@@ -57,6 +58,7 @@ export const command = defineCommand({
       description: 'tokens of context; what fits otherwise',
     },
     threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
+    experts: { type: 'boolean', description: 'show how often each expert of the model was chosen' },
     raw: { type: 'boolean', description: 'complete the text as it is, no chat format' },
     quiet: { type: 'boolean', alias: 'q', description: 'no line with figures' },
     json: { type: 'boolean', description: 'print one JSON document when the answer is whole' },
@@ -75,12 +77,14 @@ export const command = defineCommand({
     if (prompt === undefined) checkChat(given, surroundings);
     const opened = await openShown(model, surroundings, opening);
     try {
+      if (given.has('experts')) demandExperts(opened);
       if (prompt === undefined) {
         const { chat } = await import('./chat.ts');
         await chat(opened, surroundings, { model, system, answerOptions, quiet: given.has('quiet') });
       } else {
         await answerOnce(opened, surroundings, given, { model, prompt, system, answerOptions });
       }
+      if (given.has('experts') && !given.has('json')) await showExperts(opened, surroundings);
     } finally {
       await opened.close();
     }
@@ -101,13 +105,33 @@ function answerOptionsOf(given: Arguments): AnswerOptions {
   };
 }
 
-function openingOf(given: Arguments): { contextTokens?: number; threads?: number } {
+function openingOf(given: Arguments): OpeningOptions {
   const contextTokens = given.number('context', { min: 1, whole: true });
   const threads = given.number('threads', { min: 1, max: 1024, whole: true });
   return {
     ...(contextTokens === undefined ? {} : { contextTokens }),
     ...(threads === undefined ? {} : { threads }),
+    ...(given.has('experts') ? { countExperts: true } : {}),
   };
+}
+
+function demandExperts({ description, path }: OpenedModel): void {
+  if (description.config.experts) return;
+  throw usageError({
+    what: '--experts',
+    expected: 'a model with experts',
+    got: `${path}, a ${description.architecture} without any`,
+    next: 'leave it out',
+  });
+}
+
+function usedOf({ description }: OpenedModel): number {
+  return description.config.experts!.used;
+}
+
+async function showExperts(opened: OpenedModel, { terminal }: Surroundings): Promise<void> {
+  const { experts = [] } = await opened.engine.stats();
+  terminal.err(expertsPicture(experts, usedOf(opened)));
 }
 
 function checkChat(given: Arguments, { terminal }: Surroundings): void {
@@ -137,7 +161,9 @@ async function answerOnce(
     const answer = await showAnswer(deltas, terminal);
     interruption.signal.throwIfAborted();
     const sampling = { ...answerer.sampling, ...answerOptions.sampling };
-    terminal.json(answerDocument(asked.model, answer, answerer.contextTokens, sampling));
+    const document = answerDocument(asked.model, answer, answerer.contextTokens, sampling);
+    const { experts } = given.has('experts') ? await opened.engine.stats() : {};
+    terminal.json(experts ? { ...document, experts: expertsDocument(experts, usedOf(opened)) } : document);
     return;
   }
   let last = '\n';

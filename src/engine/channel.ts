@@ -15,6 +15,7 @@ export interface OpenMessage {
   readonly cacheDType?: CacheDType;
   readonly maxSequences?: number;
   readonly threads?: number;
+  readonly countExperts?: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Threads only: lets an abort reach a backend that computes without looking at its messages. */
   readonly abortFlag?: SharedArrayBuffer;

@@ -24,6 +24,8 @@ export interface EngineOptions {
   readonly maxSequences?: number;
   /** Rows of one step: how many prompt tokens are computed at a time. */
   readonly maxRows?: number;
+  /** Counts how often experts are chosen, for {@link Engine.stats}; off by default. */
+  readonly countExperts?: boolean;
 }
 
 /** A running engine. Disposing of it aborts what runs; the backend and its weights stay the caller's. */
@@ -94,6 +96,7 @@ class RunningEngine implements Engine {
       pageTokens: PAGE_TOKENS,
       contextTokens: this.contextTokens,
       cacheDType: options.cacheDType ?? 'F16',
+      countExperts: options.countExperts ?? false,
     });
   }
 
@@ -130,12 +133,14 @@ class RunningEngine implements Engine {
   }
 
   stats(): EngineStats {
+    const experts = this.#stepper.expertUse;
     return {
       runningRequests: this.#scheduler.runningCount,
       waitingRequests: this.#scheduler.waitingCount,
       pageTokens: this.#pages.pageTokens,
       pages: this.#pages.counts(),
       ...this.#backend.memory(),
+      ...(experts === undefined ? {} : { experts }),
     };
   }
 

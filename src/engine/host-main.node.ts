@@ -42,12 +42,13 @@ async function open(message: OpenMessage): Promise<Opened> {
       send({ type: 'loading', doneBytes, totalBytes });
     },
   });
-  const { contextTokens, cacheTokens, cacheDType, maxSequences } = message;
+  const { contextTokens, cacheTokens, cacheDType, maxSequences, countExperts } = message;
   const engine = createEngine(backend, model, {
     ...(contextTokens === undefined ? {} : { contextTokens }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
     ...(cacheDType === undefined ? {} : { cacheDType }),
     ...(maxSequences === undefined ? {} : { maxSequences }),
+    ...(countExperts === undefined ? {} : { countExperts }),
   });
   const { architecture, vocabSize, layers, weightBytes, multiplyAddsPerToken } = model;
   send({

@@ -23,6 +23,8 @@ export interface EngineHostOptions {
   readonly cacheDType?: CacheDType;
   readonly maxSequences?: number;
   readonly threads?: number;
+  /** Counts choices of experts for `stats`; off by default. */
+  readonly countExperts?: boolean;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly onLoad?: (doneBytes: number, totalBytes: number) => void;
   readonly onWarning?: (sentence: string) => void;
@@ -72,7 +74,8 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
   const stop = () => host.gone(signal?.reason);
   signal?.addEventListener('abort', stop, { once: true });
   try {
-    const { modelPath, contextTokens, cacheTokens, cacheDType, maxSequences, threads } = options;
+    const { modelPath, contextTokens, cacheTokens, cacheDType, maxSequences, threads, countExperts } =
+      options;
     await host.open(
       {
         type: 'open',
@@ -83,6 +86,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
         ...(cacheDType === undefined ? {} : { cacheDType }),
         ...(maxSequences === undefined ? {} : { maxSequences }),
         ...(threads === undefined ? {} : { threads }),
+        ...(countExperts === undefined ? {} : { countExperts }),
         ...(abortFlag === undefined ? {} : { abortFlag }),
       },
       { onLoad, onWarning },

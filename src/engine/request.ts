@@ -76,6 +76,15 @@ export interface EngineStats {
   readonly weightBytes: number;
   readonly cacheBytes: number;
   readonly tensorBytes: number;
+  /** How often experts were chosen since the engine began; present when it counts them. */
+  readonly experts?: readonly ExpertUse[];
+}
+
+/** How often each expert of a layer was chosen. */
+export interface ExpertUse {
+  readonly layer: number;
+  /** [experts] */
+  readonly counts: Int32Array;
 }
 
 export type EndReason = 'stop' | 'length' | 'context' | 'abort';

@@ -3,8 +3,10 @@
  * Refuses to know: why these rows; requests, sampling.
  */
 import type { Backend, Batch, CacheDType, CacheStore, Tensor } from '../backend/backend.ts';
-import type { Forward, Model } from '../model/model.ts';
+import { HadalError } from '../error.ts';
+import type { ExpertCounts, Forward, Model } from '../model/model.ts';
 import { allowedDtype } from '../model/streams.ts';
+import type { ExpertUse } from './request.ts';
 import type { Slice, StepLimits } from './scheduler.ts';
 
 /** Sizes of what a {@link Stepper} works on. */
@@ -13,6 +15,8 @@ export interface StepperSizes extends StepLimits {
   readonly pageTokens: number;
   readonly contextTokens: number;
   readonly cacheDType: CacheDType;
+  /** Whether choices of experts are counted. */
+  readonly countExperts: boolean;
 }
 
 /** What a step gives: for every wanted row, in order of the slices. */
@@ -29,6 +33,7 @@ export class Stepper {
   readonly #columns: Record<'tokens' | 'positions' | 'sequences' | 'slots' | 'outputs' | 'best', Tensor>;
   readonly #pages: Tensor;
   readonly #pagesAcross: number;
+  #expertCounts: Int32Array | undefined;
 
   /** Throws `out-of-memory` when cache or scratch space cannot be had. */
   constructor(backend: Backend, model: Model, sizes: StepperSizes) {
@@ -42,7 +47,8 @@ export class Stepper {
         stream.cols,
       ),
     );
-    this.#forward = model.prepare(this.#stores, sizes.maxRows, sizes.maxOutputs);
+    const { maxRows, maxOutputs, countExperts } = sizes;
+    this.#forward = model.prepare(this.#stores, maxRows, maxOutputs, { countExperts });
     const column = (rows: number) => backend.tensor('I32', rows, 1);
     this.#columns = {
       tokens: column(sizes.maxRows),
@@ -56,8 +62,34 @@ export class Stepper {
     this.#pages = backend.tensor('I32', sizes.maxSequences, this.#pagesAcross);
   }
 
+  /** How often experts were chosen up to the last step; undefined where that is not counted. */
+  get expertUse(): readonly ExpertUse[] | undefined {
+    const { expertCounts } = this.#forward;
+    if (!expertCounts) return undefined;
+    const { layers, experts } = expertCounts;
+    return layers.map((layer, i) => ({
+      layer,
+      counts: this.#expertCounts?.slice(i * experts, (i + 1) * experts) ?? new Int32Array(experts),
+    }));
+  }
+
   /** Computes the rows of the slices. Rejects with `aborted` after the backend's `abort`, and as `read` does. */
   async run(slices: readonly Slice[]): Promise<StepResult> {
+    const result = await this.#compute(slices);
+    if (this.#forward.expertCounts) await this.#readCounts(this.#forward.expertCounts);
+    return result;
+  }
+
+  async #readCounts({ counts }: ExpertCounts): Promise<void> {
+    try {
+      this.#expertCounts = (await this.#backend.read(counts, 1)) as Int32Array;
+    } catch (error) {
+      // The step itself is whole; what it counted is read after the next one.
+      if (!(error instanceof HadalError && error.code === 'aborted')) throw error;
+    }
+  }
+
+  async #compute(slices: readonly Slice[]): Promise<StepResult> {
     const backend = this.#backend;
     const batch = this.#write(slices);
     const logits = this.#forward(backend, batch);

@@ -20,7 +20,7 @@ export interface Workshop {
   i32(name: string, cols: number): Tensor;
   store(stream: string): CacheStore;
   /** Where choices of a layer's experts are counted, when that was asked for: I32 [1, experts]. */
-  counts(layer: number, experts: number): Tensor | undefined;
+  counts(layer: number): Tensor | undefined;
 }
 
 /** A half of a block: the tensors it needs, the rows it keeps, and how it is recorded. */
@@ -74,12 +74,11 @@ export function prepareDecoder(
   { maxRows, maxOutputs, countExperts = false }: PrepareSizes,
 ): Forward {
   const { hidden, vocabSize, normEps } = decoder.config;
-  const expertCounts: ExpertCounts[] = [];
-  const counts = (layer: number, experts: number) => {
-    if (!countExperts) return undefined;
-    const tensor = backend.tensor('I32', 1, experts);
-    expertCounts.push({ layer, counts: tensor });
-    return tensor;
+  const expertCounts = countExperts ? countsFor(decoder.config, backend) : undefined;
+  const counts = (layer: number) => {
+    if (!expertCounts) return undefined;
+    const { layers, experts, counts: all } = expertCounts;
+    return backend.columns(all, layers.indexOf(layer) * experts, experts);
   };
   const workshop = { ...workshopFor(decoder, backend, stores, maxRows), counts };
   const steps = decoder.sublayers.map((sublayer) => sublayer.build(weights, workshop));
@@ -99,7 +98,15 @@ export function prepareDecoder(
     on.matmul(batch.outputSpan, last, [{ weight: output, out: logits }]); // [m, vocab]
     return logits;
   };
-  return Object.assign(forward, { expertCounts });
+  return expertCounts ? Object.assign(forward, { expertCounts }) : forward;
+}
+
+/** One tensor for all layers, so that one read gives all. */
+function countsFor({ layers, experts: of }: ModelConfig, backend: Backend): ExpertCounts | undefined {
+  if (!of || of.leadingDense === layers) return undefined;
+  const numbers = Array.from({ length: layers - of.leadingDense }, (_, i) => of.leadingDense + i);
+  const counts = backend.tensor('I32', 1, numbers.length * of.experts);
+  return { layers: numbers, experts: of.experts, counts };
 }
 
 function workshopFor(

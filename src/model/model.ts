@@ -49,10 +49,13 @@ export interface PrepareOptions {
   readonly countExperts?: boolean;
 }
 
-/** Where a layer's choices of experts are counted. */
+/** Where choices of experts are counted. */
 export interface ExpertCounts {
-  readonly layer: number;
-  /** I32 [1, experts], added up over all steps; read it after a step, write zeros to start again. */
+  /** Layers with experts, in order. */
+  readonly layers: readonly number[];
+  /** Experts of each layer. */
+  readonly experts: number;
+  /** I32 [1, layers.length * experts], added up over all steps; read it after a step. */
   readonly counts: Tensor;
 }
 
@@ -60,6 +63,6 @@ export interface ExpertCounts {
 export interface Forward {
   /** Records or runs one step; the returned F32 tensor [batch.outputSpan.rows, vocabSize] holds the logits. */
   (backend: Backend, batch: Batch): Tensor;
-  /** One for each layer with experts when {@link PrepareOptions.countExperts} is on, else none. */
-  readonly expertCounts?: readonly ExpertCounts[];
+  /** When {@link PrepareOptions.countExperts} is on and the model has experts. */
+  readonly expertCounts?: ExpertCounts;
 }

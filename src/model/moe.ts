@@ -38,7 +38,7 @@ export function moe(config: ModelConfig, layer: number): Sublayer {
         up: weight('ffn_up_exps'),
         down: weight('ffn_down_exps'),
       };
-      const chosen = counts(layer, of.experts);
+      const chosen = counts(layer);
       const sharedInter = of.shared * of.inter;
       const shared = sharedInter > 0 && {
         gate: { weight: weight('ffn_gate_shexp'), out: f32('gate', sharedInter) },

@@ -42,6 +42,8 @@ export interface OpenOptions extends FileOptions {
   /** Answers that are made at the same time. */
   readonly maxSequences?: number;
   readonly threads?: number;
+  /** Counts how often experts are chosen, for `engine.stats`; off by default. */
+  readonly countExperts?: boolean;
   /** Where the engine runs; a worker thread when absent. */
   readonly host?: 'worker' | 'process';
   /** Bytes of weights made ready so far, and in all. */
@@ -110,6 +112,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     ...(options.cacheTokens === undefined ? {} : { cacheTokens: options.cacheTokens }),
     ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
     ...(threads === undefined ? {} : { threads }),
+    ...(options.countExperts === undefined ? {} : { countExperts: options.countExperts }),
     ...(signal === undefined ? {} : { signal }),
     ...(options.onLoad === undefined ? {} : { onLoad: options.onLoad }),
     ...(options.onWarning === undefined ? {} : { onWarning: options.onWarning }),
