@@ -28,11 +28,17 @@ export function renderPrompt(parts: readonly PromptPart[]): string {
  * special tokens recognised, unless a message holds the text of one.
  *
  * @param parts as {@link ChatFormat.render} gives them
+ * @param marks tokens that vocabularies have as ordinary ones and a format gives a meaning to, such as `<think>`: text
+ *   that spells one is encoded around it
  * @returns ids, with the beginning-of-sequence id first where the model wants one
  * @throws HadalError `token-missing` when the vocabulary lacks a control token.
  * @example const ids = encodePrompt(tokenizer, format.render(messages).parts);
  */
-export function encodePrompt(tokenizer: Tokenizer, parts: readonly PromptPart[]): Int32Array {
+export function encodePrompt(
+  tokenizer: Tokenizer,
+  parts: readonly PromptPart[],
+  marks: readonly string[] = [],
+): Int32Array {
   const ids: number[] = [];
   if (tokenizer.addsBos && tokenizer.bosId !== undefined) {
     const first = parts[0];
@@ -41,7 +47,10 @@ export function encodePrompt(tokenizer: Tokenizer, parts: readonly PromptPart[])
   }
   for (const part of joinText(parts)) {
     if (part.kind === 'control') ids.push(controlId(tokenizer, part.text));
-    else for (const id of tokenizer.encode(part.text)) ids.push(id);
+    else {
+      for (const piece of aroundMarks(part.text, marks))
+        for (const id of tokenizer.encode(piece)) ids.push(id);
+    }
   }
   return Int32Array.from(ids);
 }
@@ -63,6 +72,21 @@ export function controlId(tokenizer: Tokenizer, text: string): number {
     });
   }
   return id;
+}
+
+/** Cuts a text inside every mark, so that no piece holds one. */
+function aroundMarks(text: string, marks: readonly string[]): readonly string[] {
+  let pieces = [text];
+  for (const mark of marks) {
+    pieces = pieces.flatMap((piece) => {
+      const between = piece.split(mark);
+      return between.map((part, index) => {
+        const before = index > 0 ? mark.slice(1) : '';
+        return before + part + (index < between.length - 1 ? mark.slice(0, 1) : '');
+      });
+    });
+  }
+  return pieces;
 }
 
 /** Neighbouring text parts as one, since a tokenizer may join characters across them. */

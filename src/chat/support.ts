@@ -3,6 +3,7 @@
  * Refuses to know: how any format writes it.
  */
 import { HadalError } from '../error.ts';
+import type { ConstraintSpec } from './constraint.ts';
 import type { Effort, Message, ToolChoice, ToolDefinition } from './delta.ts';
 
 /** Options of {@link ChatFormat.render}. What a format cannot express it refuses with a sentence. */
@@ -15,6 +16,8 @@ export interface RenderOptions {
   /** Think before answering; as {@link ChatSupport.thinking} says when absent. */
   readonly thinking?: boolean;
   readonly effort?: Effort;
+  /** What the content must be, for formats that tell the model so; enforcing it is another's business. */
+  readonly constraint?: ConstraintSpec;
 }
 
 /** What a format has a place for. */
@@ -32,10 +35,20 @@ export interface ChatSupport {
 }
 
 /**
+ * The tools that the model is told about: none where the choice is `none`.
+ *
+ * @example offered({ tools, toolChoice: 'none' }); // []
+ */
+export function offered({ tools = [], toolChoice }: RenderOptions): readonly ToolDefinition[] {
+  return toolChoice === 'none' ? [] : tools;
+}
+
+/**
  * Refuses what a format cannot express.
  *
  * @param family as {@link ChatFormat.family}, for the sentence
- * @throws HadalError `tools-unsupported`, `thinking-unsupported`, `effort-unsupported`, `prefill-unsupported`, `conversation-invalid`
+ * @throws HadalError `tools-unsupported`, `tool-choice-invalid`, `thinking-unsupported`, `effort-unsupported`,
+ *   `prefill-unsupported`, `conversation-invalid`
  * @example checkAsked('chatml', supports, messages, { tools });
  */
 export function checkAsked(
@@ -67,7 +80,9 @@ export function checkAsked(
 }
 
 function checkOptions(family: string, supports: ChatSupport, options: RenderOptions): void {
-  const { tools = [], thinking, effort } = options;
+  const { thinking, effort } = options;
+  const tools = offered(options);
+  checkChoice(options);
   if (tools.length > 0 && !supports.tools) {
     throw refusal('tools-unsupported', family, 'no tools', `${tools.length}`, WITHOUT_TOOLS);
   }
@@ -86,6 +101,28 @@ function checkOptions(family: string, supports: ChatSupport, options: RenderOpti
   if (effort !== undefined && !supports.effort.includes(effort)) {
     const known = supports.effort.length === 0 ? 'no effort' : `an effort of ${supports.effort.join(', ')}`;
     throw refusal('effort-unsupported', family, known, effort, 'leave it out');
+  }
+}
+
+function checkChoice({ tools = [], toolChoice = 'auto' }: RenderOptions): void {
+  if (toolChoice === 'auto' || toolChoice === 'none') return;
+  const known = tools.map(({ name }) => name);
+  const next = 'name one of the tools that are sent along, or leave the choice to the model';
+  if (toolChoice === 'required' && known.length === 0) {
+    throw new HadalError('tool-choice-invalid', {
+      what: 'the choice of a tool',
+      expected: 'tools to choose from, as one is required',
+      got: 'none',
+      next,
+    });
+  }
+  if (typeof toolChoice === 'object' && !known.includes(toolChoice.name)) {
+    throw new HadalError('tool-choice-invalid', {
+      what: 'the choice of a tool',
+      expected: known.length === 0 ? 'tools to choose from' : `one of ${known.join(', ')}`,
+      got: JSON.stringify(toolChoice.name),
+      next,
+    });
   }
 }
 

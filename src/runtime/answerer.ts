@@ -8,7 +8,7 @@ import type { AnswerParser, AnswerStart, ChatFormat } from '../chat/format.ts';
 import { infillEnds, infillParts, supportsInfill } from '../chat/infill.ts';
 import { plainParser } from '../chat/parsers/plain.ts';
 import { encodePrompt, renderPrompt } from '../chat/prompt.ts';
-import type { ChatSupport, RenderOptions } from '../chat/support.ts';
+import { type ChatSupport, offered, type RenderOptions } from '../chat/support.ts';
 import type { EndReason, EngineEvent, GenerateRequest, Sampling, Usage } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -33,8 +33,6 @@ export interface AnswerOptions extends ConversationOptions {
   readonly topLogprobs?: number;
   /** Ends the answer; what was said so far stays said, and the `end` delta still comes. */
   readonly signal?: AbortSignal;
-  /** What the content must be. */
-  readonly constraint?: ConstraintSpec;
   /** Which of several parallel answers the deltas belong to; 0 when absent. */
   readonly choice?: number;
 }
@@ -116,10 +114,13 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     });
   };
   const parsing = ({ stop = [], choice = 0 }: AnswerOptions) => ({ tokenizer, stop, choice });
+  const written = (format: ChatFormat, messages: readonly Message[], options: ConversationOptions) => {
+    const prompt = format.render(messages, options);
+    return { prompt, promptIds: encodePrompt(tokenizer, prompt.parts, format.marks) };
+  };
   const render = (messages: readonly Message[], options: ConversationOptions = {}): RenderedConversation => {
-    const prompt = parts.chatFormat().render(messages, options);
-    const { opens } = prompt;
-    return { text: renderPrompt(prompt.parts), promptIds: encodePrompt(tokenizer, prompt.parts), opens };
+    const { prompt, promptIds } = written(parts.chatFormat(), messages, options);
+    return { text: renderPrompt(prompt.parts), promptIds, opens: prompt.opens };
   };
   return {
     tokenizer,
@@ -127,12 +128,14 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     sampling,
     async *chat(messages, options = {}) {
       const format = parts.chatFormat();
-      const { promptIds, opens } = render(messages, options);
-      const { tools } = options;
+      const { prompt, promptIds } = written(format, messages, options);
+      const { opens, opened = [], continues = false } = prompt;
       const parser = format.parser({
         ...parsing(options),
         opens,
-        ...(tools === undefined ? {} : { tools }),
+        opened,
+        continues,
+        tools: offered(options),
       });
       yield* answer(promptIds, parser, format.endIds, options);
     },

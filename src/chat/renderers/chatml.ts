@@ -32,7 +32,7 @@ const SUPPORTS: ChatSupport = {
 export const chatml: ChatFamily = {
   family: 'chatml',
   title: 'plain ChatML, as in SmolLM2',
-  recognise(template, tokenizer) {
+  recognise({ template, tokenizer }) {
     const variant = chatmlVariant(template);
     if (variant === undefined) return undefined;
     controlId(tokenizer, START);
@@ -42,7 +42,8 @@ export const chatml: ChatFamily = {
       supports: SUPPORTS,
       render(messages, options) {
         checkAsked('chatml', SUPPORTS, messages, options);
-        return { parts: chatmlParts(messages, variant, options), opens: 'content' };
+        const continues = messages.at(-1)?.prefix === true;
+        return { parts: chatmlParts(messages, variant, options), opens: 'content', continues };
       },
       parser: plainParser,
       endIds,
