@@ -64,31 +64,30 @@ fn malformed() -> Fault {
     Fault::new("native-panic", "a recorded program").expected("whole operations").next("report this as a defect")
 }
 
-/// Runs all operations; stops with `aborted` at a checkpoint when `abort` is set.
+/// Runs all operations; stops with `aborted` before the next one when `abort` is set: a layer of a large model takes long.
 pub fn run(state: &mut State, mut program: &[i32], abort: &AtomicBool) -> Outcome<()> {
     state.check_files()?;
     while let [code, length, ..] = *program {
         let length = usize::try_from(length).ok().filter(|&n| n >= 2 && n <= program.len()).ok_or_else(malformed)?;
         let (operation, rest) = program.split_at(length);
         program = rest;
-        step(state, code, Words { words: &operation[2..] }, abort)?;
+        if abort.load(Ordering::Relaxed) {
+            return Err(Fault::new("aborted", "the step").got("an abort").next("start it again if it is wanted"));
+        }
+        step(state, code, Words { words: &operation[2..] })?;
     }
     state.check_files()
 }
 
-fn step(state: &mut State, code: i32, mut w: Words<'_>, abort: &AtomicBool) -> Outcome<()> {
+fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
     match code {
         0 => {
             let view = w.whole(state)?;
             let bits: Vec<u32> = w.words.iter().map(|word| word.cast_unsigned()).collect();
             state.tensors.write(view, &bits)
         }
-        1 => {
-            if abort.load(Ordering::Relaxed) {
-                return Err(Fault::new("aborted", "the step").got("an abort").next("start it again if it is wanted"));
-            }
-            Ok(())
-        }
+        // A checkpoint: here every operation is one.
+        1 => Ok(()),
         2 => {
             let span = w.span()?;
             let (out, table, tokens) = (w.view(span.rows)?, w.count()?, w.view(span.rows)?);

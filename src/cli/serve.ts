@@ -130,6 +130,7 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
     served,
     local: {
       env,
+      leaseName: env.HADAL_LEASE ?? `hadal-compute-${process.getuid?.() ?? ''}`,
       maxSequences: given.number('parallel', { min: 1, max: 256, whole: true }) ?? config.parallel ?? 16,
       ...(contextTokens === undefined ? {} : { contextTokens }),
       ...(config.cache_tokens === undefined ? {} : { cacheTokens: config.cache_tokens }),
@@ -143,6 +144,7 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
     maxOpen: config.max_open_requests ?? 256,
     hosts: [...(config.hosts ?? []), ...given.texts('allow-host')].map((name) => name.toLowerCase()),
     origins: [...(config.origins ?? []), ...given.texts('allow-origin')],
+    sharedCache: config.share_cache ?? false,
     pingMs: (config.ping_seconds ?? 15) * 1000,
     // A file that was named has to be there; one that was not may be missing, and then nobody needs a key.
     keys: keysFile === undefined && !existsSync(keysAt) ? NO_KEYS : watchedKeys(keysAt, { onTrouble }),

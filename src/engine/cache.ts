@@ -2,8 +2,9 @@
  * Owns: which page of the cache belongs to whom, and which pages hold a known beginning of a prompt.
  * Refuses to know: what rows hold, backends, requests.
  *
- * A page of prompt tokens is known by its own ids and the page before it, so equal beginnings share pages. Only rows of
- * the prefill class are shared: a hit then has the bits that computing would have given.
+ * A page of prompt tokens is known by its own ids and the page before it, so equal beginnings share pages; the first by
+ * a salt as well, so that only who has the same salt shares, and nobody else can tell by the time what was asked before.
+ * Only rows of the prefill class are shared: a hit then has the bits that computing would have given.
  */
 
 /** What is in use. */
@@ -65,11 +66,11 @@ export class PageCache {
     }
   }
 
-  /** Known pages that begin like `ids`, at most `most`; the caller holds them from now on. */
-  match(ids: readonly number[], most: number): number[] {
+  /** Known pages that begin like `ids` under a salt, at most `most`; the caller holds them from now on. */
+  match(ids: readonly number[], most: number, salt: string): number[] {
     const pages: number[] = [];
     while (pages.length < most) {
-      const page = this.#known.get(this.#keyOf(ids, pages.length, pages.at(-1)));
+      const page = this.#known.get(this.#keyOf(ids, pages.length, pages.at(-1), salt));
       if (page === undefined) break;
       this.#idle.delete(page);
       this.#holders[page]!++;
@@ -82,9 +83,15 @@ export class PageCache {
    * Makes page `index` of a sequence known, once all its rows are prompt rows and written. `before` is the sequence's
    * page before it. Returns false where an equal page is known already; the chain of this sequence ends there.
    */
-  publish(ids: readonly number[], index: number, page: number, before: number | undefined): boolean {
+  publish(
+    ids: readonly number[],
+    index: number,
+    page: number,
+    before: number | undefined,
+    salt: string,
+  ): boolean {
     if (before !== undefined && this.#keys[before] === undefined) return false;
-    const key = this.#keyOf(ids, index, before);
+    const key = this.#keyOf(ids, index, before, salt);
     if (this.#known.has(key)) return false;
     this.#known.set(key, page);
     this.#keys[page] = key;
@@ -92,10 +99,11 @@ export class PageCache {
     return true;
   }
 
-  #keyOf(ids: readonly number[], index: number, before: number | undefined): string {
+  #keyOf(ids: readonly number[], index: number, before: number | undefined, salt: string): string {
     const start = index * this.pageTokens;
-    const serial = before === undefined ? 0 : this.#serials[before]!;
-    return `${serial}:${ids.slice(start, start + this.pageTokens).join(',')}`;
+    // A salt begins with a letter, a serial number with a digit.
+    const after = before === undefined ? `s${salt}` : this.#serials[before]!;
+    return `${after}:${ids.slice(start, start + this.pageTokens).join(',')}`;
   }
 
   #forgetOldest(): number | undefined {

@@ -16,6 +16,8 @@ export interface OpenMessage {
   readonly maxSequences?: number;
   readonly threads?: number;
   readonly countExperts?: boolean;
+  /** Engines that open with the same name take turns computing; none when absent. */
+  readonly leaseName?: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Threads only: lets an abort reach a backend that computes without looking at its messages. */
   readonly abortFlag?: SharedArrayBuffer;

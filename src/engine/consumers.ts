@@ -21,6 +21,7 @@ export class AnswerConsumer implements Consumer {
   #firstTokenMs: number | undefined;
   #generatedTokens = 0;
   #prefilledTokens = 0;
+  #before: number | undefined;
   /** Set by the engine once the sequence exists: where cached tokens are counted. */
   sequence: Sequence | undefined;
 
@@ -32,6 +33,13 @@ export class AnswerConsumer implements Consumer {
     this.#ends = new Set(request.endIds);
     this.#sampler = new Sampler(request.sampling, request.promptIds, this.#seed, request.topLogprobs);
     this.wanted = this.#sampler.needsOnlyArgmax ? 'argmax' : 'logits';
+  }
+
+  queued(before: number): void {
+    // Neither does one that gave its place up once it ran.
+    if (before === this.#before || this.#prefilledTokens > 0) return;
+    this.#before = before;
+    this.#events.push({ type: 'queued', before });
   }
 
   prefilled(doneTokens: number): void {
@@ -99,6 +107,8 @@ export class ScoreConsumer implements Consumer {
     this.#vocabSize = vocabSize;
     this.#events = events;
   }
+
+  queued(): void {}
 
   prefilled(): void {}
 

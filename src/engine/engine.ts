@@ -8,6 +8,7 @@ import type { Model } from '../model/model.ts';
 import { PageCache } from './cache.ts';
 import { AnswerConsumer, ScoreConsumer } from './consumers.ts';
 import { EventQueue } from './event-queue.ts';
+import type { ComputeLease } from './lease.ts';
 import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
@@ -26,6 +27,8 @@ export interface EngineOptions {
   readonly maxRows?: number;
   /** Counts how often experts are chosen, for {@link Engine.stats}; off by default. */
   readonly countExperts?: boolean;
+  /** Held while a step is computed, so that engines that share it never compute at once. */
+  readonly lease?: ComputeLease;
 }
 
 /** A running engine. Disposing of it aborts what runs; the backend and its weights stay the caller's. */
@@ -70,15 +73,18 @@ class RunningEngine implements Engine {
   readonly #pages: PageCache;
   readonly #scheduler: Scheduler;
   readonly #stepper: Stepper;
+  readonly #lease: ComputeLease | undefined;
   readonly #live = new Map<string, Sequence>();
   /** Slices being computed. */
   #inFlight: readonly Slice[] = [];
   #loop: Promise<void> | undefined;
+  #computed = { steps: 0, prefillRows: 0, decodeRows: 0 };
   #closed = false;
 
   constructor(backend: Backend, model: Model, options: EngineOptions) {
     this.contextTokens = contextOf(model, options.contextTokens);
     this.#backend = backend;
+    this.#lease = options.lease;
     this.#vocabSize = model.vocabSize;
     const cacheTokens = Math.max(this.contextTokens, options.cacheTokens ?? 0);
     const maxSequences = options.maxSequences ?? MAX_SEQUENCES;
@@ -106,7 +112,8 @@ class RunningEngine implements Engine {
     this.#start(events, requestId, () => {
       checkRequest(request, { vocabSize: this.#vocabSize, contextTokens: this.contextTokens });
       const consumer = new AnswerConsumer(request, this.contextTokens, events);
-      consumer.sequence = new Sequence(requestId, promptIds, promptIds.length, consumer);
+      const { tenant, cacheSalt: salt } = request;
+      consumer.sequence = new Sequence(requestId, promptIds, promptIds.length, consumer, { tenant, salt });
       return consumer.sequence;
     });
     return events;
@@ -141,6 +148,7 @@ class RunningEngine implements Engine {
       pages: this.#pages.counts(),
       ...this.#backend.memory(),
       ...(experts === undefined ? {} : { experts }),
+      ...this.#computed,
     };
   }
 
@@ -181,7 +189,9 @@ class RunningEngine implements Engine {
         this.#dropAborted();
         const slices = this.#scheduler.plan();
         if (slices.length === 0) break;
+        await this.#lease?.take();
         await this.#step(slices);
+        this.#lease?.pause();
       }
     } catch (error) {
       for (const sequence of this.#scheduler.all())
@@ -194,6 +204,7 @@ class RunningEngine implements Engine {
   async #step(slices: readonly Slice[]): Promise<void> {
     this.#inFlight = slices;
     let result: StepResult;
+    const startedMs = performance.now();
     try {
       result = await this.#stepper.run(slices);
     } catch (error) {
@@ -204,6 +215,7 @@ class RunningEngine implements Engine {
     } finally {
       this.#inFlight = [];
     }
+    this.#count(slices, performance.now() - startedMs);
     let row = 0;
     for (const slice of slices) {
       const { sequence } = slice;
@@ -215,6 +227,18 @@ class RunningEngine implements Engine {
       }
       row += slice.outputs;
     }
+  }
+
+  #count(slices: readonly Slice[], ms: number): void {
+    const rows = { prefill: 0, decode: 0 };
+    for (const { sequence, from, to } of slices) rows[sequence.decoding ? 'decode' : 'prefill'] += to - from;
+    this.#scheduler.took(rows.prefill, ms);
+    const { steps, prefillRows, decodeRows } = this.#computed;
+    this.#computed = {
+      steps: steps + 1,
+      prefillRows: prefillRows + rows.prefill,
+      decodeRows: decodeRows + rows.decode,
+    };
   }
 
   #hand({ sequence, from, to, outputs }: Slice, result: StepResult, row: number): void {

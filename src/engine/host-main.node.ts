@@ -8,6 +8,7 @@ import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import { loadModel } from '../model/load.ts';
 import { type FromEngine, type OpenMessage, packError, type ToEngine } from './channel.ts';
 import { createEngine, type Engine } from './engine.ts';
+import { machineLease } from './lease.node.ts';
 import type { EngineEvent, ScoreEvent } from './request.ts';
 
 const LOADING_EVERY_MS = 50;
@@ -43,7 +44,9 @@ async function open(message: OpenMessage): Promise<Opened> {
     },
   });
   const { contextTokens, cacheTokens, cacheDType, maxSequences, countExperts } = message;
+  const lease = message.leaseName === undefined ? undefined : machineLease(message.leaseName);
   const engine = createEngine(backend, model, {
+    ...(lease === undefined ? {} : { lease }),
     ...(contextTokens === undefined ? {} : { contextTokens }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
     ...(cacheDType === undefined ? {} : { cacheDType }),
@@ -67,6 +70,7 @@ async function open(message: OpenMessage): Promise<Opened> {
     engine,
     async close() {
       await engine[Symbol.asyncDispose]();
+      lease?.close();
       await backend[Symbol.asyncDispose]();
       await closeModelFile(file);
     },

@@ -25,6 +25,8 @@ export interface EngineHostOptions {
   readonly threads?: number;
   /** Counts choices of experts for `stats`; off by default. */
   readonly countExperts?: boolean;
+  /** Engines of this machine with the same name take turns computing; none when absent. */
+  readonly leaseName?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly onLoad?: (doneBytes: number, totalBytes: number) => void;
   readonly onWarning?: (sentence: string) => void;
@@ -74,8 +76,16 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
   const stop = () => host.gone(signal?.reason);
   signal?.addEventListener('abort', stop, { once: true });
   try {
-    const { modelPath, contextTokens, cacheTokens, cacheDType, maxSequences, threads, countExperts } =
-      options;
+    const {
+      modelPath,
+      contextTokens,
+      cacheTokens,
+      cacheDType,
+      maxSequences,
+      threads,
+      countExperts,
+      leaseName,
+    } = options;
     await host.open(
       {
         type: 'open',
@@ -87,6 +97,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
         ...(maxSequences === undefined ? {} : { maxSequences }),
         ...(threads === undefined ? {} : { threads }),
         ...(countExperts === undefined ? {} : { countExperts }),
+        ...(leaseName === undefined ? {} : { leaseName }),
         ...(abortFlag === undefined ? {} : { abortFlag }),
       },
       { onLoad, onWarning },

@@ -33,6 +33,10 @@ export interface GenerateRequest {
   readonly endIds: readonly number[];
   /** Number of alternatives to report with each token's log-probability; absent: none reported. */
   readonly topLogprobs?: number;
+  /** Whose request it is: tenants take turns, however much each of them asks. One tenant when absent. */
+  readonly tenant?: string;
+  /** Prompts share their beginnings only where this is the same. */
+  readonly cacheSalt?: string;
 }
 
 export interface TokenLogprob {
@@ -76,6 +80,10 @@ export interface EngineStats {
   readonly weightBytes: number;
   readonly cacheBytes: number;
   readonly tensorBytes: number;
+  /** Steps since the start, and rows computed in them by class. */
+  readonly steps: number;
+  readonly prefillRows: number;
+  readonly decodeRows: number;
   /** How often experts were chosen since the engine began; present when it counts them. */
   readonly experts?: readonly ExpertUse[];
 }
@@ -89,8 +97,13 @@ export interface ExpertUse {
 
 export type EndReason = 'stop' | 'length' | 'context' | 'abort';
 
-/** What comes back for a request, in order: prefill*, token*, one end — or one error. */
+/** What comes back for a request, in order: queued*, prefill*, token*, one end — or one error. */
 export type EngineEvent =
+  | {
+      readonly type: 'queued';
+      /** Requests that go before this one. */
+      readonly before: number;
+    }
   | { readonly type: 'prefill'; readonly doneTokens: number; readonly totalTokens: number }
   | {
       readonly type: 'token';

@@ -2,11 +2,13 @@
  * Owns: who runs, who waits, and which rows make up the next step; giving and taking pages.
  * Refuses to know: logits, sampling, how a step is computed.
  *
- * Generated tokens go first, so that a long prompt never holds an answer up; what room is left goes to prompts in the
- * order of their coming. When pages run out the youngest gives its pages back and is computed again later: in the same
- * classes, so with the same bits.
+ * Generated tokens go first, so that a long prompt never holds an answer up; while there are any, a step gets as many
+ * prompt rows as fit into a quarter of a second. Tenants take turns: with their prompts step by step, and for places in
+ * the batch whoever has the fewest goes first. When pages run out the youngest gives its pages back and is computed again
+ * later: in the same classes, so with the same bits.
  */
 import type { PageCache } from './cache.ts';
+import { ChunkSizer } from './chunk-sizer.ts';
 import type { Sequence } from './sequence.ts';
 
 /** Rows of one sequence in a step: its ids [from, to). */
@@ -32,10 +34,15 @@ export class Scheduler {
   readonly #waiting: Sequence[] = [];
   /** Oldest first. */
   readonly #running: Sequence[] = [];
+  readonly #chunks: ChunkSizer;
+  /** In which step each tenant last had prompt rows. */
+  readonly #turns = new Map<string, number>();
+  #step = 0;
 
   constructor(pages: PageCache, limits: StepLimits) {
     this.#pages = pages;
     this.#limits = limits;
+    this.#chunks = new ChunkSizer(limits.maxRows);
   }
 
   get waitingCount(): number {
@@ -62,17 +69,21 @@ export class Scheduler {
       if (at >= 0) list.splice(at, 1);
     }
     this.#vacate(sequence);
+    if (!this.all().some(({ tenant }) => tenant === sequence.tenant)) this.#turns.delete(sequence.tenant);
   }
 
   /** The rows of the next step, those of the decode class first; empty when there is nothing to do. */
   plan(): Slice[] {
     this.#admit();
+    this.#step++;
     const slices: Slice[] = [];
+    const decoding = this.#running.filter((sequence) => sequence.decoding);
     let rows = this.#limits.maxRows;
     let outputs = this.#limits.maxOutputs;
-    for (const decoding of [true, false]) {
-      for (const sequence of [...this.#running]) {
-        if (sequence.decoding !== decoding || !this.#running.includes(sequence)) continue;
+    for (const group of [decoding, this.#prompts()]) {
+      if (group !== decoding) rows = Math.min(rows, this.#chunks.rows(decoding.length > 0));
+      for (const sequence of group) {
+        if (!this.#running.includes(sequence)) continue;
         const everyRow = sequence.consumer.wanted === 'every-row';
         const most = Math.min(sequence.pending, rows, everyRow ? outputs : rows);
         if (most <= 0 || (!everyRow && outputs === 0)) continue;
@@ -83,9 +94,26 @@ export class Scheduler {
         slices.push({ sequence, from, to, outputs: wanted });
         rows -= to - from;
         outputs -= wanted;
+        if (group !== decoding) this.#turns.set(sequence.tenant, this.#step);
       }
     }
     return slices;
+  }
+
+  /** Notes how long a step took. */
+  took(prefillRows: number, ms: number): void {
+    this.#chunks.measured(prefillRows, ms);
+  }
+
+  /** Sequences with prompt rows to compute, those first whose tenants had none for longest. */
+  #prompts(): Sequence[] {
+    return this.#running
+      .filter((sequence) => !sequence.decoding)
+      .toSorted((a, b) => this.#turn(a) - this.#turn(b));
+  }
+
+  #turn({ tenant }: Sequence): number {
+    return this.#turns.get(tenant) ?? 0;
   }
 
   /** Notes that a slice is computed, and makes its full prompt pages known. */
@@ -100,32 +128,76 @@ export class Scheduler {
         index,
         sequence.pages[index]!,
         sequence.pages[index - 1],
+        sequence.salt,
       );
       sequence.publishedPages = published ? index + 1 : -1;
     }
   }
 
-  /** Lets waiting sequences run while there is room for their prompts. */
+  /** Lets waiting sequences run while there is room for their prompts; tells the others how many go before them. */
   #admit(): void {
-    while (this.#waiting.length > 0 && this.#running.length < this.#limits.maxSequences) {
-      const sequence = this.#waiting[0]!;
+    for (const sequence of this.#order()) {
+      if (this.#running.length >= this.#limits.maxSequences) break;
       const { pageTokens } = this.#pages;
-      // The last prompt row is always computed: its logits are wanted. Evaluation wants all rows computed.
-      const prompt = Math.min(sequence.promptTokens, sequence.ids.length);
-      const shareable = sequence.consumer.wanted === 'every-row' ? 0 : Math.floor((prompt - 1) / pageTokens);
-      const known = this.#pages.match(sequence.ids, Math.max(0, shareable));
+      const shareable = this.#shareablePages(sequence);
+      const known = this.#pages.match(sequence.ids, shareable, sequence.salt);
       const needed = Math.ceil(sequence.ids.length / pageTokens) - known.length;
       if (needed > this.#pages.available && this.#running.length > 0) {
         this.#pages.release(known);
-        return;
+        break;
       }
-      this.#waiting.shift();
+      if (this.#isBeingComputed(sequence, known.length, shareable)) {
+        this.#pages.release(known);
+        continue;
+      }
+      this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
       this.#running.push(sequence);
       sequence.pages.push(...known);
       sequence.publishedPages = known.length;
       sequence.doneTokens = known.length * pageTokens;
       sequence.cachedTokens ??= sequence.doneTokens;
     }
+    if (this.#waiting.length === 0) return;
+    for (const [before, sequence] of this.#order().entries()) sequence.consumer.queued(before);
+  }
+
+  /**
+   * The waiting ones in the order of their turns: those first that gave their place up, then whose tenants would have
+   * the fewest places, then whose tenants had prompt rows longest ago, then as they came.
+   */
+  #order(): Sequence[] {
+    const places = new Map<string, number>();
+    for (const { tenant } of this.#running) places.set(tenant, (places.get(tenant) ?? 0) + 1);
+    const ranked = this.#waiting.map((sequence) => {
+      const rank = places.get(sequence.tenant) ?? 0;
+      places.set(sequence.tenant, rank + 1);
+      return { sequence, rank: sequence.cachedTokens === undefined ? rank : -1 };
+    });
+    return ranked
+      .toSorted((a, b) => a.rank - b.rank || this.#turn(a.sequence) - this.#turn(b.sequence))
+      .map(({ sequence }) => sequence);
+  }
+
+  /** Pages of a prompt that others may have. The last row is always computed: its logits are wanted. */
+  #shareablePages({ ids, promptTokens, consumer }: Sequence): number {
+    // Evaluation wants the logits of all rows.
+    if (consumer.wanted === 'every-row') return 0;
+    return Math.max(0, Math.floor((Math.min(promptTokens, ids.length) - 1) / this.#pages.pageTokens));
+  }
+
+  /** Whether a running sequence is about to compute most of a waiting one's prompt: waiting is faster then. */
+  #isBeingComputed(sequence: Sequence, known: number, shareable: number): boolean {
+    const { pageTokens } = this.#pages;
+    const worthwhile = Math.max(known + 1, Math.ceil((known + sequence.ids.length / pageTokens) / 2));
+    if (worthwhile > shareable) return false;
+    return this.#running.some((other) => {
+      if (other.salt !== sequence.salt || other.decoding || other.publishedPages < 0) return false;
+      const most = Math.min(shareable, Math.floor(other.promptTokens / pageTokens));
+      if (most < worthwhile) return false;
+      const common = commonTokens(sequence.ids, other.ids, most * pageTokens);
+      const pages = Math.floor(common / pageTokens);
+      return pages >= worthwhile && other.publishedPages < pages;
+    });
   }
 
   /** How many of the next `most` rows have pages, after taking what is needed, from younger sequences if need be. */
@@ -153,4 +225,11 @@ export class Scheduler {
     sequence.doneTokens = 0;
     sequence.publishedPages = 0;
   }
+}
+
+/** How many ids two sequences begin alike with, at most `most`. */
+function commonTokens(a: readonly number[], b: readonly number[], most: number): number {
+  let count = 0;
+  while (count < most && a[count] === b[count]) count++;
+  return count;
 }

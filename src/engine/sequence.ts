@@ -9,6 +9,8 @@ export type Wanted = 'argmax' | 'logits' | 'every-row';
 /** What is done with the results of a sequence. */
 export interface Consumer {
   readonly wanted: Wanted;
+  /** It waits, and so many go before it. */
+  queued(before: number): void;
   /** Prompt rows computed so far. */
   prefilled(doneTokens: number): void;
   /** Logits of rows from `firstPosition` [rows, vocab]; the ids to go on with, or undefined to end. */
@@ -19,12 +21,20 @@ export interface Consumer {
   abort(): void;
 }
 
+/** Whose a sequence is, and with whom it shares. */
+export interface Ownership {
+  readonly tenant?: string | undefined;
+  readonly salt?: string | undefined;
+}
+
 /** One sequence. Its first `promptTokens` ids are of the prefill class, the others of the decode class. */
 export class Sequence {
   readonly requestId: string;
   readonly ids: number[];
   readonly promptTokens: number;
   readonly consumer: Consumer;
+  readonly tenant: string;
+  readonly salt: string;
   readonly pages: number[] = [];
   /** Ids whose rows are in the cache. */
   doneTokens = 0;
@@ -34,11 +44,19 @@ export class Sequence {
   cachedTokens: number | undefined;
   aborted = false;
 
-  constructor(requestId: string, ids: ArrayLike<number>, promptTokens: number, consumer: Consumer) {
+  constructor(
+    requestId: string,
+    ids: ArrayLike<number>,
+    promptTokens: number,
+    consumer: Consumer,
+    { tenant = '', salt = '' }: Ownership = {},
+  ) {
     this.requestId = requestId;
     this.ids = Array.from(ids);
     this.promptTokens = promptTokens;
     this.consumer = consumer;
+    this.tenant = tenant;
+    this.salt = salt;
   }
 
   /** Whether the next rows are of the decode class. */

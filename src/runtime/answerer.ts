@@ -35,6 +35,10 @@ export interface AnswerOptions extends ConversationOptions {
   readonly signal?: AbortSignal;
   /** Which of several parallel answers the deltas belong to; 0 when absent. */
   readonly choice?: number;
+  /** Whose it is: tenants take turns. */
+  readonly tenant?: string;
+  /** Prompts share what was computed of their beginnings only where this is the same. */
+  readonly cacheSalt?: string;
 }
 
 /** A conversation as the model reads it. */
@@ -111,6 +115,8 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       sampling: { ...sampling, ...options.sampling },
       endIds: ends,
       ...(options.topLogprobs === undefined ? {} : { topLogprobs: options.topLogprobs }),
+      ...(options.tenant === undefined ? {} : { tenant: options.tenant }),
+      ...(options.cacheSalt === undefined ? {} : { cacheSalt: options.cacheSalt }),
     });
   };
   const parsing = ({ stop = [], choice = 0 }: AnswerOptions) => ({ tokenizer, stop, choice });
@@ -226,6 +232,9 @@ async function* generate(
   try {
     for await (const event of engine.generate(request)) {
       switch (event.type) {
+        case 'queued':
+          yield { type: 'progress', choice, stage: 'queue', done: 0, total: event.before };
+          break;
         case 'prefill':
           yield {
             type: 'progress',

@@ -44,6 +44,8 @@ export interface OpenOptions extends FileOptions {
   readonly threads?: number;
   /** Counts how often experts are chosen, for `engine.stats`; off by default. */
   readonly countExperts?: boolean;
+  /** Engines of this machine with the same name take turns computing; none when absent. */
+  readonly leaseName?: string;
   /** Where the engine runs; a worker thread when absent. */
   readonly host?: 'worker' | 'process';
   /** Bytes of weights made ready so far, and in all. */
@@ -111,6 +113,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     env,
     ...(options.cacheTokens === undefined ? {} : { cacheTokens: options.cacheTokens }),
     ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
+    ...(options.leaseName === undefined ? {} : { leaseName: options.leaseName }),
     ...(threads === undefined ? {} : { threads }),
     ...(options.countExperts === undefined ? {} : { countExperts: options.countExperts }),
     ...(signal === undefined ? {} : { signal }),

@@ -19,6 +19,8 @@ export interface ServingModel extends LoadedModel {
 /** What an answer is made with. */
 export interface AnsweringParts {
   readonly models: Models<ServingModel>;
+  /** Whose request it is, for turns and for what is shared of the cache. */
+  readonly caller: Required<Pick<AnswerOptions, 'tenant' | 'cacheSalt'>>;
   /** Ends the answer; the iteration ends with the `end` deltas, or with the signal's reason where there is no answer yet. */
   readonly signal: AbortSignal;
   /** Told which model answers, before its first delta. */
@@ -33,7 +35,7 @@ export interface AnsweringParts {
  * Answers a request: progress of loading and prefill, then the deltas of all its choices, each with one end.
  *
  * @throws HadalError as `Models.acquire`, `Answerer.chat` and the engine do.
- * @example for await (const delta of answer(request, { models, signal })) show(delta);
+ * @example for await (const delta of answer(request, { models, caller, signal })) show(delta);
  */
 export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIterableIterator<Delta> {
   const left = new AbortController();
@@ -60,7 +62,7 @@ export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIter
 
 async function run(
   request: AnswerRequest,
-  { models, signal, onModel }: AnsweringParts,
+  { models, signal, onModel, caller }: AnsweringParts,
   push: (delta: Delta) => void,
 ): Promise<void> {
   const lease = await models.acquire(request.model, {
@@ -73,7 +75,7 @@ async function run(
     const prompts = request.kind === 'completion' ? request.prompts.length : 1;
     await Promise.all(
       Array.from({ length: prompts * request.choices }, async (_, choice) => {
-        for await (const delta of deltasOf(answerer, request, choice, signal)) push(delta);
+        for await (const delta of deltasOf(answerer, request, choice, { ...caller, signal })) push(delta);
       }),
     );
   } finally {
@@ -85,7 +87,7 @@ function deltasOf(
   answerer: Answerer,
   request: AnswerRequest,
   choice: number,
-  signal: AbortSignal,
+  more: Pick<AnswerOptions, 'tenant' | 'cacheSalt' | 'signal'>,
 ): AsyncIterable<Delta> {
   const { maxTokens, topLogprobs, stop } = request;
   const { seed } = request.sampling;
@@ -96,7 +98,7 @@ function deltasOf(
       ...(seed === undefined ? {} : { seed: seed + (choice % request.choices) }),
     },
     stop,
-    signal,
+    ...more,
     choice,
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(topLogprobs === undefined ? {} : { topLogprobs }),

@@ -21,6 +21,8 @@ export interface ServerParts {
   readonly observers: Observers;
   readonly bodyLimits: BodyLimits;
   readonly hostRules: HostRules;
+  /** Whether keys share what was computed of prompts that begin alike. */
+  readonly sharedCache: boolean;
   /** A comment on every stream after so long without an event. */
   readonly pingMs: number;
   /** Aborted when no more requests are taken. */

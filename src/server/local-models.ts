@@ -7,9 +7,10 @@ import type { Environment } from '../hub/store.node.ts';
 import { measureModel, type OpenedModel, type OpenOptions, openModel } from '../runtime/open.node.ts';
 import type { ModelOpener, ServedModel } from './models.ts';
 
+type OpeningChoice = 'contextTokens' | 'cacheTokens' | 'maxSequences' | 'threads' | 'leaseName';
+
 /** How every model is opened. */
-export interface LocalOptions
-  extends Pick<OpenOptions, 'contextTokens' | 'cacheTokens' | 'maxSequences' | 'threads'> {
+export interface LocalOptions extends Pick<OpenOptions, OpeningChoice> {
   readonly env: Environment;
   readonly onAnnounce: (announcement: Announcement) => void;
   readonly onWarning: (sentence: string) => void;
@@ -30,11 +31,14 @@ export function localModels(options: LocalOptions): ModelOpener<LocalModel> {
         ...options,
         host: 'process',
         signal,
-        onFetch: ({ doneBytes, totalBytes }) => onProgress(doneBytes, totalBytes),
         onLoad: onProgress,
       });
       return { ...opened, ended: opened.engine.ended };
     },
-    bytesOf: async (model) => (await measureModel(model.source, options)).bytes,
+    async bytesOf(model, onProgress, signal) {
+      const onFetch: OpenOptions['onFetch'] = ({ doneBytes, totalBytes }) =>
+        onProgress(doneBytes, totalBytes);
+      return (await measureModel(model.source, { ...options, signal, onFetch })).bytes;
+    },
   };
 }

@@ -27,8 +27,8 @@ export interface LoadedModel extends AsyncDisposable {
 /** How models are opened and measured. */
 export interface ModelOpener<M extends LoadedModel> {
   open(model: ServedModel, onProgress: OnProgress, signal: AbortSignal): Promise<M>;
-  /** Bytes that it will need. Reads the header only. */
-  bytesOf(model: ServedModel): Promise<number>;
+  /** Bytes that it will need. Fetches a model that is not here, and reads its header only. */
+  bytesOf(model: ServedModel, onProgress: OnProgress, signal: AbortSignal): Promise<number>;
 }
 
 /** What became of a model, for logs and metrics. */
@@ -244,11 +244,11 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
     const startedMs = performance.now();
     this.#event({ type: 'loading', model: name });
     try {
-      slot.bytes = await opener.bytesOf(slot.model);
-      await this.#makeRoom(slot, slot.bytes);
       const tell: OnProgress = (done, total) => {
         for (const listener of slot.listeners) listener(done, total);
       };
+      slot.bytes = await opener.bytesOf(slot.model, tell, this.#stop.signal);
+      await this.#makeRoom(slot, slot.bytes);
       const loaded = await opener.open(slot.model, tell, this.#stop.signal);
       slot.loaded = loaded;
       slot.leaving = false;

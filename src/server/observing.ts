@@ -149,6 +149,9 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
     const label = { gen_ai_request_model: model.name };
     metrics.engineRunning.set(label, stats.runningRequests);
     metrics.engineWaiting.set(label, stats.waitingRequests);
+    metrics.engineSteps.set(label, stats.steps);
+    metrics.engineRows.set({ ...label, class: 'prefill' }, stats.prefillRows);
+    metrics.engineRows.set({ ...label, class: 'decode' }, stats.decodeRows);
     const { total, used, kept } = stats.pages;
     metrics.cachePages.set({ ...label, state: 'used' }, used);
     metrics.cachePages.set({ ...label, state: 'kept' }, kept);

@@ -57,6 +57,7 @@ export async function respond(
   let model: ServingModel | undefined;
   const deltas = answer(request, {
     models: parts.models,
+    caller: { tenant: key?.name ?? '', cacheSalt: parts.sharedCache ? '' : (key?.name ?? '') },
     signal,
     onModel: (one) => {
       model = one;

@@ -31,6 +31,7 @@ export interface ServeSettings extends ListenOptions {
   readonly hosts: readonly string[];
   readonly origins: readonly string[];
   readonly pingMs: number;
+  readonly sharedCache: boolean;
   readonly keys: KeyRing;
   readonly log: Log;
   /** Told beside the log. */
@@ -79,6 +80,7 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
     bodyLimits: { maxBytes: settings.maxBodyBytes, maxDepth: MAX_DEPTH },
     hostRules: { hosts: [...hosts, ...namesOf(settings.host)], origins },
     pingMs,
+    sharedCache: settings.sharedCache,
     closing: closing.signal,
     stop: stop.signal,
   });
