@@ -64,6 +64,8 @@ fn malformed() -> Fault {
     Fault::new("native-panic", "a recorded program").expected("whole operations").next("report this as a defect")
 }
 
+const WRITE: i32 = 0;
+
 /// Runs all operations; stops with `aborted` before the next one when `abort` is set: a layer of a large model takes long.
 pub fn run(state: &mut State, mut program: &[i32], abort: &AtomicBool) -> Outcome<()> {
     state.check_files()?;
@@ -71,7 +73,8 @@ pub fn run(state: &mut State, mut program: &[i32], abort: &AtomicBool) -> Outcom
         let length = usize::try_from(length).ok().filter(|&n| n >= 2 && n <= program.len()).ok_or_else(malformed)?;
         let (operation, rest) = program.split_at(length);
         program = rest;
-        if abort.load(Ordering::Relaxed) {
+        // What the caller wrote stays written.
+        if code != WRITE && abort.load(Ordering::Relaxed) {
             return Err(Fault::new("aborted", "the step").got("an abort").next("start it again if it is wanted"));
         }
         step(state, code, Words { words: &operation[2..] })?;
@@ -81,7 +84,7 @@ pub fn run(state: &mut State, mut program: &[i32], abort: &AtomicBool) -> Outcom
 
 fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
     match code {
-        0 => {
+        WRITE => {
             let view = w.whole(state)?;
             let bits: Vec<u32> = w.words.iter().map(|word| word.cast_unsigned()).collect();
             state.tensors.write(view, &bits)
