@@ -21,6 +21,8 @@ const SPIN: Duration = Duration::from_micros(50);
 pub struct Scratch {
     pub floats: Buffer<f32>,
     pub more_floats: Buffer<f32>,
+    /// Unpacked weights.
+    pub panel: Buffer<f32>,
 }
 
 type Job<'a> = dyn Fn(usize, &mut Scratch) + Sync + 'a;

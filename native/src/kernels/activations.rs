@@ -1,10 +1,12 @@
 //! Owns: activations rounded to int8, once for all products of a matrix multiplication.
 //! Refuses to know: weights.
 
-use crate::formats::Family;
+use super::multiply::List;
+use crate::formats::{Family, Format};
 use crate::map::{Buffer, Mat, MatMut, as_bytes, as_bytes_mut, as_ints, as_ints_mut};
 use crate::pool::{Grid, Pool};
-use crate::simd::{Kernels, Row};
+use crate::simd::{Kernels, Lanes, Row};
+use std::ops::Range;
 
 /// Rows [q | scale | sums | scaled sums], each part beginning at a cache line; rounded anew by every `fill`.
 #[derive(Default)]
@@ -17,7 +19,13 @@ pub struct Activations {
 struct Rounded {
     words: Buffer<f32>,
     layout: Layout,
+    /// Sets of sixteen rows side by side, of `set_words` each.
+    laid: Buffer<f32>,
+    cols: usize,
 }
+
+/// Rows in a set.
+const LANES: usize = 16;
 
 /// Words of the parts of a row.
 #[derive(Clone, Copy, Default)]
@@ -64,6 +72,37 @@ impl Activations {
         }
     }
 
+    /// Lays the rows of long lists side by side, for the families whose weights profit; call after `fill`.
+    pub fn lay<'a>(
+        &mut self,
+        pool: &mut Pool,
+        kernels: &Kernels,
+        formats: &[Format],
+        lists: impl Iterator<Item = &'a [usize]>,
+    ) -> Vec<List<'a>> {
+        let profits = |family: Family| {
+            formats.iter().any(|&f| f.family() == family && kernels.lanes[f as usize].is_some())
+        };
+        let (lay32, lay256) = (profits(Family::Blocks32), profits(Family::Blocks256));
+        let mut sets: Vec<&[usize]> = Vec::new();
+        let lists = lists
+            .map(|rows| {
+                let first = sets.len();
+                if (lay32 || lay256) && List::is_long(rows) {
+                    sets.extend(rows.chunks(LANES));
+                }
+                List { rows, sets: first..sets.len() }
+            })
+            .collect();
+        if lay32 {
+            self.by32.lay(pool, &sets, Family::Blocks32);
+        }
+        if lay256 {
+            self.by256.lay(pool, &sets, Family::Blocks256);
+        }
+        lists
+    }
+
     /// Row i of x in the form that a family wants.
     pub fn row<'a>(&'a self, family: Family, x: &Mat<'a>, i: usize) -> Row<'a> {
         match family {
@@ -72,12 +111,18 @@ impl Activations {
             Family::Blocks256 => self.by256.row(i),
         }
     }
+
+    /// A set of lanes that `lay` has laid.
+    pub fn lanes(&self, family: Family, set: usize) -> Lanes<'_> {
+        if family == Family::Blocks256 { self.by256.lanes(set, family) } else { self.by32.lanes(set, family) }
+    }
 }
 
 impl Rounded {
     fn fill(&mut self, pool: &mut Pool, kernels: &Kernels, x: Mat<'_>, family: Family) {
         let layout = Layout::of(family, x.cols());
         self.layout = layout;
+        self.cols = x.cols();
         let words = self.words.ensure(layout.words() * x.rows());
         let one = |row: &mut [f32], x: &[f32]| {
             let (q, rest) = row.split_at_mut(layout.q);
@@ -115,5 +160,72 @@ impl Rounded {
         let (scale, rest) = rest.split_at(self.layout.scale);
         let (sums, scaled_sums) = rest.split_at(self.layout.sums);
         Row { floats: &[], q: as_bytes(q), scale, sums: as_ints(sums), scaled_sums }
+    }
+
+    fn lay(&mut self, pool: &mut Pool, sets: &[&[usize]], family: Family) {
+        if sets.is_empty() {
+            return;
+        }
+        let parts = set_parts(self.cols, family);
+        let set_words = parts[4].end;
+        let mut laid = std::mem::take(&mut self.laid);
+        let out = MatMut::over(laid.ensure(set_words * sets.len()), set_words);
+        pool.grids(vec![Grid { out, tile_rows: 1, tile_cols: set_words }], &|tile, _| {
+            let set = tile.out.row(0);
+            for lane in 0..LANES {
+                match sets[tile.rows.start].get(lane) {
+                    Some(&i) => lay_row(&self.row(i), set, lane, &parts, family),
+                    None => set[lane..].iter_mut().step_by(LANES).for_each(|x| *x = 0.0),
+                }
+            }
+        });
+        self.laid = laid;
+    }
+
+    fn lanes(&self, set: usize, family: Family) -> Lanes<'_> {
+        let [q, scale, sums, sums_of_32, scaled_sums] = set_parts(self.cols, family);
+        let words = &self.laid[set * scaled_sums.end..(set + 1) * scaled_sums.end];
+        Lanes {
+            q: as_ints(&words[q]),
+            scale: &words[scale],
+            sums: as_ints(&words[sums]),
+            sums_of_32: as_ints(&words[sums_of_32]),
+            scaled_sums: &words[scaled_sums],
+        }
+    }
+}
+
+/// Where q, scale, sums, sums of 32 and scaled sums lie in a set.
+fn set_parts(cols: usize, family: Family) -> [Range<usize>; 5] {
+    let lines = match family {
+        Family::Blocks256 => [cols / 4, cols / 256, cols / 32, cols / 64, 0],
+        _ => [cols / 4, cols / 32, cols / 32, 0, cols / 32],
+    };
+    let mut end = 0;
+    lines.map(|lines| {
+        end += lines * LANES;
+        end - lines * LANES..end
+    })
+}
+
+fn lay_row(row: &Row, set: &mut [f32], lane: usize, parts: &[Range<usize>; 5], family: Family) {
+    let [q, scale, sums, sums_of_32, scaled_sums] = parts;
+    let bits = |x: i32| f32::from_bits(x.cast_unsigned());
+    let pair = |low: i32, high: i32| bits((low & 0xffff) | high << 16);
+    let (words, _) = row.q.as_chunks::<4>();
+    side_by_side(&mut set[q.clone()], lane, words.iter().map(|&[a, b, c, d]| bits(i32::from_le_bytes([a, b, c, d].map(i8::cast_unsigned)))));
+    side_by_side(&mut set[scale.clone()], lane, row.scale.iter().copied());
+    if family == Family::Blocks256 {
+        side_by_side(&mut set[sums.clone()], lane, row.sums.as_chunks::<2>().0.iter().map(|&[a, b]| pair(a, b)));
+        side_by_side(&mut set[sums_of_32.clone()], lane, row.sums.as_chunks::<4>().0.iter().map(|&[a, b, c, d]| pair(a + b, c + d)));
+    } else {
+        side_by_side(&mut set[sums.clone()], lane, row.sums.iter().map(|&sum| bits(sum)));
+        side_by_side(&mut set[scaled_sums.clone()], lane, row.scaled_sums.iter().copied());
+    }
+}
+
+fn side_by_side(part: &mut [f32], lane: usize, numbers: impl Iterator<Item = f32>) {
+    for (to, x) in part.chunks_exact_mut(LANES).zip(numbers) {
+        to[lane] = x;
     }
 }

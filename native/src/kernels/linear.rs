@@ -1,10 +1,11 @@
 //! Owns: products with weights: embed, matmul.
 //! Refuses to know: what the weights are for.
 
+use super::multiply::{Piece, Rows, multiply};
 use super::{Span, index};
 use crate::context::{State, Weight};
 use crate::error::{Outcome, misfit};
-use crate::formats::Family;
+use crate::formats::{Family, Format};
 use crate::map::{Mat, MatMut, View};
 use crate::pool::{Grid, Tile};
 use std::sync::Arc;
@@ -61,7 +62,10 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
     let wants = |family: Family| ready.iter().any(|r| r.weight.family() == family);
     let kernels = state.kernels;
     state.activations.fill(&mut state.pool, kernels, x, wants(Family::Blocks32), wants(Family::Blocks256));
-    let activations = &state.activations;
+    let all: Vec<usize> = (0..span.rows).collect();
+    let formats: Vec<Format> = ready.iter().map(|r| r.weight.format).collect();
+    let lists = state.activations.lay(&mut state.pool, kernels, &formats, [&*all].into_iter());
+    let rows = Rows { x, rounded: &state.activations };
     let total: usize = ready.iter().map(|r| r.weight.rows * r.weight.row_bytes).sum();
     let tile_bytes = (total / (4 * state.pool.threads())).clamp(SMALL_TILE_BYTES, TILE_BYTES);
     let grids = ready
@@ -74,22 +78,14 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
         .collect::<Outcome<Vec<_>>>()?;
     state.pool.grids(grids, &|tile: &mut Tile, scratch| {
         let Ready { weight, bias, add } = &ready[tile.grid];
-        let rows_kernel = kernels.rows[weight.format as usize];
-        let (from, to) = (tile.cols.start, tile.cols.end);
-        let answers = scratch.floats.ensure(tile.cols.len());
-        for i in 0..tile.rows.len() {
-            let row = activations.row(weight.family(), &x, i);
-            if weight.scales.is_some() {
-                let decoded = scratch.more_floats.ensure(weight.cols);
-                for (r, answer) in (from..to).zip(answers.iter_mut()) {
-                    weight.decode_row(kernels, 0, r, decoded);
-                    *answer = (kernels.dot)(decoded, x.row(i));
-                }
-            } else {
-                rows_kernel(weight.rows_of(0, from, to), &[row], answers);
-            }
+        let cols = tile.cols.clone();
+        let mut floats = std::mem::take(&mut scratch.floats);
+        let answers = floats.ensure(all.len() * cols.len()); // [rows, tile]
+        let piece = Piece { weight, expert: 0, rows: cols.clone() };
+        multiply(kernels, piece, rows, &lists[0], answers, scratch);
+        for (i, answers) in answers.chunks_exact_mut(cols.len()).enumerate() {
             if let Some(bias) = bias {
-                (kernels.add)(answers, &bias[from..to]);
+                (kernels.add)(answers, &bias[cols.clone()]);
             }
             let out = tile.out.row(i);
             if *add {
@@ -98,6 +94,7 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
                 out.copy_from_slice(answers);
             }
         }
+        scratch.floats = floats;
     });
     Ok(())
 }

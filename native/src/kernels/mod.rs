@@ -5,6 +5,7 @@ mod activations;
 pub mod attention;
 pub mod cache_rows;
 pub mod linear;
+mod multiply;
 pub mod probe;
 pub mod rows;
 

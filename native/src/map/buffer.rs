@@ -116,6 +116,12 @@ pub fn as_bytes_mut(words: &mut [f32]) -> &mut [i8] {
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
 }
 
+/// Words seen as unsigned bytes, to write.
+pub fn as_unsigned_mut(words: &mut [f32]) -> &mut [u8] {
+    // SAFETY: as above.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }
+}
+
 /// Words seen as integers.
 pub fn as_ints(words: &[f32]) -> &[i32] {
     // SAFETY: f32 and i32 have the same size and alignment, and no invalid bit pattern.

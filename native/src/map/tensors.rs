@@ -72,6 +72,12 @@ unsafe impl<T: Number> Send for MatMut<'_, T> {}
 unsafe impl<T: Number> Sync for MatMut<'_, T> {}
 
 impl<'a, T: Number> Mat<'a, T> {
+    /// A matrix over one slice of numbers, `cols` to a row.
+    #[cfg(test)]
+    pub fn over(numbers: &'a [T], cols: usize) -> Self {
+        Self { ptr: numbers.as_ptr(), rows: numbers.len() / cols, cols, stride: cols, of: PhantomData }
+    }
+
     pub fn rows(&self) -> usize {
         self.rows
     }

@@ -2,11 +2,13 @@
 //! those of other formats as with AVX2, the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
+use super::avx512_lanes::{lanes32, lanes256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;
 use super::featured::{featured, featured_table};
-use super::{Kernels, Row, avx2, scalar};
+use super::{Kernels, Lanes, LanesFn, Row, avx2, scalar};
 use crate::formats::Format;
+use crate::map::Buffer;
 use std::arch::x86_64::*;
 
 featured_table!("avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c");
@@ -21,8 +23,18 @@ static KERNELS: Kernels = {
     rows[Format::Q4K as usize] = by_hand_q4_k;
     rows[Format::Q5K as usize] = by_hand_q5_k;
     rows[Format::Q6K as usize] = by_hand_q6_k;
+    let mut lanes: [Option<LanesFn>; Format::ALL.len()] = [None; Format::ALL.len()];
+    lanes[Format::Q8_0 as usize] = Some(lanes_q8_0);
+    lanes[Format::Q4_0 as usize] = Some(lanes_q4_0);
+    lanes[Format::Q4_1 as usize] = Some(lanes_q4_1);
+    lanes[Format::Q5_0 as usize] = Some(lanes_q5_0);
+    lanes[Format::Q5_1 as usize] = Some(lanes_q5_1);
+    lanes[Format::Q4K as usize] = Some(lanes_q4_k);
+    lanes[Format::Q5K as usize] = Some(lanes_q5_k);
+    lanes[Format::Q6K as usize] = Some(lanes_q6_k);
     Kernels {
         rows,
+        lanes,
         dot: avx2::by_hand_dot,
         squares: avx2::by_hand_squares,
         multiply_bytes: by_hand_multiply_bytes,
@@ -53,6 +65,14 @@ featured! {
     fn by_hand_q4_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ4K>;
     fn by_hand_q5_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ5K>;
     fn by_hand_q6_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ6K>;
+    fn lanes_q8_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ8_0>;
+    fn lanes_q4_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ4_0>;
+    fn lanes_q4_1(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ4_1>;
+    fn lanes_q5_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ5_0>;
+    fn lanes_q5_1(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ5_1>;
+    fn lanes_q4_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ4K>;
+    fn lanes_q5_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ5K>;
+    fn lanes_q6_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ6K>;
     fn by_hand_multiply_bytes(rounds: usize) -> i32 = vnni_rounds;
     fn from_half(bytes: &[u8], out: &mut [f32]) = avx2::halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = avx2::floats_to_halves;

@@ -98,6 +98,7 @@ macro_rules! featured_table {
             Kernels {
                 isa: $isa,
                 rows,
+                lanes: [None; Format::ALL.len()],
                 quantize32,
                 quantize256,
                 dot,

@@ -20,12 +20,15 @@ pub mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_blocks;
 #[cfg(target_arch = "x86_64")]
+mod avx512_lanes;
+#[cfg(target_arch = "x86_64")]
 mod avx512_rows;
 #[cfg(test)]
 mod twins;
 
 use crate::error::{Fault, Outcome};
 use crate::formats::Format;
+use crate::map::Buffer;
 
 /// One row of activations in the forms that kernels want; only those that were asked for are filled.
 #[derive(Clone, Copy, Default)]
@@ -42,6 +45,36 @@ pub struct Row<'a> {
     pub scaled_sums: &'a [f32],
 }
 
+/// Sixteen rows of activations side by side: number t of every sixteen belongs to row t.
+#[derive(Clone, Copy)]
+pub struct Lanes<'a> {
+    /// [cols / 4][16], four int8 each
+    pub q: &'a [i32],
+    /// [blocks][16]
+    pub scale: &'a [f32],
+    /// Blocks of 32: sums of int8, [blocks][16]. Blocks of 256: those of every 32 numbers, two i16 of 16 numbers each.
+    pub sums: &'a [i32],
+    /// Blocks of 256: those of every 64 numbers, two i16 of 32 numbers each.
+    pub sums_of_32: &'a [i32],
+    /// Blocks of 32: scale * sum, [blocks][16].
+    pub scaled_sums: &'a [f32],
+}
+
+impl Lanes<'_> {
+    /// Whether there is all that `blocks` blocks of `numbers` numbers need.
+    fn fits(&self, blocks: usize, numbers: usize) -> bool {
+        let lines = |len: usize| len / 16;
+        let sums = if numbers == 32 {
+            lines(self.sums.len()) >= blocks && lines(self.scaled_sums.len()) >= blocks
+        } else {
+            lines(self.sums.len()) >= 8 * blocks && lines(self.sums_of_32.len()) >= 4 * blocks
+        };
+        sums && lines(self.scale.len()) == blocks && lines(self.q.len()) >= blocks * numbers / 4
+    }
+}
+
+/// out[t][r] = weight row r . row t of the lanes, for t below the count, with the bits that `RowsFn` gives.
+pub type LanesFn = fn(weights: &[u8], lanes: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]);
 /// out[x][r] = weight row r . xs[x]; the weight rows lie one after the other. A product's bits depend on its two rows.
 pub type RowsFn = fn(weights: &[u8], xs: &[Row], out: &mut [f32]);
 /// Rounds x to int8 with a scale for every 32 numbers: (x, q, scale, sums of 32, scale * sum).
@@ -54,6 +87,8 @@ pub struct Kernels {
     pub isa: &'static str,
     /// By `Format as usize`.
     pub rows: [RowsFn; Format::ALL.len()],
+    /// By `Format as usize`; faster than `rows` from a few rows on, where there is one.
+    pub lanes: [Option<LanesFn>; Format::ALL.len()],
     pub quantize32: Quantize32Fn,
     pub quantize256: Quantize256Fn,
     /// Sum of a[i] * b[i].

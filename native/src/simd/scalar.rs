@@ -10,6 +10,7 @@ use crate::formats::Format;
 pub static KERNELS: Kernels = Kernels {
     isa: "scalar",
     rows: ROWS,
+    lanes: [None; Format::ALL.len()],
     quantize32,
     quantize256,
     dot,
