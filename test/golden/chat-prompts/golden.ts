@@ -55,13 +55,21 @@ const CONTROLS = [
 
 const THINKING = /r1|v3\.|v4/;
 
-/** A vocabulary with the tokens of a format: control tokens, and, as ordinary ones, those of thinking and calls. */
-export function tokenizerFor(name: string): Tokenizer {
+/** The tokens of a format: control tokens, and, as ordinary ones, those of thinking and calls. */
+export function formatTokens(name: string): {
+  readonly ordinary: readonly string[];
+  readonly specials: readonly string[];
+} {
   const system = name === 'deepseek-v4.1' ? ['<｜System｜>'] : [];
-  return pieceTokenizer({
+  return {
     ordinary: THINKING.test(name) ? ['<think>', '</think>', '｜DSML｜'] : [],
     specials: [...CONTROLS, ...system],
-  });
+  };
+}
+
+/** A vocabulary of bytes with the tokens of a format. */
+export function tokenizerFor(name: string): Tokenizer {
+  return pieceTokenizer(formatTokens(name));
 }
 
 /** The published template of a name. */
