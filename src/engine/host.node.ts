@@ -44,10 +44,13 @@ export interface EngineHost extends AsyncDisposable {
   stats(): Promise<EngineStats>;
   /** Resolves when nothing can be asked any more, with the error that says why. */
   readonly ended: Promise<unknown>;
+  /** Of its process; undefined for a thread. */
+  readonly pid: number | undefined;
 }
 
 /** What carries the messages. */
 interface Carrier {
+  readonly pid: number | undefined;
   post(message: ToEngine): void;
   /** Ends it at once. */
   kill(): Promise<unknown>;
@@ -140,6 +143,10 @@ class Host implements EngineHost {
     });
     carrier.onMessage((message) => this.#receive(message));
     carrier.onGone((why) => this.gone(died(why)));
+  }
+
+  get pid(): number | undefined {
+    return this.#carrier.pid;
   }
 
   get description(): EngineDescription {
@@ -312,6 +319,7 @@ function startWorker(): Carrier {
     failure = error.message;
   });
   return {
+    pid: undefined,
     post: (message) => worker.postMessage(message),
     kill: () => worker.terminate(),
     onMessage: (listener) => worker.on('message', listener),
@@ -335,6 +343,7 @@ function startProcess(env: EngineHostOptions['env']): Carrier {
     child.on('close', (code, signal) => resolve(lastWords(words, code, signal)));
   });
   return {
+    pid: child.pid,
     post: (message) => child.connected && child.send(message),
     kill: () => {
       child.kill('SIGKILL');

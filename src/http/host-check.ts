@@ -26,10 +26,10 @@ export function checkHost(rules: HostRules): MiddlewareHandler {
     const host = c.req.header('host');
     const name = hostName(host);
     if (name === undefined || !names.has(name)) {
-      throw new HadalError(host === undefined ? 'host-missing' : 'host-refused', {
+      throw new HadalError('host-refused', {
         what: 'the Host header',
         expected: 'a name that this server has been given',
-        got: host === undefined ? 'none' : 'another',
+        got: 'another',
         next: 'add it to `hosts` in the configuration (or --allow-host)',
       });
     }
@@ -60,7 +60,8 @@ function isOwnOrigin(origin: string, host: string): boolean {
 }
 
 /**
- * What is wrong with a request before it is read: a target that names a server itself, or several Host headers.
+ * What is wrong with a request before it is read: a target that names a server itself, no Host header, several, or one
+ * that is no name.
  *
  * @param rawHeaders names and values in turn, as Node has them
  * @returns the error, or undefined
@@ -69,12 +70,13 @@ export function requestLineError(
   target: string | undefined,
   rawHeaders: readonly string[],
 ): HadalError | undefined {
-  const hosts = rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === 'host').length;
-  if (target?.startsWith('/') && hosts <= 1) return undefined;
-  return new HadalError('request-line-refused', {
-    what: 'the request',
-    expected: 'a target that begins with / and one Host header',
-    got: hosts > 1 ? `${hosts} Host headers` : 'a target of another form',
-    next: 'send it to this server directly',
-  });
+  const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'host');
+  const next = 'send it to this server directly';
+  if (!target?.startsWith('/')) {
+    const got = 'one of another form';
+    return new HadalError('request-line-refused', { what: 'the target', expected: 'a path', got, next });
+  }
+  if (hosts.length === 1 && hostName(hosts[0]) !== undefined) return undefined;
+  const got = hosts.length === 1 ? 'something else' : `${hosts.length} headers`;
+  return new HadalError('request-line-refused', { what: 'Host', expected: 'one name', got, next });
 }

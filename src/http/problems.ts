@@ -36,7 +36,6 @@ const CATALOGUE: Readonly<Record<string, Entry>> = {
   'infill-unsupported': bad,
   'json-broken': bad,
   'json-too-deep': bad,
-  'host-missing': bad,
   'request-line-refused': bad,
   'key-conflict': bad,
   'key-missing': { status: 401 },

@@ -13,7 +13,7 @@ import type { LoadedModel, Models } from './models.ts';
 /** A loaded model that answers. */
 export interface ServingModel extends LoadedModel {
   readonly answerer: Answerer;
-  readonly engine: Pick<EngineHost, 'stats'>;
+  readonly engine: Pick<EngineHost, 'stats' | 'pid'>;
 }
 
 /** What an answer is made with. */

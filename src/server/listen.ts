@@ -45,7 +45,13 @@ export async function listen(app: Pick<Hono, 'fetch'>, { host, port }: ListenOpt
     overrideGlobalObjects: false,
   });
   const server = createServer(
-    { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS },
+    {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      // The application refuses it, with words.
+      requireHostHeader: false,
+    },
     (incoming, outgoing) => {
       const error = requestLineError(incoming.url, incoming.rawHeaders);
       if (error) refuse(incoming, outgoing, error);

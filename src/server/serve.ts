@@ -10,10 +10,11 @@ import type { KeyRing } from '../http/keys.ts';
 import { createLimiter } from '../http/limits.ts';
 import type { Log } from '../http/log.ts';
 import { createMetrics } from '../http/metrics.ts';
+import type { ServingModel } from './answering.ts';
 import { createApp } from './app.ts';
 import { type ListenOptions, listen } from './listen.ts';
 import { type LocalOptions, localModels } from './local-models.ts';
-import { createModels, type ModelEvent, type ServedModel } from './models.ts';
+import { createModels, type ModelEvent, type Models, type ServedModel } from './models.ts';
 import { type Observers, watchModel } from './observing.ts';
 
 /** Everything that can be chosen of a server. */
@@ -41,6 +42,7 @@ export interface ServeSettings extends ListenOptions {
 /** A server that runs. */
 export interface RunningServer {
   readonly url: string;
+  readonly models: Models<ServingModel>;
   /** Takes nothing new, finishes what runs, at most for so long, and frees everything. */
   close(graceMs: number): Promise<void>;
 }
@@ -107,7 +109,7 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
     await close(0);
     throw error;
   }
-  return { url: listening.url, close };
+  return { url: listening.url, models, close };
 }
 
 /** Names and addresses by which a server that listens there is reached. */

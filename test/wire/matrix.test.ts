@@ -1,0 +1,299 @@
+/** Owns: every registered route against everything a caller can get wrong: the status, the shape, and that others go on. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { keyRing, newKey } from '../../src/http/keys.ts';
+import { protocolOf } from '../../src/server/protocol.ts';
+import { type RawRequest, type RawResponse, rawRequest } from '../fixtures/raw-http.ts';
+import { startTestServer, type TestServer } from '../fixtures/server.ts';
+
+const { key, secret } = newKey({ name: 'test', models: ['*'], limits: {} });
+const bearer = `authorization: Bearer ${secret}`;
+const wrong = `hdl_${'x'.repeat(43)}`;
+const OPEN = ['/healthz', '/readyz'];
+
+const SETTINGS = ['model', 'max_tokens', 'temperature', 'stop', 'n', 'stream', 'logit_bias', 'seed'];
+/** A right body for each POST route, and fields of it to be spoiled. A new route needs a line here. */
+const GOOD: readonly (readonly [path: RegExp, body: object, fields: readonly string[]])[] = [
+  [
+    /\/chat\/completions$/,
+    { model: 'toy', max_tokens: 1, messages: [{ role: 'user', content: 'hi' }] },
+    ['messages', 'tools', 'tool_choice', 'response_format', 'thinking', 'reasoning_effort', ...SETTINGS],
+  ],
+  [
+    /\/completions$/,
+    { model: 'toy', max_tokens: 1, prompt: 'hi' },
+    ['prompt', 'suffix', 'echo', ...SETTINGS],
+  ],
+];
+
+let server: TestServer;
+let host = '';
+/** Every route of the server, as its own document lists them. */
+let routes: { method: string; path: string }[] = [];
+beforeAll(async () => {
+  server = await startTestServer({ keys: keyRing([key]) });
+  host = new URL(server.url).host;
+  const response = await rawRequest(server.url, {
+    target: '/openapi.json',
+    headers: [`host: ${host}`, bearer],
+  });
+  const document = JSON.parse(response.body) as { paths: Record<string, Record<string, unknown>> };
+  routes = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => ({
+      method: method.toUpperCase(),
+      path: path.replace('{model}', 'toy'),
+    })),
+  );
+});
+afterAll(() => server[Symbol.asyncDispose]());
+
+/** Sends it, and looks at what every response has to be. */
+async function send(request: RawRequest, more: readonly string[] = [bearer]): Promise<RawResponse> {
+  const response = await rawRequest(server.url, { headers: [`host: ${host}`, ...more], ...request });
+  expect(response.body).not.toMatch(/\n\s+at |node:|\.ts:|\.js:|\/src\/|\/dist\//);
+  if (response.status >= 400) {
+    const path = request.target.split('?')[0] ?? '';
+    const shape = protocolOf(path.startsWith('/') ? path : '').error({ status: 1, code: 'c', message: 'm' });
+    const body = JSON.parse(response.body) as object;
+    expect(keysOf(body)).toEqual(keysOf(shape));
+    expect(response.headers.get('content-type')).toMatch(/^application\/json/);
+  }
+  return response;
+}
+
+/** Names of fields at every level, without values. */
+function keysOf(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, keysOf(inner)]));
+}
+
+const closed = () => routes.filter(({ path }) => !OPEN.includes(path));
+const posts = () => routes.filter(({ method }) => method === 'POST');
+const bodyOf = (method: string) => (method === 'POST' ? { body: '{}' } : {});
+
+/** Runs a case on each route; the server is asked for its health after every one. */
+async function each(
+  list: readonly { method: string; path: string }[],
+  work: (route: { method: string; path: string }) => Promise<void>,
+): Promise<void> {
+  expect(list.length).toBeGreaterThan(0);
+  for (const route of list) {
+    await work(route);
+    expect((await rawRequest(server.url, { target: '/healthz' })).status).toBe(200);
+  }
+}
+
+test('the document lists what is registered', () => {
+  const list = routes.map(({ method, path }) => `${method} ${path}`);
+  for (const base of ['/v1', '', '/beta']) {
+    expect(list).toContain(`POST ${base}/chat/completions`);
+    expect(list).toContain(`POST ${base}/completions`);
+    expect(list).toContain(`GET ${base}/models`);
+  }
+  expect(list).toContain('GET /metrics');
+});
+
+describe('keys', () => {
+  test('none: 401', () =>
+    each(closed(), async ({ method, path: target }) => {
+      const response = await send({ method, target, ...bodyOf(method) }, []);
+      expect(response.status).toBe(401);
+      expect(response.headers.get('www-authenticate')).toContain('Bearer');
+    }));
+
+  test('a wrong one in any header: 401', () =>
+    each(closed(), async ({ method, path: target }) => {
+      for (const header of [
+        `authorization: Bearer ${wrong}`,
+        `x-api-key: ${wrong}`,
+        `api-key: ${wrong}`,
+        'authorization: Basic eDp5',
+      ])
+        expect((await send({ method, target, ...bodyOf(method) }, [header])).status).toBe(401);
+    }));
+
+  test('the right one in any header opens, and counts as the same', () =>
+    each(closed(), async ({ method, path: target }) => {
+      const forms = [
+        bearer,
+        `AUTHORIZATION: bearer  ${secret}`,
+        `x-api-key: ${secret}`,
+        `Api-Key: ${secret}`,
+      ];
+      for (const header of [...forms, `${bearer}\r\nx-api-key: ${secret}`]) {
+        const { status } = await send({ method, target, ...bodyOf(method) }, [header]);
+        expect(status).toBe(method === 'POST' ? 400 : 200);
+      }
+    }));
+
+  test('two that disagree: 400', () =>
+    each(closed(), async ({ method, path: target }) => {
+      const response = await send({ method, target, ...bodyOf(method) }, [bearer, `x-api-key: ${wrong}`]);
+      expect(response.status).toBe(400);
+    }));
+
+  test('the open routes say yes or no and nothing else', () =>
+    each(
+      routes.filter(({ path }) => OPEN.includes(path)),
+      async ({ path: target }) => {
+        const response = await send({ target }, []);
+        expect(response).toMatchObject({ status: 200, body: '{"status":"ok"}' });
+      },
+    ));
+});
+
+describe('where it goes', () => {
+  test('another Host: 403, whatever the key', () =>
+    each(routes, async ({ method, path: target }) => {
+      for (const other of ['evil.example', `evil.example:${host.split(':')[1]}`, '127.0.0.1.evil.example'])
+        expect(
+          (await send({ method, target, headers: [`host: ${other}`, bearer], ...bodyOf(method) })).status,
+        ).toBe(403);
+    }));
+
+  test('no Host, two, one that is no name, a whole URL as the target: 400', () =>
+    each(routes, async ({ method, path }) => {
+      const cases: RawRequest[] = [
+        { target: path, headers: [bearer] },
+        { target: path, headers: [`host: ${host}`, `host: ${host}`, bearer] },
+        { target: path, headers: ['host:', bearer] },
+        { target: path, headers: ['host: a b', bearer] },
+        { target: path, headers: [`host: ${host}@evil.example`, bearer] },
+        { target: path, headers: [`host: ${host}/evil`, bearer] },
+        { target: `http://${host}${path}`, headers: [`host: ${host}`, bearer] },
+        { target: `http://evil.example${path}`, headers: [`host: ${host}`, bearer] },
+      ];
+      for (const one of cases) expect((await send({ method, ...one, ...bodyOf(method) })).status).toBe(400);
+    }));
+
+  test('another Origin: 403; the own one passes', () =>
+    each(closed(), async ({ method, path: target }) => {
+      for (const origin of ['https://evil.example', 'null', `http://${host}.evil.example`, 'file://'])
+        expect(
+          (await send({ method, target, ...bodyOf(method) }, [bearer, `origin: ${origin}`])).status,
+        ).toBe(403);
+      const own = await send({ method, target, ...bodyOf(method) }, [bearer, `origin: http://${host}`]);
+      expect(own.status).toBe(method === 'POST' ? 400 : 200);
+      expect(own.headers.get('access-control-allow-origin')).toBeUndefined();
+    }));
+
+  test('other spellings of a path are other paths: closed without a key, unknown with one', () =>
+    each(closed(), async ({ method, path }) => {
+      const second = path.indexOf('/', 1);
+      const spellings = [
+        `/${path}`,
+        `${path};x=1`,
+        `${path}%2f`,
+        `${path}%00`,
+        `/healthz;${path}`,
+        `/healthz%2f..${path}`,
+        ...(second > 0 ? [`${path.slice(0, second)}%2f${path.slice(second + 1)}`] : []),
+        path.toUpperCase(),
+      ];
+      for (const target of spellings) {
+        expect((await send({ method, target, ...bodyOf(method) }, [])).status).toBe(401);
+        // One that is a parameter of another route is that route's.
+        expect([404, 405]).toContain((await send({ method, target, ...bodyOf(method) })).status);
+      }
+    }));
+
+  test('dots are resolved before anybody looks at the path', () =>
+    each(closed(), async ({ method, path }) => {
+      const target = `/healthz/..${path}`;
+      expect((await send({ method, target, ...bodyOf(method) }, [])).status).toBe(401);
+      expect((await send({ method, target, ...bodyOf(method) })).status).toBe(method === 'POST' ? 400 : 200);
+    }));
+
+  test('another method: 405', () =>
+    each(routes, async ({ method, path: target }) => {
+      for (const other of ['PUT', 'DELETE', 'PATCH', method === 'POST' ? 'GET' : 'POST']) {
+        if (routes.some((route) => route.path === target && route.method === other)) continue;
+        // `/models/{model}` is a GET that a POST to another route may look like.
+        expect([404, 405]).toContain((await send({ method: other, target, body: '{}' })).status);
+      }
+    }));
+});
+
+describe('what it says', () => {
+  test('no JSON, or not as JSON: 400 and 415', () =>
+    each(posts(), async ({ path: target }) => {
+      for (const body of ['', '{', '{"model": "toy",}', 'null', '[]', '"text"', '42', '\u0000'])
+        expect((await send({ method: 'POST', target, body })).status).toBe(400);
+      for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'])
+        expect(
+          (await send({ method: 'POST', target, body: '{}' }, [bearer, `content-type: ${type}`])).status,
+        ).toBe(415);
+    }));
+
+  test('10 MB, with its length or in chunks: 413', () =>
+    each(posts(), async ({ path }) => {
+      const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' };
+      const body = JSON.stringify({ model: 'toy', prompt: 'x'.repeat(10 << 20) });
+      const whole = await fetch(`${server.url}${path}`, { method: 'POST', headers, body });
+      expect(whole.status).toBe(413);
+      const stream = new Blob([body]).stream();
+      const chunked = await fetch(`${server.url}${path}`, {
+        method: 'POST',
+        headers,
+        body: stream,
+        duplex: 'half',
+      } as RequestInit);
+      expect(chunked.status).toBe(413);
+    }));
+
+  test('deep nesting: 400', () =>
+    each(posts(), async ({ path: target }) => {
+      for (const deep of [
+        '['.repeat(10_000) + ']'.repeat(10_000),
+        `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`,
+        '['.repeat(500_000),
+      ]) {
+        const body = `{"model":"toy","messages":${deep}}`;
+        expect((await send({ method: 'POST', target, body })).status).toBe(400);
+      }
+    }));
+
+  test('wrong types in every known field: 400, naming the field', () =>
+    each(posts(), async ({ path: target }) => {
+      const [, good, fields] = GOOD.find(([pattern]) => pattern.test(target))!;
+      for (const field of fields) {
+        for (const value of [{ a: { b: [] } }, -1.5, [[{}]], Number.POSITIVE_INFINITY]) {
+          // JSON has no infinity, but a number that is read as one.
+          const body = JSON.stringify({ ...good, [field]: value }).replace('null', '1e309');
+          const response = await send({ method: 'POST', target, body });
+          expect([field, response.status, response.body]).toEqual([
+            field,
+            400,
+            expect.stringContaining(field),
+          ]);
+        }
+      }
+    }));
+
+  test('__proto__ and constructor change nothing', () =>
+    each(posts(), async ({ path: target }) => {
+      for (const name of ['__proto__', 'constructor', 'prototype']) {
+        for (const body of [
+          `{"${name}":{"polluted":1}}`,
+          `{"model":"toy","messages":[{"${name}":{"polluted":1}}]}`,
+          `{"model":"${name}","prompt":"x","messages":[{"role":"user","content":"x"}]}`,
+        ]) {
+          expect([400, 404]).toContain((await send({ method: 'POST', target, body })).status);
+        }
+      }
+      expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+    }));
+
+  test('headers without end: 431', async () => {
+    const response = await rawRequest(server.url, {
+      target: '/v1/models',
+      headers: [`host: ${host}`, `x-a: ${'a'.repeat(20_000)}`],
+    });
+    expect(response.status).toBe(431);
+  });
+});
+
+test('nothing of all that was a fault of the server', () => {
+  expect(server.errors).toEqual([]);
+  // What callers wrote is in no log.
+  expect(JSON.stringify(server.lines)).not.toContain(secret);
+});
