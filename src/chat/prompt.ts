@@ -7,10 +7,11 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /**
  * A stretch of a prompt. A `control` is the exact text of one special token; `text` is ordinary text, in which nothing
- * is ever taken for a special token, so a message cannot pretend to be another role.
+ * is ever taken for a special token, so a message cannot pretend to be another role; `template` is what a template of
+ * the model's own wrote, in which special tokens are recognised.
  */
 export interface PromptPart {
-  readonly kind: 'control' | 'text';
+  readonly kind: 'control' | 'text' | 'template';
   readonly text: string;
 }
 
@@ -41,13 +42,19 @@ export function encodePrompt(
 ): Int32Array {
   const ids: number[] = [];
   if (tokenizer.addsBos && tokenizer.bosId !== undefined) {
-    const first = parts[0];
-    if (!(first?.kind === 'control' && tokenizer.idOf(first.text) === tokenizer.bosId))
-      ids.push(tokenizer.bosId);
+    const [first] = parts;
+    const bos = tokenizer.tokenText(tokenizer.bosId);
+    const written =
+      first?.kind === 'template'
+        ? first.text.startsWith(bos)
+        : first?.kind === 'control' && first.text === bos;
+    if (!written) ids.push(tokenizer.bosId);
   }
   for (const part of joinText(parts)) {
     if (part.kind === 'control') ids.push(controlId(tokenizer, part.text));
-    else {
+    else if (part.kind === 'template') {
+      for (const id of tokenizer.encode(part.text, { special: true })) ids.push(id);
+    } else {
       for (const piece of aroundMarks(part.text, marks))
         for (const id of tokenizer.encode(piece)) ids.push(id);
     }

@@ -126,7 +126,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     closing ??= Promise.resolve(engine[Symbol.asyncDispose]());
     return closing;
   };
-  const chatFormat = once(() => chatFormatFor(metadata, tokenizer));
+  const chatFormat = await chatFormatOf(metadata, tokenizer);
   const defaultSystem = defaultSystemOf(chatFormat);
   return {
     path,
@@ -244,6 +244,27 @@ function withChatTemplate(metadata: ReadonlyMap<string, MetaValue>): ReadonlyMap
 function samplingOf(metadata: ReadonlyMap<string, MetaValue>): Sampling {
   const known = modelOfMetadata(readCatalogue(), metadata)?.sampling ?? DEFAULT_SAMPLING;
   return { ...known, ...samplingOfFolder(metadata) };
+}
+
+/** The format of a known family; else the file's own template, by an interpreter that is loaded only then. */
+async function chatFormatOf(
+  metadata: ReadonlyMap<string, MetaValue>,
+  tokenizer: Tokenizer,
+): Promise<() => ChatFormat> {
+  try {
+    const format = chatFormatFor(metadata, tokenizer);
+    return () => format;
+  } catch (error) {
+    if (!(error instanceof HadalError)) throw error;
+    const template = metadata.get('tokenizer.chat_template');
+    if (error.code !== 'chat-template-unknown' || typeof template !== 'string') {
+      return () => {
+        throw error;
+      };
+    }
+    const { jinjaFormat } = await import('../chat/renderers/jinja.node.ts');
+    return once(() => jinjaFormat(template, tokenizer));
+  }
 }
 
 /** A model without a known chat format still completes text, so this is no failure here. */
