@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Delta } from '../chat/delta.ts';
 import type { Usage } from '../engine/request.ts';
-import { answerDocument, figuresLine, showAnswer } from './answer-view.ts';
+import { answerDocument, callLine, figuresLine, showAnswer } from './answer-view.ts';
 import type { Terminal } from './terminal.ts';
 
 const usage: Usage = {
@@ -38,8 +38,45 @@ test('content is shown as it comes, thinking apart', async () => {
     end({ stopText: '.' }),
   );
   const finished = await showAnswer(deltas, quiet, (piece) => pieces.push(piece));
-  expect(finished).toEqual({ content: 'ab', reasoning: 'hm', reason: 'stop', stopText: '.', usage });
+  expect(finished).toEqual({
+    content: 'ab',
+    reasoning: 'hm',
+    calls: [],
+    reason: 'stop',
+    stopText: '.',
+    usage,
+  });
   expect(pieces).toEqual(['a', 'b']);
+});
+
+test('thinking is dimmed for a person who watches, and calls are collected', async () => {
+  let shown = '';
+  const watched = {
+    ...quiet,
+    errIsTerminal: true,
+    dim: (text: string) => `<${text}>`,
+    err: (text: string) => {
+      shown += text;
+    },
+  };
+  const call = (text: string, name?: string): Delta => ({
+    type: 'tool-call',
+    choice: 0,
+    index: 0,
+    arguments: text,
+    tokens,
+    ...(name === undefined ? {} : { name }),
+  });
+  const thought: Delta = { type: 'reasoning', choice: 0, text: 'hm', tokens };
+  const deltas = answer(thought, content('a'), call('', 'f'), call('{}'), end({ reason: 'tool-calls' }));
+  const finished = await showAnswer(deltas, watched, () => undefined);
+  expect(shown).toBe('<hm>\n\n');
+  expect(finished.calls.map(callLine)).toEqual(['calls f {}']);
+  expect(answerDocument('m', finished, 8192, { temperature: 0 })).toMatchObject({
+    reasoning: 'hm',
+    tool_calls: [{ name: 'f', arguments: '{}' }],
+    finish_reason: 'tool-calls',
+  });
 });
 
 test('an answer without an end is a fault', async () => {
@@ -48,7 +85,7 @@ test('an answer without an end is a fault', async () => {
 
 test('the line of figures', () => {
   const line = (more: Partial<Usage>, reason: 'stop' | 'length' | 'abort' = 'stop') =>
-    figuresLine({ content: '', reasoning: '', reason, usage: { ...usage, ...more } }, 8192);
+    figuresLine({ content: '', reasoning: '', calls: [], reason, usage: { ...usage, ...more } }, 8192);
   // Eight steps of decoding: the first token comes with the prompt.
   expect(line({})).toBe('160 tokens/s · 37 in, 9 out · 8,146 of 8,192 tokens left');
   expect(line({ cachedTokens: 16 })).toContain('37 in (16 known), 9 out');
@@ -61,6 +98,7 @@ test('the document counts what was computed and says the seed that was used', ()
   const finished = {
     content: 'a',
     reasoning: '',
+    calls: [],
     reason: 'stop',
     usage: { ...usage, cachedTokens: 17 },
   } as const;

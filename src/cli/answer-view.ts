@@ -9,10 +9,18 @@ import { digits, formatCount, perSecond } from './figures.ts';
 import { percent } from './opening.ts';
 import { slowProgress, type Terminal } from './terminal.ts';
 
+/** A call that the model wants made. */
+export interface ShownCall {
+  readonly name: string;
+  /** JSON text, as the model wrote it. */
+  readonly arguments: string;
+}
+
 /** An answer that is over. */
 export interface FinishedAnswer {
   readonly content: string;
   readonly reasoning: string;
+  readonly calls: readonly ShownCall[];
   readonly reason: FinishReason;
   readonly stopText?: string;
   readonly usage: Usage;
@@ -21,7 +29,7 @@ export interface FinishedAnswer {
 /**
  * Collects an answer and shows it as it comes.
  *
- * @param onText called with each piece of content; absent: nothing is shown before the end
+ * @param onText called with each piece of content; absent: nothing is shown before the end, thinking included
  * @throws whatever the answer throws; what was shown stays shown
  */
 export async function showAnswer(
@@ -32,6 +40,14 @@ export async function showAnswer(
   const prefill = slowProgress(terminal);
   let content = '';
   let reasoning = '';
+  const calls: ShownCall[] = [];
+  // Thinking is for a person who watches: dimmed, apart from the answer, and not in what is piped on.
+  const shows = onText !== undefined && terminal.errIsTerminal;
+  let thinking = false;
+  const endThinking = () => {
+    if (thinking) terminal.err('\n\n');
+    thinking = false;
+  };
   try {
     for await (const delta of deltas) {
       switch (delta.type) {
@@ -40,17 +56,32 @@ export async function showAnswer(
           break;
         case 'reasoning':
           reasoning += delta.text;
+          if (shows) terminal.err(terminal.dim(delta.text));
+          thinking = shows;
           break;
         case 'content':
           terminal.progress('');
+          endThinking();
           content += delta.text;
           onText?.(delta.text);
           break;
-        case 'tool-call':
+        case 'tool-call': {
+          endThinking();
+          const { name, arguments: json } = calls[delta.index] ?? { name: '', arguments: '' };
+          calls[delta.index] = { name: name + (delta.name ?? ''), arguments: json + delta.arguments };
           break;
+        }
         case 'end': {
           const { reason, usage, stopText } = delta;
-          return { content, reasoning, reason, usage, ...(stopText === undefined ? {} : { stopText }) };
+          endThinking();
+          return {
+            content,
+            reasoning,
+            calls,
+            reason,
+            usage,
+            ...(stopText === undefined ? {} : { stopText }),
+          };
         }
       }
     }
@@ -58,6 +89,15 @@ export async function showAnswer(
     terminal.progress('');
   }
   throw new Error('the answer ended without its last word');
+}
+
+/**
+ * A call in words.
+ *
+ * @example callLine({ name: 'weather', arguments: '{"city": "Oslo"}' }); // 'calls weather {"city": "Oslo"}'
+ */
+export function callLine({ name, arguments: json }: ShownCall): string {
+  return `calls ${name} ${json}`;
 }
 
 /**
@@ -94,6 +134,7 @@ export function answerDocument(
     model,
     content: answer.content,
     ...(answer.reasoning === '' ? {} : { reasoning: answer.reasoning }),
+    ...(answer.calls.length === 0 ? {} : { tool_calls: answer.calls }),
     finish_reason: answer.reason,
     ...(answer.stopText === undefined ? {} : { stop: answer.stopText }),
     usage: {

@@ -7,7 +7,7 @@ import { HadalError } from '../error.ts';
 import { nearest } from '../hub/nearest.ts';
 import type { AnswerOptions } from '../runtime/answerer.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
-import { figuresLine, showAnswer } from './answer-view.ts';
+import { callLine, figuresLine, showAnswer } from './answer-view.ts';
 import { ChatInput, type Input } from './chat-input.ts';
 import type { Surroundings } from './context.ts';
 import { Conversation } from './conversation.ts';
@@ -124,8 +124,9 @@ async function answer(question: string, chat: Chat): Promise<void> {
       terminal.out(piece);
       said += piece;
     });
-    conversation.answer(said);
+    conversation.answer(said, finished.reasoning);
     if (!said.endsWith('\n')) terminal.out('\n');
+    for (const call of finished.calls) terminal.out(`${callLine(call)}\n`);
     if (!options.quiet) {
       terminal.err(terminal.dim(`# ${figuresLine(finished, opened.answerer.contextTokens)}\n`));
     }

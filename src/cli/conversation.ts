@@ -51,8 +51,9 @@ export class Conversation {
     this.#turns.push({ role: 'user', content });
   }
 
-  answer(content: string): void {
-    this.#turns.push({ role: 'assistant', content });
+  /** @param reasoning what was thought before it; formats that want it back get it back */
+  answer(content: string, reasoning = ''): void {
+    this.#turns.push({ role: 'assistant', content, ...(reasoning === '' ? {} : { reasoning }) });
   }
 
   /** @throws HadalError `file-exists` or `file-unwritable` */
@@ -109,11 +110,11 @@ function parseMessages(text: string, path: string): Message[] {
   }
   if (!Array.isArray(json)) throw invalid('no list');
   return json.map((item: unknown, index): Message => {
-    const { role, content } = (item ?? {}) as { role?: unknown; content?: unknown };
+    const { role, content, reasoning } = (item ?? {}) as Record<string, unknown>;
     if ((role !== 'system' && role !== 'user' && role !== 'assistant') || typeof content !== 'string') {
       throw invalid(`something else at ${index + 1}`);
     }
     if (role === 'system' && index > 0) throw invalid(`a second system message at ${index + 1}`);
-    return { role, content };
+    return { role, content, ...(typeof reasoning === 'string' ? { reasoning } : {}) };
   });
 }

@@ -6,13 +6,13 @@ import { defineCommand } from 'citty';
 import type { Message } from '../chat/delta.ts';
 import type { AnswerOptions } from '../runtime/answerer.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
-import { answerDocument, figuresLine, showAnswer } from './answer-view.ts';
+import { ANSWER_FLAGS, answerOptionsOf, CHAT_FLAGS, chatOptionsOf, openingOf } from './answer-flags.ts';
+import { answerDocument, callLine, figuresLine, showAnswer } from './answer-view.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { expertsDocument, expertsPicture } from './experts-view.ts';
-import { type OpeningOptions, openShown } from './opening.ts';
-import { SAMPLING_FLAGS, samplingOf } from './sampling-flags.ts';
+import { openShown } from './opening.ts';
 import { promptFrom } from './standard-input.ts';
 
 export const text: CommandText = {
@@ -44,20 +44,8 @@ export const command = defineCommand({
       valueHint: 'TEXT',
       description: "system message; the model's own otherwise",
     },
-    'max-tokens': { type: 'string', alias: 'n', valueHint: 'N', description: 'longest answer in tokens' },
-    ...SAMPLING_FLAGS,
-    stop: {
-      type: 'string',
-      valueHint: 'TEXT',
-      description: 'end the answer before this text; may be repeated',
-    },
-    context: {
-      type: 'string',
-      alias: 'c',
-      valueHint: 'N',
-      description: 'tokens of context; what fits otherwise',
-    },
-    threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
+    ...ANSWER_FLAGS,
+    ...CHAT_FLAGS,
     experts: { type: 'boolean', description: 'show how often each expert of the model was chosen' },
     raw: { type: 'boolean', description: 'complete the text as it is, no chat format' },
     quiet: { type: 'boolean', alias: 'q', description: 'no line with figures' },
@@ -67,11 +55,24 @@ export const command = defineCommand({
     const surroundings = data as Surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { repeated: ['stop'] });
     const model = given.word(0, 'MODEL', `hadal ${text.usage}`);
-    const answerOptions = { ...answerOptionsOf(given), signal: surroundings.interruption.signal };
+    const answerOptions = {
+      ...answerOptionsOf(given),
+      ...(await chatOptionsOf(given)),
+      signal: surroundings.interruption.signal,
+    };
     const opening = openingOf(given);
     const system = given.text('system');
     if (given.has('raw') && system !== undefined) {
       throw usageError({ what: '--system', expected: 'a chat', got: '--raw', next: 'leave one of them out' });
+    }
+    const ofChats = Object.keys(CHAT_FLAGS).find((flag) => given.has(flag));
+    if (given.has('raw') && ofChats !== undefined) {
+      throw usageError({
+        what: `--${ofChats}`,
+        expected: 'a chat',
+        got: '--raw',
+        next: 'leave one of them out',
+      });
     }
     const prompt = await promptFrom(given.words.slice(1), surroundings);
     if (prompt === undefined) checkChat(given, surroundings);
@@ -90,30 +91,6 @@ export const command = defineCommand({
     }
   },
 });
-
-/** The answer options of a command line. */
-function answerOptionsOf(given: Arguments): AnswerOptions {
-  const maxTokens = given.number('max-tokens', { min: 1, whole: true });
-  const stop = given.texts('stop');
-  if (stop.includes('')) {
-    throw usageError({ what: '--stop', expected: 'at least one character', got: 'an empty text' });
-  }
-  return {
-    sampling: samplingOf(given),
-    ...(maxTokens === undefined ? {} : { maxTokens }),
-    ...(stop.length === 0 ? {} : { stop }),
-  };
-}
-
-function openingOf(given: Arguments): OpeningOptions {
-  const contextTokens = given.number('context', { min: 1, whole: true });
-  const threads = given.number('threads', { min: 1, max: 1024, whole: true });
-  return {
-    ...(contextTokens === undefined ? {} : { contextTokens }),
-    ...(threads === undefined ? {} : { threads }),
-    ...(given.has('experts') ? { countExperts: true } : {}),
-  };
-}
 
 function demandExperts({ description, path }: OpenedModel): void {
   if (description.config.experts) return;
@@ -171,7 +148,8 @@ async function answerOnce(
     terminal.out(piece);
     last = piece;
   });
-  if (!last.endsWith('\n') || answer.content === '') terminal.out('\n');
+  if (!last.endsWith('\n') || (answer.content === '' && answer.calls.length === 0)) terminal.out('\n');
+  for (const call of answer.calls) terminal.out(`${callLine(call)}\n`);
   if (!given.has('quiet')) terminal.err(terminal.dim(`# ${figuresLine(answer, answerer.contextTokens)}\n`));
   interruption.signal.throwIfAborted();
 }

@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { Template } from '@huggingface/jinja';
 import { describe, expect, test } from 'vitest';
 import { pieceTokenizer } from '../../../test/fixtures/piece-tokenizer.ts';
+import { publishedTemplate } from '../../../test/golden/chat-prompts/golden.ts';
 import type { Message } from '../delta.ts';
 import { chatFormatFor } from '../format.ts';
 import { encodePrompt, renderPrompt } from '../prompt.ts';
@@ -92,11 +93,9 @@ test('the four templates are four different ones', () => {
 });
 
 test('templates that do more than the plain form are not taken for it', () => {
-  const folder = new URL('../../../../shared/data/chat-templates/', import.meta.url);
-  const others = ['Qwen-QwQ-32B.jinja', 'deepseek-ai-DeepSeek-V3.1.jinja'].map(
-    (name) => new URL(name, folder),
+  const texts = ['Qwen-QwQ-32B.jinja', 'deepseek-ai-DeepSeek-V3.1.jinja'].map(
+    (name) => publishedTemplate(name, 'llama-cpp') ?? '',
   );
-  const texts = others.filter((url) => existsSync(url)).map((url) => readFileSync(url, 'utf8'));
   texts.push(
     SMOLLM2.replace("message['content']", "message['content'] | trim"),
     `${SMOLLM2}{% if tools %}{{ tools }}{% endif %}`,

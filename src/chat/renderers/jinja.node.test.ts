@@ -1,9 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { Template } from '@huggingface/jinja';
 import { describe, expect, test } from 'vitest';
 import { cutAnswer, parseAnswer, saidBy } from '../../../test/fixtures/cut-answer.ts';
-import { describeWith } from '../../../test/fixtures/needs.ts';
 import { pieceTokenizer } from '../../../test/fixtures/piece-tokenizer.ts';
+import { publishedTemplate } from '../../../test/golden/chat-prompts/golden.ts';
 import type { Message } from '../delta.ts';
 import { encodePrompt, renderPrompt } from '../prompt.ts';
 import { jinjaFormat } from './jinja.node.ts';
@@ -108,14 +107,11 @@ describe('templates that are hostile', () => {
   });
 });
 
-describeWith(['shared'], 'published templates of others', () => {
-  test('QwQ is written as the interpreter alone writes it', () => {
-    const url = new URL('../../../../shared/data/chat-templates/Qwen-QwQ-32B.jinja', import.meta.url);
-    const template = readFileSync(url, 'utf8');
-    const format = jinjaFormat(template, tokenizer);
-    const messages: Message[] = [{ role: 'system', content: 'S' }, ...hello];
-    const expected = new Template(template).render({ messages, add_generation_prompt: true });
-    expect(renderPrompt(format.render(messages).parts)).toBe(expected);
-    expect(format.supports.tools).toBe(true);
-  });
+test('QwQ is written as the interpreter alone writes it', () => {
+  const template = publishedTemplate('Qwen-QwQ-32B.jinja', 'llama-cpp') ?? '';
+  const format = jinjaFormat(template, tokenizer);
+  const messages: Message[] = [{ role: 'system', content: 'S' }, ...hello];
+  const expected = new Template(template).render({ messages, add_generation_prompt: true });
+  expect(renderPrompt(format.render(messages).parts)).toBe(expected);
+  expect(format.supports).toMatchObject({ tools: true, thinking: 'off' });
 });

@@ -72,9 +72,12 @@ export function tokenizerFor(name: string): Tokenizer {
   return pieceTokenizer(formatTokens(name));
 }
 
-/** The published template of a name. */
-export function publishedTemplate(name: string): string | undefined {
-  const file = new URL('../chat-templates/deepseek.json', import.meta.url);
+/** The template of a name, as a model's publisher (`deepseek`) or llama.cpp has it. */
+export function publishedTemplate(
+  name: string,
+  collection: 'deepseek' | 'llama-cpp' = 'deepseek',
+): string | undefined {
+  const file = new URL(`../chat-templates/${collection}.json`, import.meta.url);
   const { templates } = JSON.parse(readFileSync(file, 'utf8')) as {
     templates: { name: string; template: string }[];
   };
