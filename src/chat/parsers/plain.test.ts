@@ -108,3 +108,14 @@ test('control tokens are no text', () => {
   expect(parser.push({ id: 256 })).toEqual([]);
   expect(parser.end()).toEqual([]);
 });
+
+test('a space that belongs to the format is left out once, and kept behind a prefix', () => {
+  const said = (text: string, continues: boolean) => {
+    const parser = plainParser({ tokenizer: pieceTokenizer(), continues }, { spaceFirst: true });
+    return [...text]
+      .flatMap((char) => parser.push({ id: char.charCodeAt(0) }))
+      .map((delta) => (delta.type === 'content' ? delta.text : ''))
+      .join('');
+  };
+  expect([said('  a b', false), said(' a', true), said('a', false)]).toEqual([' a b', ' a', 'a']);
+});

@@ -12,16 +12,26 @@ import { TokenLedger } from '../token-ledger.ts';
  * A parser that gives the answer's text as it becomes certain: whole characters only, and no part of a stop string. A
  * delta carries all tokens since the one before, so ids and text stay in step even where text is held back.
  *
+ * @param manner `spaceFirst`: the model writes a space before its answer, which belongs to the format
  * @throws HadalError `stop-empty`
  * @example
  * const parser = plainParser({ tokenizer, stop: ['\n'] });
  * for (const id of ids) for (const delta of parser.push({ id })) print(delta.text);
  */
-export function plainParser({ tokenizer, choice = 0, stop = [] }: ParserOptions): AnswerParser {
+export function plainParser(
+  { tokenizer, choice = 0, stop = [], continues = false }: ParserOptions,
+  { spaceFirst = false }: { readonly spaceFirst?: boolean } = {},
+): AnswerParser {
   const decoder = new StreamDecoder(tokenizer);
   const matcher = new StopMatcher(stop);
   const ledger = new TokenLedger();
   let stopText: string | undefined;
+  let atStart = spaceFirst && !continues;
+  const said = (text: string): string => {
+    if (!atStart || text === '') return text;
+    atStart = false;
+    return text.replace(/^ /, '');
+  };
 
   const content = (text: string): Delta[] =>
     text === '' ? [] : [{ type: 'content', choice, text, tokens: ledger.take() }];
@@ -30,13 +40,13 @@ export function plainParser({ tokenizer, choice = 0, stop = [] }: ParserOptions)
     push(token: AnswerToken) {
       if (stopText !== undefined) return [];
       ledger.add(token);
-      const step = matcher.push(decoder.push(token.id));
+      const step = matcher.push(said(decoder.push(token.id)));
       stopText = step.stop;
       return content(step.text);
     },
     end() {
       if (stopText !== undefined) return [];
-      const step = matcher.push(decoder.end());
+      const step = matcher.push(said(decoder.end()));
       stopText = step.stop;
       return content(stopText === undefined ? step.text + matcher.end() : step.text);
     },

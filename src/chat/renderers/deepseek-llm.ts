@@ -30,7 +30,7 @@ export const deepseekLlm: ChatFamily = {
       family: FAMILY,
       supports: SUPPORTS,
       render: deepseekLlmPrompt,
-      parser: plainParser,
+      parser: (options) => plainParser(options, { spaceFirst: true }),
       endIds: [...new Set([controlId(tokenizer, EOS), ...tokenizer.endIds])],
     };
   },
