@@ -35,6 +35,15 @@ pub(super) const ROWS: [RowsFn; Format::ALL.len()] = {
     rows[Format::Q5K as usize] = by_hand_q5_k;
     rows[Format::Q6K as usize] = by_hand_q6_k;
     rows[Format::Iq4Xs as usize] = by_hand_iq4_xs;
+    rows[Format::Iq2Xxs as usize] = by_hand_iq2_xxs;
+    rows[Format::Iq2Xs as usize] = by_hand_iq2_xs;
+    rows[Format::Iq2S as usize] = by_hand_iq2_s;
+    rows[Format::Iq3Xxs as usize] = by_hand_iq3_xxs;
+    rows[Format::Iq3S as usize] = by_hand_iq3_s;
+    rows[Format::Iq1S as usize] = by_hand_iq1_s;
+    rows[Format::Iq1M as usize] = by_hand_iq1_m;
+    rows[Format::Tq1_0 as usize] = by_hand_tq1_0;
+    rows[Format::Tq2_0 as usize] = by_hand_tq2_0;
     rows
 };
 
@@ -59,6 +68,15 @@ featured! {
     fn by_hand_q5_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ5K>;
     fn by_hand_q6_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ6K>;
     fn by_hand_iq4_xs(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq4Xs>;
+    fn by_hand_iq2_xxs(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq2Xxs>;
+    fn by_hand_iq2_xs(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq2Xs>;
+    fn by_hand_iq2_s(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq2S>;
+    fn by_hand_iq3_xxs(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq3Xxs>;
+    fn by_hand_iq3_s(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq3S>;
+    fn by_hand_iq1_s(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq1S>;
+    fn by_hand_iq1_m(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq1M>;
+    fn by_hand_tq1_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockTq1_0>;
+    fn by_hand_tq2_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockTq2_0>;
     fn by_hand_f32(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<4, floats::F32>;
     fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::F16>;
     fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::Bf16>;

@@ -17,7 +17,7 @@ pub(super) trait Runs: Block256 + AnyBytes {
 
 /// 32 bytes from `at` on.
 #[target_feature(enable = "avx2")]
-fn bytes32(bytes: &[u8], at: usize) -> __m256i {
+pub(super) fn bytes32(bytes: &[u8], at: usize) -> __m256i {
     let bytes: &[u8] = &bytes[at..at + 32];
     // SAFETY: 32 bytes are there; the load may lie at any address.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
@@ -25,7 +25,7 @@ fn bytes32(bytes: &[u8], at: usize) -> __m256i {
 
 /// Bits [shift, shift + width) of every byte, moved to bit `to`; `mask` is those bits in their new place.
 #[target_feature(enable = "avx2")]
-fn bits(x: __m256i, shift: usize, to: usize, mask: i8) -> __m256i {
+pub(super) fn bits(x: __m256i, shift: usize, to: usize, mask: i8) -> __m256i {
     let moved = _mm256_sll_epi16(_mm256_srl_epi16(x, count(shift)), count(to));
     _mm256_and_si256(moved, _mm256_set1_epi8(mask))
 }
