@@ -87,6 +87,12 @@ describe('files that contradict themselves are refused before anything is loaded
       /expert groups of toy.gguf: expected a divisor of the 32 experts/,
     ],
     [
+      'more layers than memory could list',
+      { metadata: { 'deepseek2.block_count': 2 ** 31 - 1 } },
+      'config-contradiction',
+      /number of layers of toy.gguf: expected 1 to 4096, got 2147483647/,
+    ],
+    [
       'more layers than tensors',
       { metadata: { 'deepseek2.block_count': 4 } },
       'tensor-missing',

@@ -125,6 +125,13 @@ export interface ModelConfig {
   readonly experts?: ExpertsConfig;
 }
 
+/**
+ * Layers and experts are listed one by one before a file is known to have them, so a number in a header alone must not
+ * take the memory. The largest models known have 126 and 512.
+ */
+const MOST_LAYERS = 4_096;
+const MOST_EXPERTS = 16_384;
+
 /** One rule of {@link validated}: what must hold, what is expected in words, what was found. */
 interface Rule {
   readonly holds: boolean;
@@ -159,7 +166,7 @@ export function validated(config: ModelConfig, fileName: string): ModelConfig {
 
 function sizeRules(c: ModelConfig): Rule[] {
   return [
-    count('the number of layers', c.layers),
+    rule(within(c.layers, MOST_LAYERS), 'the number of layers', `1 to ${MOST_LAYERS}`, c.layers),
     count('the context length', c.contextTokens),
     count('the hidden size', c.hidden),
     count('the vocabulary size', c.vocabSize),
@@ -221,7 +228,7 @@ function expertRules({ experts: e, layers }: ModelConfig): Rule[] {
   const { groups, groupsUsed, groupScore } = e.gate;
   const perGroup = e.experts / groups;
   return [
-    count('the number of experts', e.experts),
+    rule(within(e.experts, MOST_EXPERTS), 'the number of experts', `1 to ${MOST_EXPERTS}`, e.experts),
     count('the width of an expert', e.inter),
     rule(
       Number.isInteger(e.shared) && e.shared >= 0,
@@ -268,6 +275,10 @@ function rule(holds: boolean, what: string, expected: string, got: string | numb
 
 function count(what: string, got: number): Rule {
   return rule(Number.isInteger(got) && got > 0 && got < 2 ** 31, what, 'a whole number above 0', got);
+}
+
+function within(got: number, most: number): boolean {
+  return Number.isInteger(got) && got >= 1 && got <= most;
 }
 
 function positive(what: string, got: number): Rule {
