@@ -15,6 +15,16 @@ pub(super) trait Wide32: AnyBytes {
     /// # Safety
     /// The processor has AVX2.
     unsafe fn numbers(&self) -> __m256i;
+    /// The numbers u of two blocks.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F, BW and VL.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+    unsafe fn pair(first: &Self, second: &Self) -> __m512i {
+        // SAFETY: the caller's promise.
+        let (low, high) = unsafe { (first.numbers(), second.numbers()) };
+        _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1)
+    }
     /// A half.
     fn d(&self) -> u16;
     /// A half.
@@ -36,8 +46,23 @@ impl Wide32 for BlockQ8_0 {
     }
 }
 
+/// The nibbles of two times 16 bytes, for each the low ones first.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn two_nibbles(first: &[u8; 16], second: &[u8; 16]) -> __m512i {
+    // SAFETY: 16 bytes of each are there; the loads may lie at any address.
+    let (first, second) =
+        unsafe { (_mm_loadu_si128(first.as_ptr().cast()), _mm_loadu_si128(second.as_ptr().cast())) };
+    let both = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(first), 0xff00, second);
+    let shifts = _mm512_set_epi64(0x4_0004_0004_0004, 0x4_0004_0004_0004, 0, 0, 0x4_0004_0004_0004, 0x4_0004_0004_0004, 0, 0);
+    _mm512_and_si512(_mm512_srlv_epi16(both, shifts), _mm512_set1_epi8(15))
+}
+
 impl Wide32 for BlockQ4_0 {
     const MINUS: i32 = 8;
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+    unsafe fn pair(first: &Self, second: &Self) -> __m512i {
+        two_nibbles(&first.q, &second.q)
+    }
     #[target_feature(enable = "avx2")]
     unsafe fn numbers(&self) -> __m256i {
         avx2::nibbles(&self.q)
@@ -50,6 +75,10 @@ impl Wide32 for BlockQ4_0 {
 impl Wide32 for BlockQ4_1 {
     const MINUS: i32 = 0;
     const MINS: bool = true;
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+    unsafe fn pair(first: &Self, second: &Self) -> __m512i {
+        two_nibbles(&first.q, &second.q)
+    }
     #[target_feature(enable = "avx2")]
     unsafe fn numbers(&self) -> __m256i {
         avx2::nibbles(&self.q)
@@ -69,8 +98,20 @@ fn five_bits(q: &[u8; 16], h: [u8; 4]) -> __m256i {
     _mm256_mask_add_epi8(nibbles, u32::from_le_bytes(h), nibbles, _mm256_set1_epi8(16))
 }
 
+/// As `two_nibbles`, with fifth bits.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn two_five_bits(first: (&[u8; 16], [u8; 4]), second: (&[u8; 16], [u8; 4])) -> __m512i {
+    let nibbles = two_nibbles(first.0, second.0);
+    let bits = _mm512_kunpackd(u64::from(u32::from_le_bytes(second.1)), u64::from(u32::from_le_bytes(first.1)));
+    _mm512_mask_add_epi8(nibbles, bits, nibbles, _mm512_set1_epi8(16))
+}
+
 impl Wide32 for BlockQ5_0 {
     const MINUS: i32 = 16;
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+    unsafe fn pair(first: &Self, second: &Self) -> __m512i {
+        two_five_bits((&first.q, first.h), (&second.q, second.h))
+    }
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
     unsafe fn numbers(&self) -> __m256i {
         five_bits(&self.q, self.h)
@@ -83,6 +124,10 @@ impl Wide32 for BlockQ5_0 {
 impl Wide32 for BlockQ5_1 {
     const MINUS: i32 = 0;
     const MINS: bool = true;
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
+    unsafe fn pair(first: &Self, second: &Self) -> __m512i {
+        two_five_bits((&first.q, first.h), (&second.q, second.h))
+    }
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
     unsafe fn numbers(&self) -> __m256i {
         five_bits(&self.q, self.h)
@@ -110,12 +155,12 @@ pub(super) trait Wide256: AnyBytes {
     /// The 16 scales, signed.
     ///
     /// # Safety
-    /// The processor has AVX2.
+    /// The processor has AVX-512 F and VL.
     unsafe fn scales(&self) -> __m128i;
     /// The 16 mins, unsigned.
     ///
     /// # Safety
-    /// The processor has AVX2.
+    /// The processor has AVX-512 F and VL.
     unsafe fn mins(&self) -> __m128i {
         // SAFETY: the caller's promise.
         unsafe { _mm_setzero_si128() }
@@ -138,24 +183,16 @@ fn twice_shifted(bytes: &[u8], low: i16, high: i16) -> __m512i {
     _mm512_srlv_epi16(both, counts)
 }
 
-/// The eight scales and the eight mins of Q4_K and Q5_K as 16 bytes.
-fn six_bits(s: &[u8; 12]) -> [u32; 4] {
-    let word = |i: usize| u32::from_le_bytes([s[i], s[i + 1], s[i + 2], s[i + 3]]);
-    let (a, b, c) = (word(0), word(4), word(8));
-    [
-        a & 0x3f3f_3f3f,
-        (c & 0x0f0f_0f0f) | (a >> 6 & 0x0303_0303) << 4,
-        b & 0x3f3f_3f3f,
-        (c >> 4 & 0x0f0f_0f0f) | (b >> 6 & 0x0303_0303) << 4,
-    ]
-}
-
-/// Eight bytes of `six_bits`, beginning at word `from`, each twice.
-#[target_feature(enable = "avx2")]
-fn each_twice(words: [u32; 4], from: usize) -> __m128i {
-    let eight = u64::from(words[from]) | u64::from(words[from + 1]) << 32;
-    let eight = _mm_cvtsi64_si128(eight.cast_signed());
-    _mm_unpacklo_epi8(eight, eight)
+/// The eight scales and, after them, the eight mins of Q4_K and Q5_K as bytes.
+#[target_feature(enable = "avx512f,avx512vl,avx2")]
+fn six_bits(s: &[u8; 12]) -> __m128i {
+    let word = |i: usize| i32::from_le_bytes([s[i], s[i + 1], s[i + 2], s[i + 3]]);
+    let words = _mm_setr_epi32(word(0), word(4), word(8), 0); // a, b, c
+    // The first four of each are the low six bits of a and b, the others a nibble of c under two high bits of a and b.
+    let low = _mm_srlv_epi32(_mm_shuffle_epi32(words, 0b10_01_10_00), _mm_setr_epi32(0, 0, 0, 4));
+    let low = _mm_and_si128(low, _mm_setr_epi32(0x3f3f_3f3f, 0x0f0f_0f0f, 0x3f3f_3f3f, 0x0f0f_0f0f));
+    let high = _mm_srli_epi32(_mm_shuffle_epi32(words, 0b01_01_00_00), 2);
+    _mm_or_si128(low, _mm_and_si128(high, _mm_setr_epi32(0, 0x3030_3030, 0, 0x3030_3030)))
 }
 
 impl Wide256 for BlockQ4K {
@@ -165,13 +202,15 @@ impl Wide256 for BlockQ4K {
     unsafe fn numbers(&self, quarter: usize) -> __m512i {
         _mm512_and_si512(twice_shifted(&self.q[32 * quarter..], 0, 4), _mm512_set1_epi8(15))
     }
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx512f,avx512vl,avx2")]
     unsafe fn scales(&self) -> __m128i {
-        each_twice(six_bits(&self.scales), 0)
+        let eight = six_bits(&self.scales);
+        _mm_unpacklo_epi8(eight, eight)
     }
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx512f,avx512vl,avx2")]
     unsafe fn mins(&self) -> __m128i {
-        each_twice(six_bits(&self.scales), 2)
+        let eight = six_bits(&self.scales);
+        _mm_unpackhi_epi8(eight, eight)
     }
     fn factors(&self) -> u32 {
         two(self.d, self.dmin)
@@ -188,13 +227,15 @@ impl Wide256 for BlockQ5K {
         let high = _mm512_and_si512(high, _mm512_set1_epi8(1));
         _mm512_or_si512(low, _mm512_slli_epi16(high, 4))
     }
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx512f,avx512vl,avx2")]
     unsafe fn scales(&self) -> __m128i {
-        each_twice(six_bits(&self.scales), 0)
+        let eight = six_bits(&self.scales);
+        _mm_unpacklo_epi8(eight, eight)
     }
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx512f,avx512vl,avx2")]
     unsafe fn mins(&self) -> __m128i {
-        each_twice(six_bits(&self.scales), 2)
+        let eight = six_bits(&self.scales);
+        _mm_unpackhi_epi8(eight, eight)
     }
     fn factors(&self) -> u32 {
         two(self.d, self.dmin)

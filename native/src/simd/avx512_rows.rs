@@ -16,13 +16,12 @@ const AT_ONCE: usize = 4;
 /// How far ahead of the block being multiplied memory is asked for.
 const AHEAD_BYTES: usize = 3 << 10;
 
-/// Asks for the lines of a block that will be read some blocks later.
+/// Asks for the lines of `bytes` bytes that lie `AHEAD_BYTES` after `at`.
 #[inline(always)]
-fn ask_ahead<B>(block: &B) {
-    let at = std::ptr::from_ref(block).cast::<i8>().wrapping_add(AHEAD_BYTES);
-    for line in 0..size_of::<B>().div_ceil(64) {
+fn ask_ahead(at: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(64) {
         // SAFETY: asking for memory never faults, wherever it is.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64 * line)) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD_BYTES + line).cast()) };
     }
 }
 
@@ -57,52 +56,53 @@ pub(super) fn rows256<B: Wide256>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
 fn few32<B: Wide32, const M: usize>(weights: &[u8], xs: [Row; M], out: &mut [f32]) {
     let rows = out.len() / M;
     let row_bytes = weights.len() / rows.max(1);
+    let blocks = row_bytes / size_of::<B>();
+    let padded = blocks.next_multiple_of(16);
+    for x in &xs {
+        assert!(x.q.len() >= 32 * padded && x.scale.len() >= padded);
+        assert!(x.sums.len() >= padded && x.scaled_sums.len() >= padded);
+    }
     let zero = _mm512_setzero_si512();
+    let mut products = [[zero; 8]; M];
     for r in 0..rows {
-        let blocks = blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]);
+        let row = blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]).as_ptr();
         let mut sums = [_mm512_setzero_ps(); M];
-        for (c, blocks) in blocks.chunks(16).enumerate() {
-            let mut products = [[zero; 8]; M];
+        for c in (0..blocks).step_by(16) {
+            let here = (blocks - c).min(16);
+            // What is left of an earlier chunk in products beyond the last block meets factors of zero.
             let (mut d, mut m) = ([0u16; 16], [0u16; 16]);
-            for (p, pair) in blocks.chunks(2).enumerate() {
-                let (first, second) = (&pair[0], &pair[pair.len() - 1]);
-                ask_ahead(first);
-                // SAFETY: this function has the features.
-                let (low, high) = unsafe { (first.numbers(), second.numbers()) };
-                let u = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-                d[2 * p] = first.d();
-                m[2 * p] = first.m();
-                if let [_, second] = pair {
+            // SAFETY: `here` blocks are there from block c on; the rows have `padded` blocks of everything.
+            unsafe {
+                ask_ahead(row.add(c).cast(), 16 * size_of::<B>());
+                for p in 0..here.div_ceil(2) {
+                    let first = &*row.add(c + 2 * p);
+                    let second = &*row.add(c + (2 * p + 1).min(here - 1));
+                    d[2 * p] = first.d();
                     d[2 * p + 1] = second.d();
-                    m[2 * p + 1] = second.m();
+                    if B::MINS {
+                        m[2 * p] = first.m();
+                        m[2 * p + 1] = second.m();
+                    }
+                    let u = B::pair(first, second);
+                    for (x, products) in xs.iter().zip(&mut products) {
+                        let q = _mm512_loadu_si512(x.q.as_ptr().add(32 * c + 64 * p).cast());
+                        products[p] = _mm512_dpbusd_epi32(zero, u, q);
+                    }
                 }
-                for (x, products) in xs.iter().zip(&mut products) {
-                    let q = &x.q[512 * c + 64 * p..][..64];
-                    // SAFETY: 64 bytes are there.
-                    products[p] = _mm512_dpbusd_epi32(zero, u, unsafe { _mm512_loadu_si512(q.as_ptr().cast()) });
-                }
-            }
-            // SAFETY: 16 halves are there.
-            let d = _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(d.as_ptr().cast()) });
-            for ((x, products), sum) in xs.iter().zip(&products).zip(&mut sums) {
-                let scale: &[f32] = &x.scale[16 * c..][..16];
-                let mut exact = sixteen(products);
-                if B::MINUS != 0 {
-                    let offsets: &[i32] = &x.sums[16 * c..][..16];
-                    // SAFETY: 16 numbers are there.
-                    let offsets = unsafe { _mm512_loadu_si512(offsets.as_ptr().cast()) };
-                    exact = _mm512_sub_epi32(exact, _mm512_mullo_epi32(offsets, _mm512_set1_epi32(B::MINUS)));
-                }
-                // SAFETY: 16 numbers are there.
-                let factor = _mm512_mul_ps(d, unsafe { _mm512_loadu_ps(scale.as_ptr()) });
-                *sum = _mm512_fmadd_ps(factor, _mm512_cvtepi32_ps(exact), *sum);
-                if B::MINS {
-                    let offsets: &[f32] = &x.scaled_sums[16 * c..][..16];
-                    // SAFETY: 16 halves and 16 numbers are there.
-                    let (m, offsets) = unsafe {
-                        (_mm256_loadu_si256(m.as_ptr().cast()), _mm512_loadu_ps(offsets.as_ptr()))
-                    };
-                    *sum = _mm512_fmadd_ps(_mm512_cvtph_ps(m), offsets, *sum);
+                let present = ((1u32 << here) - 1) as u16;
+                let d = _mm512_maskz_cvtph_ps(present, _mm256_loadu_si256(d.as_ptr().cast()));
+                let m = _mm512_maskz_cvtph_ps(present, _mm256_loadu_si256(m.as_ptr().cast()));
+                for ((x, products), sum) in xs.iter().zip(&products).zip(&mut sums) {
+                    let mut exact = sixteen(products);
+                    if B::MINUS != 0 {
+                        let offsets = _mm512_loadu_si512(x.sums.as_ptr().add(c).cast());
+                        exact = _mm512_sub_epi32(exact, _mm512_mullo_epi32(offsets, _mm512_set1_epi32(B::MINUS)));
+                    }
+                    let factor = _mm512_mul_ps(d, _mm512_loadu_ps(x.scale.as_ptr().add(c)));
+                    *sum = _mm512_fmadd_ps(factor, _mm512_cvtepi32_ps(exact), *sum);
+                    if B::MINS {
+                        *sum = _mm512_fmadd_ps(m, _mm512_loadu_ps(x.scaled_sums.as_ptr().add(c)), *sum);
+                    }
                 }
             }
         }
@@ -151,12 +151,12 @@ fn eight(v: &[__m512i; 8]) -> __m256i {
     _mm512_castsi512_si256(sums)
 }
 
-/// For each quarter of a block, which of 16 scales each pair of its numbers has.
-const QUARTERS: [[u8; 32]; 4] = {
-    let mut all = [[0; 32]; 4];
+/// For each quarter of a block, which of 16 scales each pair of its numbers has; in the low byte of every word.
+const QUARTERS: [[u8; 64]; 4] = {
+    let mut all = [[0; 64]; 4];
     let mut i = 0;
     while i < 128 {
-        all[i / 32][i % 32] = (i / 8) as u8;
+        all[i / 32][i % 32 * 2] = (i / 8) as u8;
         i += 1;
     }
     all
@@ -166,64 +166,71 @@ const QUARTERS: [[u8; 32]; 4] = {
 fn few256<B: Wide256, const M: usize>(weights: &[u8], xs: [Row; M], out: &mut [f32]) {
     let rows = out.len() / M;
     let row_bytes = weights.len() / rows.max(1);
+    let blocks = row_bytes / size_of::<B>();
+    for x in &xs {
+        assert!(x.q.len() >= 256 * blocks && x.sums.len() >= 16 * blocks);
+        assert!(x.scale.len() >= blocks.next_multiple_of(8));
+    }
     let zero = _mm512_setzero_si512();
-    // SAFETY: 32 bytes are there.
-    let quarters = QUARTERS.map(|which| unsafe { _mm256_loadu_si256(which.as_ptr().cast()) });
+    // SAFETY: 64 bytes are there.
+    let quarters = QUARTERS.map(|which| unsafe { _mm512_loadu_si512(which.as_ptr().cast()) });
+    let (mut products, mut offsets) = ([[zero; 8]; M], [[zero; 8]; M]);
     for r in 0..rows {
-        let blocks = blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]);
+        let row = blocks_of::<B>(&weights[r * row_bytes..(r + 1) * row_bytes]).as_ptr();
         let mut sums = [_mm256_setzero_ps(); M];
-        for (c, blocks) in blocks.chunks(8).enumerate() {
-            let (mut products, mut offsets) = ([[zero; 8]; M], [[zero; 8]; M]);
+        for c in (0..blocks).step_by(8) {
+            let here = (blocks - c).min(8);
+            // What is left of an earlier chunk in products beyond the last block meets factors of zero.
             let mut factors = [0u32; 8];
-            for (b, block) in blocks.iter().enumerate() {
-                ask_ahead(block);
-                factors[b] = block.factors();
-                // SAFETY: this function has the features.
-                let (scales, mins) = unsafe { (block.scales(), block.mins()) };
-                let mut exact = [zero; M];
-                for (quarter, which) in quarters.iter().enumerate() {
-                    // SAFETY: this function has the features, and a block has four quarters.
-                    let u = unsafe { block.numbers(quarter) };
-                    let own = _mm256_permutexvar_epi8(*which, _mm256_castsi128_si256(scales));
-                    let own = _mm512_cvtepi8_epi16(own);
-                    for (x, exact) in xs.iter().zip(&mut exact) {
-                        let q = &x.q[256 * (8 * c + b) + 64 * quarter..][..64];
-                        // SAFETY: 64 bytes are there.
-                        let q = unsafe { _mm512_loadu_si512(q.as_ptr().cast()) };
-                        *exact = _mm512_dpwssd_epi32(*exact, _mm512_maddubs_epi16(u, q), own);
+            // SAFETY: `here` blocks are there from block c on; the rows have `blocks` blocks of everything.
+            unsafe {
+                ask_ahead(row.add(c).cast(), 8 * size_of::<B>());
+                for b in 0..here {
+                    let block = &*row.add(c + b);
+                    factors[b] = block.factors();
+                    let (scales, mins) = (block.scales(), block.mins());
+                    let mut exact = [zero; M];
+                    for (quarter, which) in quarters.iter().enumerate() {
+                        let u = block.numbers(quarter);
+                        let own = if B::MINUS == 0 {
+                            // Never negative: the high byte is zero.
+                            _mm512_maskz_permutexvar_epi8(0x5555_5555_5555_5555, *which, _mm512_castsi128_si512(scales))
+                        } else {
+                            let twice = _mm512_permutexvar_epi8(*which, _mm512_castsi128_si512(scales));
+                            _mm512_srai_epi16(_mm512_slli_epi16(twice, 8), 8)
+                        };
+                        for (x, exact) in xs.iter().zip(&mut exact) {
+                            let q = _mm512_loadu_si512(x.q.as_ptr().add(256 * (c + b) + 64 * quarter).cast());
+                            *exact = _mm512_dpwssd_epi32(*exact, _mm512_maddubs_epi16(u, q), own);
+                        }
+                    }
+                    for (m, x) in xs.iter().enumerate() {
+                        let of16 = _mm512_loadu_si512(x.sums.as_ptr().add(16 * (c + b)).cast());
+                        products[m][b] = match B::MINUS {
+                            0 => exact[m],
+                            minus => {
+                                let scales = _mm512_cvtepi8_epi32(scales);
+                                let minus = _mm512_mullo_epi32(scales, _mm512_set1_epi32(minus));
+                                _mm512_sub_epi32(exact[m], _mm512_mullo_epi32(minus, of16))
+                            }
+                        };
+                        if B::MINS {
+                            offsets[m][b] = _mm512_mullo_epi32(_mm512_cvtepu8_epi32(mins), of16);
+                        }
                     }
                 }
-                let minus = match B::MINUS {
-                    0 => zero,
-                    minus => _mm512_mullo_epi32(_mm512_cvtepi8_epi32(scales), _mm512_set1_epi32(minus)),
-                };
+                let present = ((1u32 << here) - 1) as u8;
+                let factors = _mm256_loadu_si256(factors.as_ptr().cast());
+                let d = _mm256_cvtph_ps(_mm256_cvtepi32_epi16(factors));
+                let dmin = _mm256_cvtph_ps(_mm256_cvtepi32_epi16(_mm256_srli_epi32(factors, 16)));
                 for (m, x) in xs.iter().enumerate() {
-                    let of16: &[i32] = &x.sums[16 * (8 * c + b)..][..16];
-                    // SAFETY: 16 numbers are there.
-                    let of16 = unsafe { _mm512_loadu_si512(of16.as_ptr().cast()) };
-                    products[m][b] = match B::MINUS {
-                        0 => exact[m],
-                        _ => _mm512_sub_epi32(exact[m], _mm512_mullo_epi32(minus, of16)),
-                    };
+                    let scale = _mm256_maskz_loadu_ps(present, x.scale.as_ptr().add(c));
+                    let mut part = _mm256_mul_ps(d, _mm256_cvtepi32_ps(eight(&products[m])));
                     if B::MINS {
-                        offsets[m][b] = _mm512_mullo_epi32(_mm512_cvtepu8_epi32(mins), of16);
+                        part = _mm256_fnmadd_ps(dmin, _mm256_cvtepi32_ps(eight(&offsets[m])), part);
                     }
+                    sums[m] = _mm256_fmadd_ps(scale, part, sums[m]);
                 }
-            }
-            // SAFETY: 8 numbers are there.
-            let factors = unsafe { _mm256_loadu_si256(factors.as_ptr().cast()) };
-            let d = _mm256_cvtph_ps(_mm256_cvtepi32_epi16(factors));
-            let dmin = _mm256_cvtph_ps(_mm256_cvtepi32_epi16(_mm256_srli_epi32(factors, 16)));
-            let present = ((1u32 << blocks.len()) - 1) as u8;
-            for (m, x) in xs.iter().enumerate() {
-                let scale: &[f32] = &x.scale[8 * c..][..8];
-                // SAFETY: 8 numbers are there.
-                let scale = unsafe { _mm256_maskz_loadu_ps(present, scale.as_ptr()) };
-                let mut part = _mm256_mul_ps(d, _mm256_cvtepi32_ps(eight(&products[m])));
-                if B::MINS {
-                    part = _mm256_fnmadd_ps(dmin, _mm256_cvtepi32_ps(eight(&offsets[m])), part);
-                }
-                sums[m] = _mm256_fmadd_ps(scale, part, sums[m]);
             }
         }
         for (m, sum) in sums.into_iter().enumerate() {
