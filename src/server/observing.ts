@@ -163,8 +163,7 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
 }
 
 function codeOf(error: unknown): string {
-  if (error instanceof HadalError) return error.code;
-  return error instanceof Error && error.name === 'AbortError' ? 'client-left' : 'internal';
+  return error instanceof HadalError ? error.code : 'internal';
 }
 
 /** An error for the log: with its cause, and where it is none of ours with its stack. */

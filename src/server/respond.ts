@@ -65,7 +65,8 @@ export async function respond(
     onDelta: watch.delta,
     onEnd: (error) => {
       place.leave();
-      watch.end(error);
+      const left = c.req.raw.signal.aborted || gone.signal.aborted;
+      watch.end(left ? new HadalError('client-left', { what: 'the client left' }) : error);
     },
   });
   const context: ResponseContext = {

@@ -1,0 +1,144 @@
+/** Owns: what breaks around a server loses only what it touches: clients that go or stall, engines that are killed. */
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import OpenAI from 'openai';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openRaw } from '../fixtures/raw-http.ts';
+import { startTestServer, type TestServer } from '../fixtures/server.ts';
+
+let server: TestServer;
+let client: OpenAI;
+beforeEach(async () => {
+  server = await startTestServer({ toys: [{ name: 'toy', contextTokens: 4096, layers: 4 }] });
+  client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'any', maxRetries: 0 });
+});
+afterEach(() => server[Symbol.asyncDispose]());
+
+const ask = (content: string, maxTokens: number) => ({
+  model: 'toy',
+  messages: [{ role: 'user' as const, content }],
+  max_tokens: maxTokens,
+  temperature: 0,
+});
+
+const statsOf = () => server.models.peek('toy')!.engine.stats();
+
+/** Waits for something to become true; the limit is far above what is expected. */
+async function until(what: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; !(await what()); tries++) {
+    if (tries > 400) throw new Error('it did not come');
+    await sleep(5);
+  }
+}
+
+const idle = async () => {
+  const { runningRequests, waitingRequests } = await statsOf();
+  return runningRequests + waitingRequests === 0;
+};
+
+/** Opens a stream by hand and waits until it shows the text. */
+async function rawStream(body: object, shows: string) {
+  const request = {
+    method: 'POST',
+    target: '/v1/chat/completions',
+    body: JSON.stringify({ ...body, stream: true }),
+  };
+  const socket = openRaw(server.url, request);
+  let text = '';
+  while (!text.includes(shows)) text += String((await once(socket, 'data'))[0]);
+  return socket;
+}
+
+test('a client that goes while its answer is made leaves the engine idle', async () => {
+  const socket = await rawStream(ask('hello', 4000), '"content"');
+  socket.destroy();
+  await until(idle);
+  expect((await statsOf()).decodeRows).toBeLessThan(2000);
+  await until(() => server.lines.some(({ msg, error }) => msg === 'not answered' && error === 'client-left'));
+});
+
+test('a client that goes in the middle of its prompt leaves the engine idle', async () => {
+  const socket = await rawStream(ask('x'.repeat(3500), 10), 'prefill');
+  socket.destroy();
+  await until(idle);
+  expect((await statsOf()).prefillRows).toBeLessThan(3000);
+  const next = await client.chat.completions.create(ask('hello', 3));
+  expect(next.usage?.completion_tokens).toBe(3);
+});
+
+test('a client that goes without a stream is noticed as well', async () => {
+  const controller = new AbortController();
+  const answer = client.chat.completions.create(ask('hello', 4000), { signal: controller.signal });
+  await until(async () => server.models.peek('toy') !== undefined && !(await idle()));
+  controller.abort();
+  await expect(answer).rejects.toThrow(/aborted/i);
+  await until(idle);
+  expect((await statsOf()).decodeRows).toBeLessThan(3000);
+});
+
+test('a reader that stalls holds up nobody else', async () => {
+  const socket = await rawStream(ask('hello', 3000), '"content"');
+  socket.pause();
+  const answers = await Promise.all([1, 2, 3].map((n) => client.chat.completions.create(ask(`${n}`, 4))));
+  expect(answers.map(({ usage }) => usage?.completion_tokens)).toEqual([4, 4, 4]);
+  socket.destroy();
+  await until(idle);
+});
+
+test('a killed engine loses its requests, is started again, and says so', async () => {
+  const stream = await client.chat.completions.create({ ...ask('hello', 4000), stream: true });
+  const chunks = stream[Symbol.asyncIterator]();
+  await chunks.next();
+  const { pid } = server.models.peek('toy')!.engine;
+  process.kill(pid!, 'SIGKILL');
+  const rest = async () => {
+    while (!(await chunks.next()).done);
+  };
+  await expect(rest()).rejects.toMatchObject({
+    code: 'engine-died',
+    message: expect.stringContaining('ask again'),
+  });
+  const next = await client.chat.completions.create(ask('hello', 3));
+  expect(next.usage?.completion_tokens).toBe(3);
+  expect(server.models.peek('toy')!.engine.pid).not.toBe(pid);
+  expect(server.events).toEqual(['loading toy', 'loaded toy', 'died toy', 'loading toy', 'loaded toy']);
+  expect(server.errors.map(({ msg }) => msg)).toEqual(['engine died; its requests are lost']);
+});
+
+test('a request that comes while the engine lies dead is answered all the same', async () => {
+  await client.chat.completions.create(ask('hello', 1));
+  process.kill(server.models.peek('toy')!.engine.pid!, 'SIGKILL');
+  const patient = client.withOptions({ maxRetries: 3 });
+  expect((await patient.chat.completions.create(ask('hello', 3))).usage?.completion_tokens).toBe(3);
+});
+
+test('closing finishes what runs and takes nothing new', async () => {
+  await using other = await startTestServer({ toys: [{ name: 'toy', contextTokens: 4096 }] });
+  const there = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: 'any', maxRetries: 0 });
+  const stream = await there.chat.completions.create({ ...ask('hello', 200), stream: true });
+  const chunks = stream[Symbol.asyncIterator]();
+  await chunks.next();
+  const closed = other.close(20_000);
+  await expect(there.models.list()).rejects.toThrow(/connection/i);
+  let finish: string | null | undefined;
+  for (let step = await chunks.next(); !step.done; step = await chunks.next()) {
+    finish = step.value.choices[0]?.finish_reason ?? finish;
+  }
+  expect(finish).toBe('length');
+  await closed;
+});
+
+test('closing without patience ends answers with a reason', async () => {
+  await using other = await startTestServer({ toys: [{ name: 'toy', contextTokens: 4096 }] });
+  const there = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: 'any', maxRetries: 0 });
+  const stream = await there.chat.completions.create({ ...ask('hello', 4000), stream: true });
+  const chunks = stream[Symbol.asyncIterator]();
+  await chunks.next();
+  const closed = other.close(0);
+  let finish: string | null | undefined;
+  for (let step = await chunks.next(); !step.done; step = await chunks.next()) {
+    finish = step.value.choices[0]?.finish_reason ?? finish;
+  }
+  expect(finish).toBe('insufficient_system_resource');
+  await closed;
+});
