@@ -50,7 +50,8 @@ export function levels(members: readonly number[]): Code {
       if (value >= highest) return highest;
       return value > lowest ? halves[Math.floor((value - lowest) * 2)]! : lowest;
     },
-    tops: [...around(lowest, 1, 7), ...around(highest, 1, 7)],
+    // Far beyond the ends too: a lone large number that weighs little is better cut off.
+    tops: [...around(lowest, 1, 20), ...around(highest, 1, 20)],
   };
 }
 
