@@ -81,6 +81,7 @@ export class AnswerConsumer implements Consumer {
 
   #end(reason: EndReason): void {
     const nowMs = performance.now();
+    const { drafts } = this.sequence ?? {};
     const firstMs = this.#firstTokenMs ?? nowMs;
     const usage: Usage = {
       promptTokens: this.#request.promptIds.length,
@@ -88,6 +89,7 @@ export class AnswerConsumer implements Consumer {
       generatedTokens: this.#generatedTokens,
       prefillMs: firstMs - this.#startedMs,
       decodeMs: nowMs - firstMs,
+      ...(drafts && drafts.drafted > 0 ? { drafts } : {}),
       seed: this.#seed,
     };
     this.#events.push({ type: 'end', reason, usage });

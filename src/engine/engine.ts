@@ -12,6 +12,7 @@ import type { ComputeLease } from './lease.ts';
 import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
+import { type Drafting, Speculator, sumOf, verifyDraft } from './speculative.ts';
 import { Stepper, type StepResult } from './step.ts';
 import { checkPrompt, checkRequest } from './validate.ts';
 
@@ -27,6 +28,8 @@ export interface EngineOptions {
   readonly maxRows?: number;
   /** Counts how often experts are chosen, for {@link Engine.stats}; off by default. */
   readonly countExperts?: boolean;
+  /** Drafts tokens ahead, which changes no answer; `auto`, where that measurably gains, when absent. */
+  readonly drafting?: Drafting;
   /** Held while a step is computed, so that engines that share it never compute at once. */
   readonly lease?: ComputeLease;
 }
@@ -73,6 +76,7 @@ class RunningEngine implements Engine {
   readonly #pages: PageCache;
   readonly #scheduler: Scheduler;
   readonly #stepper: Stepper;
+  readonly #speculator: Speculator;
   readonly #lease: ComputeLease | undefined;
   readonly #live = new Map<string, Sequence>();
   /** Slices being computed. */
@@ -96,6 +100,7 @@ class RunningEngine implements Engine {
     const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
     this.#pages = new PageCache(pages, PAGE_TOKENS);
     this.#scheduler = new Scheduler(this.#pages, limits);
+    this.#speculator = new Speculator(options.drafting ?? 'auto');
     this.#stepper = new Stepper(backend, model, {
       ...limits,
       pages,
@@ -149,6 +154,7 @@ class RunningEngine implements Engine {
       ...this.#backend.memory(),
       ...(experts === undefined ? {} : { experts }),
       ...this.#computed,
+      drafts: this.#speculator.counts,
     };
   }
 
@@ -187,6 +193,7 @@ class RunningEngine implements Engine {
     try {
       for (;;) {
         this.#dropAborted();
+        this.#speculator.draft(this.#scheduler.all(), this.contextTokens);
         const slices = this.#scheduler.plan();
         if (slices.length === 0) break;
         await this.#lease?.take();
@@ -233,6 +240,7 @@ class RunningEngine implements Engine {
     const rows = { prefill: 0, decode: 0 };
     for (const { sequence, from, to } of slices) rows[sequence.decoding ? 'decode' : 'prefill'] += to - from;
     this.#scheduler.took(rows.prefill, ms);
+    if (rows.prefill === 0) this.#speculator.took(rows.decode, ms);
     const { steps, prefillRows, decodeRows } = this.#computed;
     this.#computed = {
       steps: steps + 1,
@@ -241,19 +249,35 @@ class RunningEngine implements Engine {
     };
   }
 
-  #hand({ sequence, from, to, outputs }: Slice, result: StepResult, row: number): void {
+  #hand({ sequence, from, to, outputs, drafted }: Slice, result: StepResult, row: number): void {
     if (sequence.aborted) return;
     const { consumer, promptTokens } = sequence;
     if (from < promptTokens) consumer.prefilled(to);
     if (outputs === 0) return;
-    const next =
-      result.kind === 'argmax'
-        ? consumer.argmax(result.ids[row]!)
-        : consumer.wanted === 'argmax'
-          ? consumer.logits(this.#rows(result.logits, row, 1), to - 1)
-          : consumer.logits(this.#rows(result.logits, row, outputs), to - outputs);
-    if (next !== undefined) sequence.ids.push(next);
-    else if (to === sequence.ids.length) this.#finish(sequence);
+    if (consumer.wanted === 'every-row') {
+      if (result.kind === 'logits') consumer.logits(this.#rows(result.logits, row, outputs), to - outputs);
+      if (to === sequence.ids.length) this.#finish(sequence);
+      return;
+    }
+    const { kind } = result;
+    const before = sequence.drafts;
+    const { accepted, chosen, ended } = verifyDraft(
+      drafted,
+      (at) => {
+        // The consumer may end here and report them: to get to this row that many were right.
+        sequence.drafts = sumOf(before, { drafted: drafted.length, accepted: at });
+        return kind === 'argmax'
+          ? consumer.argmax(result.ids[row + at]!)
+          : consumer.logits(this.#rows(result.logits, row + at, 1), to - outputs + at);
+      },
+      // A consumer that from here on wants logits gets them from a step that reads them.
+      () => kind === 'logits' || consumer.wanted === 'argmax',
+    );
+    sequence.ids.push(...chosen);
+    // Rows of drafts that were right are computed; those of the others are forgotten: the next step writes over them.
+    sequence.doneTokens += accepted;
+    this.#speculator.verified(sequence, drafted.length, accepted);
+    if (ended) this.#finish(sequence);
   }
 
   /** A copy of rows of logits: they leave the engine. */

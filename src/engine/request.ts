@@ -52,7 +52,15 @@ export interface Usage {
   readonly generatedTokens: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
+  /** Tokens drafted ahead and computed, and those of them that were right and saved a step; absent when none were. */
+  readonly drafts?: DraftCounts;
   readonly seed: number;
+}
+
+/** What became of drafted tokens. */
+export interface DraftCounts {
+  readonly drafted: number;
+  readonly accepted: number;
 }
 
 /** Logits of a given text, for evaluation. */
@@ -84,6 +92,8 @@ export interface EngineStats {
   readonly steps: number;
   readonly prefillRows: number;
   readonly decodeRows: number;
+  /** Tokens drafted ahead since the start. */
+  readonly drafts: DraftCounts;
   /** How often experts were chosen since the engine began; present when it counts them. */
   readonly experts?: readonly ExpertUse[];
 }

@@ -11,13 +11,15 @@ import type { PageCache } from './cache.ts';
 import { ChunkSizer } from './chunk-sizer.ts';
 import type { Sequence } from './sequence.ts';
 
-/** Rows of one sequence in a step: its ids [from, to). */
+/** Rows of one sequence in a step: its ids, and what is drafted after them, [from, to). */
 export interface Slice {
   readonly sequence: Sequence;
   readonly from: number;
   readonly to: number;
   /** How many of its last rows have their logits read. */
   readonly outputs: number;
+  /** What the last rows hold beyond the sequence's ids: guesses. */
+  readonly drafted: readonly number[];
 }
 
 /** Bounds of one step. */
@@ -87,11 +89,13 @@ export class Scheduler {
         const everyRow = sequence.consumer.wanted === 'every-row';
         const most = Math.min(sequence.pending, rows, everyRow ? outputs : rows);
         if (most <= 0 || (!everyRow && outputs === 0)) continue;
-        const to = sequence.doneTokens + this.#room(sequence, most, slices);
-        if (to === sequence.doneTokens) continue;
+        const known = sequence.doneTokens + this.#room(sequence, most, slices);
+        if (known === sequence.doneTokens) continue;
         const from = sequence.doneTokens;
-        const wanted = everyRow ? to - from : to === sequence.ids.length ? 1 : 0;
-        slices.push({ sequence, from, to, outputs: wanted });
+        const drafted = known === sequence.ids.length ? this.#drafted(sequence, rows, outputs) : [];
+        const to = known + drafted.length;
+        const wanted = everyRow ? to - from : known === sequence.ids.length ? 1 + drafted.length : 0;
+        slices.push({ sequence, from, to, outputs: wanted, drafted });
         rows -= to - from;
         outputs -= wanted;
         if (group !== decoding) this.#turns.set(sequence.tenant, this.#step);
@@ -116,9 +120,22 @@ export class Scheduler {
     return this.#turns.get(tenant) ?? 0;
   }
 
-  /** Notes that a slice is computed, and makes its full prompt pages known. */
-  done({ sequence, to }: Slice): void {
-    sequence.doneTokens = to;
+  /** As much of a draft as fits the step beside one row for everybody, and pages that nobody has. */
+  #drafted(sequence: Sequence, rows: number, outputs: number): readonly number[] {
+    const { draft, ids, pages } = sequence;
+    const { pageTokens } = this.#pages;
+    const most = Math.min(draft.length, rows - this.#running.length, outputs - this.#running.length);
+    while (pages.length * pageTokens < ids.length + most) {
+      const page = this.#pages.take();
+      if (page === undefined) break;
+      pages.push(page);
+    }
+    return draft.slice(0, Math.max(0, Math.min(most, pages.length * pageTokens - ids.length)));
+  }
+
+  /** Notes that a slice is computed, guesses apart, and makes its full prompt pages known. */
+  done({ sequence, to, drafted }: Slice): void {
+    sequence.doneTokens = to - drafted.length;
     const { pageTokens } = this.#pages;
     const full = Math.floor(Math.min(to, sequence.promptTokens) / pageTokens);
     while (sequence.publishedPages >= 0 && sequence.publishedPages < full) {

@@ -3,6 +3,9 @@
  * Refuses to know: other sequences, sampling, backends.
  */
 
+import type { NgramDrafter } from './ngram-drafter.ts';
+import type { DraftCounts } from './request.ts';
+
 /** What a sequence wants to know of the logits: of its newest row the argmax or all, or of every row all. */
 export type Wanted = 'argmax' | 'logits' | 'every-row';
 
@@ -42,6 +45,12 @@ export class Sequence {
   publishedPages = 0;
   /** Tokens whose rows were in the cache when the sequence first ran. */
   cachedTokens: number | undefined;
+  /** Guesses at the ids after `ids`, for the next step. */
+  draft: readonly number[] = [];
+  /** Makes them; knows the ids. */
+  drafter: NgramDrafter | undefined;
+  /** What became of them. */
+  drafts: DraftCounts = { drafted: 0, accepted: 0 };
   aborted = false;
 
   constructor(

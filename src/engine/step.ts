@@ -115,11 +115,11 @@ export class Stepper {
     const pages = new Int32Array(slices.length * this.#pagesAcross);
     let decodeRows = 0;
     let decodeOutputs = 0;
-    for (const [row, { sequence, from, to, outputs: wanted }] of slices.entries()) {
+    for (const [row, { sequence, from, to, outputs: wanted, drafted }] of slices.entries()) {
       pages.set(sequence.pages, row * this.#pagesAcross);
       for (let t = from; t < to; t++) {
         if (t >= to - wanted) outputs.push(tokens.length);
-        tokens.push(sequence.ids[t]!);
+        tokens.push(sequence.ids[t] ?? drafted[t - sequence.ids.length]!);
         positions.push(t);
         sequences.push(row);
         slots.push(sequence.pages[Math.floor(t / pageTokens)]! * pageTokens + (t % pageTokens));

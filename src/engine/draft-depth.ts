@@ -1,0 +1,89 @@
+/**
+ * Owns: how many tokens are worth drafting: what share of drafts is right, what rows cost, and the gain of each depth.
+ * Refuses to know: who drafts, what is drafted.
+ */
+
+/** Weight of the newest measurement in each average. */
+const NEWEST = 0.1;
+/** Part of all drafts that is taken to be right before any was measured, for the first token and each after it. */
+const HOPE = 0.7;
+/** Where nothing is worth drafting, one draft in so many is made all the same, to see whether that has changed. */
+const EXPLORE_EVERY = 32;
+
+/** Measures drafts and steps, and chooses depths. */
+export class DraftDepth {
+  /** Part of the drafts of more than i tokens whose first i + 1 were right. */
+  readonly #right: number[];
+  readonly #cost = new StepCost();
+  #sinceExplored = 0;
+
+  constructor(most: number) {
+    this.#right = Array.from({ length: most }, (_, i) => HOPE ** (i + 1));
+  }
+
+  /**
+   * Tokens to draft for one of `rows` sequences: as many as give most tokens for the time, 0 to the most.
+   *
+   * @example depth.choose(1) // 3
+   */
+  choose(rows: number): number {
+    const best = this.#best(rows);
+    if (best > 0) {
+      this.#sinceExplored = 0;
+      return best;
+    }
+    this.#sinceExplored = (this.#sinceExplored + 1) % EXPLORE_EVERY;
+    return this.#sinceExplored === 0 ? Math.min(2, this.#right.length) : 0;
+  }
+
+  /** Notes how many tokens of a draft were right, counted from its first. */
+  verified(drafted: number, right: number): void {
+    for (let i = 0; i < Math.min(drafted, this.#right.length); i++) {
+      this.#right[i] = this.#right[i]! * (1 - NEWEST) + (right > i ? NEWEST : 0);
+    }
+  }
+
+  /** Notes how long a step of `rows` decoded rows took. */
+  took(rows: number, ms: number): void {
+    this.#cost.add(rows, ms);
+  }
+
+  #best(rows: number): number {
+    let [best, bestRate] = [0, rows / this.#cost.of(rows)];
+    let tokens = rows;
+    for (const [i, right] of this.#right.entries()) {
+      tokens += right;
+      const rate = tokens / this.#cost.of(rows + i + 1);
+      if (rate > bestRate) [best, bestRate] = [i + 1, rate];
+    }
+    return best;
+  }
+}
+
+/** The straight line through the times of steps by their rows, newer ones weighing more. */
+class StepCost {
+  #weight = 0;
+  #rows = 0;
+  #ms = 0;
+  #rowsRows = 0;
+  #rowsMs = 0;
+
+  add(rows: number, ms: number): void {
+    const keep = 1 - NEWEST / 4;
+    this.#weight = this.#weight * keep + 1;
+    this.#rows = this.#rows * keep + rows;
+    this.#ms = this.#ms * keep + ms;
+    this.#rowsRows = this.#rowsRows * keep + rows * rows;
+    this.#rowsMs = this.#rowsMs * keep + rows * ms;
+  }
+
+  /** Milliseconds; any unit before two different numbers of rows were seen: rows are free then, which gets them seen. */
+  of(rows: number): number {
+    if (this.#weight === 0) return 1;
+    const [meanRows, meanMs] = [this.#rows / this.#weight, this.#ms / this.#weight];
+    const spread = this.#rowsRows / this.#weight - meanRows ** 2;
+    const slope = spread > 1e-9 ? (this.#rowsMs / this.#weight - meanRows * meanMs) / spread : 0;
+    // A row that makes a step shorter is noise.
+    return Math.max(meanMs / 100, meanMs + Math.max(0, slope) * (rows - meanRows));
+  }
+}
