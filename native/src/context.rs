@@ -3,7 +3,7 @@
 
 use crate::error::{Fault, Outcome, misfit};
 use crate::formats::{CacheFormat, Format};
-use crate::kernels::Activations;
+use crate::kernels::{Activations, latent, moe};
 use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
 use crate::pool::Pool;
 use crate::simd::{self, Kernels};
@@ -103,6 +103,8 @@ pub struct State {
     pub pool: Pool,
     pub kernels: &'static Kernels,
     pub activations: Activations,
+    pub experts: moe::Workspace,
+    pub latent: latent::Workspace,
 }
 
 /// A backend's native half.
@@ -134,6 +136,8 @@ impl Context {
             pool,
             kernels,
             activations: Activations::default(),
+            experts: moe::Workspace::default(),
+            latent: latent::Workspace::default(),
         };
         Ok(Self { state: Mutex::new(state), abort: AtomicBool::new(false) })
     }

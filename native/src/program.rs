@@ -7,9 +7,11 @@
 use crate::context::State;
 use crate::error::{Fault, Outcome};
 use crate::kernels::attention::{self, Batch, Heads};
+use crate::kernels::latent::{self, Shape};
 use crate::kernels::linear::{self, Product};
+use crate::kernels::route::{self, Gate, Scoring};
 use crate::kernels::rows::{self, Rope};
-use crate::kernels::{Span, cache_rows};
+use crate::kernels::{Span, cache_rows, moe};
 use crate::map::View;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -165,10 +167,46 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
             let (out, logits) = (w.view(span.rows)?, w.view(span.rows)?);
             rows::argmax(state, out, logits)
         }
-        12..=15 => Err(Fault::new("unsupported-operation", "a model with experts or latent attention")
-            .expected("a dense model with grouped-query attention on the native backend")
-            .got(format!("operation {code}"))
-            .next("set HADAL_BACKEND=reference")),
+        12 => {
+            let batch = w.batch(state)?;
+            let (out, q) = (w.view(batch.span.rows)?, w.view(batch.span.rows)?);
+            let (latents, weights) = (w.count()?, (w.count()?, w.maybe()?));
+            let shape = Shape {
+                heads: w.count()?,
+                nope: w.count()?,
+                rope: w.count()?,
+                value: w.count()?,
+                latent: w.count()?,
+                scale: w.float()?,
+            };
+            latent::attend(state, &batch, out, q, latents, weights, shape)
+        }
+        13 => {
+            let span = w.span()?;
+            let (ids, weights, logits) = (w.view(span.rows)?, w.view(span.rows)?, w.view(span.rows)?);
+            let bias = w.maybe()?;
+            let gate = Gate {
+                scoring: Scoring::numbered(w.count()?).ok_or_else(malformed)?,
+                used: w.count()?,
+                groups: w.count()?,
+                groups_used: w.count()?,
+                judged_by: w.count()? + 1,
+                normalise: w.int()? != 0,
+                scale: w.float()?,
+            };
+            route::route(state, ids, weights, logits, bias, &gate)
+        }
+        14 => {
+            let span = w.span()?;
+            let (out, x) = (w.view(span.rows)?, w.view(span.rows)?);
+            let (ids, weights) = (w.view(span.rows)?, w.view(span.rows)?);
+            moe::experts(state, span, out, x, (ids, weights), [w.count()?, w.count()?, w.count()?])
+        }
+        15 => {
+            let span = w.span()?;
+            let (counts, ids) = (w.view(1)?, w.view(span.rows)?);
+            route::count(state, counts, ids)
+        }
         _ => Err(Fault::new("unsupported-operation", format!("operation {code}"))
             .expected("an operation that the native backend has")
             .next("set HADAL_BACKEND=reference")),

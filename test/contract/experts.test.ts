@@ -1,8 +1,6 @@
 /**
  * Owns: the contract of the operations of DeepSeek's models: choosing and running experts, latent attention.
  * Refuses to know: models, the other operations.
- *
- * An addon without these operations is held to refusing them in a sentence; one that has them, to all of the contract.
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -10,7 +8,6 @@ import type { Backend, CacheDType, LatentWeights, RouteOptions, Weight } from '.
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
 import type { DTypeName } from '../../src/dtypes/dtype.ts';
 import { dtype, rowBytes } from '../../src/dtypes/table.ts';
-import { HadalError } from '../../src/error.ts';
 import { column, distance, filled, needsNative, noise, noisyWeight, open, VARIANTS } from './backends.ts';
 
 /** Rows of a batch, decode class first; `pick` computes some of them only, in this order. */
@@ -94,21 +91,31 @@ const routes: Case[] = GATES.flatMap((gate) =>
   })),
 );
 
-/** A weight [EXPERTS, rows, cols] of noise. */
+const encoded = new Map<string, Uint8Array>();
+
+/** A weight [EXPERTS, rows, cols] of noise, rounded to its format once for all backends. */
 function stacked(backend: Backend, name: DTypeName, rows: number, cols: number, seed: number): Weight {
-  const bytes = new Uint8Array(rowBytes(name, cols) * rows * EXPERTS);
-  const count = rows * cols * EXPERTS;
-  dtype(name).encode!(noise(count, seed), 0, bytes, 0, count);
+  const key = `${name} ${rows} ${cols} ${seed}`;
+  const bytes = encoded.get(key) ?? new Uint8Array(rowBytes(name, cols) * rows * EXPERTS);
+  if (!encoded.has(key)) {
+    const count = rows * cols * EXPERTS;
+    dtype(name).encode!(noise(count, seed), 0, bytes, 0, count);
+    encoded.set(key, bytes);
+  }
   return backend.constant(`experts ${seed}`, name, [cols, rows, EXPERTS], bytes);
 }
 
+/**
+ * Blocks meet activations in int8, rounded twice here: x and silu(gate) * up, whose largest numbers are many times its
+ * usual ones. Each rounding is under 1 % of the root mean square; the bounds are for the worst of a thousand numbers.
+ */
 const mixtures: Case[] = (
   [
     ['F32', 1e-4],
     ['BF16', 1e-4],
-    ['Q8_0', 0.04],
-    ['Q4_1', 0.04],
-    ['Q6_K', 0.06],
+    ['Q8_0', 0.07],
+    ['Q4_1', 0.07],
+    ['Q6_K', 0.1],
   ] as const
 ).map(([name, tolerance]) => ({
   name: `experts ${name}`,
@@ -199,25 +206,6 @@ const latents: Case[] = (['F32', 'F16', 'Q8_0', 'F8_E4M3'] as const).flatMap((fo
   })),
 );
 
-/** What the addon says to one of these operations: undefined where it has them. */
-async function refusalOf(backend: Backend): Promise<HadalError | undefined> {
-  const counts = backend.tensor('I32', 1, 2);
-  backend.countExperts({ rows: 1, decodeRows: 1 }, counts, column(backend, [1]));
-  try {
-    expect(Array.from(await backend.read(counts, 1))).toEqual([0, 1]);
-    return undefined;
-  } catch (error) {
-    if (error instanceof HadalError) return error;
-    throw error;
-  }
-}
-
-const built = VARIANTS[0];
-let refused = false;
-if (built !== undefined) {
-  await using backend = open(built);
-  refused = (await refusalOf(backend))?.code === 'unsupported-operation';
-}
 const isas = [...new Set(VARIANTS.map(({ isa }) => isa))];
 const ALL: Rows = { decode: [0, 3, 6], prompt: [1, 2, 4, 5, 7] };
 const rowSets = fc
@@ -245,8 +233,6 @@ async function expectOwnBits(create: () => Backend, run: Case['run']): Promise<v
 
 describe.each([...routes, ...mixtures, ...latents])('$name', ({ run, tolerance }) => {
   test('reference: a row has the same bits alone', () => expectOwnBits(createReferenceBackend, run));
-
-  if (refused) return;
 
   test.skipIf(isas.length === 0)(needsNative('native is the reference within the tolerance'), async () => {
     const property = fc.asyncProperty(rowSets, async ({ rows, seed }) => {
@@ -281,16 +267,6 @@ describe.each([...routes, ...mixtures, ...latents])('$name', ({ run, tolerance }
     },
   );
 });
-
-if (refused)
-  test('native: operations that it lacks are refused in a sentence, and it works on', async () => {
-    await using backend = open(VARIANTS[0]!);
-    const refusal = await refusalOf(backend);
-    expect(refusal?.message).toContain('HADAL_BACKEND=reference');
-    const x = filled(backend, 1, 2, Float32Array.of(1, 2));
-    backend.add({ rows: 1, decodeRows: 1 }, x, x);
-    expect(Array.from(await backend.read(x, 1))).toEqual([2, 4]);
-  });
 
 test.each(latents)('$name: absorbed is expanded', async ({ run }) => {
   await using backend = createReferenceBackend();

@@ -13,6 +13,7 @@ use crate::error::{Outcome, misfit};
 use crate::map::{Mat, MatMut, View};
 use crate::pool::Grid;
 use crate::simd::Kernels;
+use std::ops::Range;
 
 /// Positions that are reduced together.
 const SEGMENT: usize = 256;
@@ -70,6 +71,17 @@ impl<'a> Paging<'a> {
     /// Positions that batch row i sees.
     pub fn positions(&self, i: usize) -> usize {
         self.rows[i].1
+    }
+
+    /// Neighbouring batch rows of one sequence.
+    pub fn runs(&self, rows: Range<usize>) -> Vec<Range<usize>> {
+        let first = rows.start;
+        let mut runs = Vec::new();
+        for run in self.rows[rows].chunk_by(|a, b| a.0 == b.0) {
+            let from = runs.last().map_or(first, |run: &Range<usize>| run.end);
+            runs.push(from..from + run.len());
+        }
+        runs
     }
 
     /// The cache row of position t in the sequence of batch row i.
@@ -179,7 +191,7 @@ impl Group<'_> {
 }
 
 /// Adds a later segment to what came before it: largest score, sum of exponentials, weighted sum of values.
-fn merge(before: (&mut f32, &mut f32, &mut [f32]), (largest, total, sum): (f32, f32, &[f32])) {
+pub fn merge(before: (&mut f32, &mut f32, &mut [f32]), (largest, total, sum): (f32, f32, &[f32])) {
     let most = before.0.max(largest);
     let (old, new) = (crate::simd::scalar::exp(*before.0 - most), crate::simd::scalar::exp(largest - most));
     *before.0 = most;

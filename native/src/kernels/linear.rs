@@ -2,7 +2,7 @@
 //! Refuses to know: what the weights are for.
 
 use super::multiply::{Piece, Rows, multiply};
-use super::{Span, index};
+use super::{Span, index, tile_bytes};
 use crate::context::{State, Weight};
 use crate::error::{Outcome, misfit};
 use crate::formats::{Family, Format};
@@ -18,9 +18,6 @@ pub struct Product {
     pub add: bool,
 }
 
-/// Weight bytes of a tile: enough to make a stream, few enough to stay in a core's cache for many rows.
-const TILE_BYTES: usize = 96 << 10;
-const SMALL_TILE_BYTES: usize = 8 << 10;
 
 /// out[i] = table[tokens[i]]
 pub fn embed(state: &mut State, out: View, table: usize, tokens: View) -> Outcome<()> {
@@ -67,7 +64,7 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
     let lists = state.activations.lay(&mut state.pool, kernels, &formats, [&*all].into_iter());
     let rows = Rows { x, rounded: &state.activations };
     let total: usize = ready.iter().map(|r| r.weight.rows * r.weight.row_bytes).sum();
-    let tile_bytes = (total / (4 * state.pool.threads())).clamp(SMALL_TILE_BYTES, TILE_BYTES);
+    let tile_bytes = tile_bytes(total, state.pool.threads());
     let grids = ready
         .iter()
         .map(|r| {

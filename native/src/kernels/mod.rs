@@ -4,9 +4,13 @@
 mod activations;
 pub mod attention;
 pub mod cache_rows;
+mod expanded;
+pub mod latent;
 pub mod linear;
+pub mod moe;
 mod multiply;
 pub mod probe;
+pub mod route;
 pub mod rows;
 
 pub use activations::Activations;
@@ -18,6 +22,12 @@ use crate::error::{Fault, Outcome};
 pub struct Span {
     pub rows: usize,
     pub decode_rows: usize,
+}
+
+/// Weight bytes of a tile of a region that reads `total`: enough to make a stream, few enough to share the work and to
+/// stay in a core's cache for many rows.
+fn tile_bytes(total: usize, threads: usize) -> usize {
+    (total / (4 * threads)).clamp(8 << 10, 96 << 10)
 }
 
 /// An index as usize, or the fault `index` naming what it points into.

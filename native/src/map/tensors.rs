@@ -73,7 +73,6 @@ unsafe impl<T: Number> Sync for MatMut<'_, T> {}
 
 impl<'a, T: Number> Mat<'a, T> {
     /// A matrix over one slice of numbers, `cols` to a row.
-    #[cfg(test)]
     pub fn over(numbers: &'a [T], cols: usize) -> Self {
         Self { ptr: numbers.as_ptr(), rows: numbers.len() / cols, cols, stride: cols, of: PhantomData }
     }
@@ -116,6 +115,13 @@ impl<'a, T: Number> MatMut<'a, T> {
     /// A matrix over one slice of numbers, `cols` to a row.
     pub fn over(numbers: &'a mut [T], cols: usize) -> Self {
         Self { ptr: numbers.as_mut_ptr(), rows: numbers.len() / cols, cols, stride: cols, of: PhantomData }
+    }
+
+    /// The rows before `row`, and those from it on.
+    pub fn split_rows(self, row: usize) -> (Self, Self) {
+        assert!(row <= self.rows);
+        // SAFETY: the two have no row in common, and the whole is given up for them.
+        unsafe { (self.part(0..row, 0..self.cols), self.part(row..self.rows, 0..self.cols)) }
     }
 
     /// The part at these rows and columns.

@@ -7,7 +7,7 @@ use super::avx2_floats::{self as floats, dot as floats_dot};
 use super::avx2_k::{levels, rows256};
 use super::featured::{featured, featured_table};
 use super::unpack::{FP4_DOUBLED, IQ4_LEVELS, halved_e8m0};
-use super::{Kernels, Row, RowsFn, scalar};
+use super::{Floats, Kernels, Row, RowsFn, scalar};
 use crate::formats::Format;
 use std::arch::x86_64::*;
 

@@ -6,7 +6,7 @@ use super::avx512_lanes::{lanes32, lanes256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;
 use super::featured::{featured, featured_table};
-use super::{Kernels, Lanes, LanesFn, Row, avx2, scalar};
+use super::{Floats, Kernels, Lanes, LanesFn, Row, avx2, scalar};
 use crate::formats::Format;
 use crate::map::Buffer;
 use std::arch::x86_64::*;

@@ -62,6 +62,8 @@ macro_rules! featured_table {
             fn exponentials(x: &mut [f32], max: f32) -> f32 = scalar::exponentials;
             fn add(out: &mut [f32], x: &[f32]) = scalar::add;
             fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) = scalar::add_scaled;
+            fn dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = scalar::dots;
+            fn sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) = scalar::sums;
             fn multiply_bytes(rounds: usize) -> i32 = scalar::multiply_bytes;
             fn decode(format: Format, bytes: &[u8], out: &mut [f32]) = scalar::decode;
         }
@@ -107,6 +109,8 @@ macro_rules! featured_table {
                 exponentials,
                 add,
                 add_scaled,
+                dots,
+                sums,
                 from_half,
                 to_half,
                 multiply_bytes,

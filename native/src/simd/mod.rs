@@ -47,6 +47,23 @@ pub struct Row<'a> {
     pub scaled_sums: &'a [f32],
 }
 
+/// A matrix of floats: row i is `numbers[i * stride..][..cols]`.
+#[derive(Clone, Copy)]
+pub struct Floats<'a> {
+    pub numbers: &'a [f32],
+    pub stride: usize,
+    pub rows: usize,
+    pub cols: usize,
+}
+
+impl<'a> Floats<'a> {
+    fn row(&self, i: usize) -> &'a [f32] {
+        &self.numbers[i * self.stride..][..self.cols]
+    }
+}
+
+/// A product of matrices: (a, b, out, stride of out). An element's bits depend on its own row and column alone.
+pub type ProductFn = fn(a: Floats, b: Floats, out: &mut [f32], stride: usize);
 /// Sixteen rows of activations side by side: number t of every sixteen belongs to row t.
 #[derive(Clone, Copy)]
 pub struct Lanes<'a> {
@@ -105,6 +122,10 @@ pub struct Kernels {
     pub add: fn(out: &mut [f32], x: &[f32]),
     /// out[i] += factor * x[i]
     pub add_scaled: fn(out: &mut [f32], factor: f32, x: &[f32]),
+    /// out[i][j] = a[i] . b[j]
+    pub dots: ProductFn,
+    /// out[i] += sum over k of a[i][k] * b[k]
+    pub sums: ProductFn,
     /// Numbers of f16 to f32.
     pub from_half: fn(bytes: &[u8], out: &mut [f32]),
     /// Numbers of f32 to f16, nearest even.

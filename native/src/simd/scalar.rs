@@ -3,7 +3,7 @@
 
 use super::blocks::*;
 use super::unpack::*;
-use super::{Kernels, Row, RowsFn};
+use super::{Floats, Kernels, Row, RowsFn};
 use crate::formats::Format;
 
 /// The plain kernels.
@@ -19,6 +19,8 @@ pub static KERNELS: Kernels = Kernels {
     exponentials,
     add,
     add_scaled,
+    dots,
+    sums,
     from_half,
     to_half: to_halves,
     multiply_bytes,
@@ -260,6 +262,24 @@ pub fn add(out: &mut [f32], x: &[f32]) {
 pub fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out += factor * x;
+    }
+}
+
+#[inline(always)]
+pub fn dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) {
+    for i in 0..a.rows {
+        for (j, out) in out[i * stride..][..b.rows].iter_mut().enumerate() {
+            *out = dot(a.row(i), b.row(j));
+        }
+    }
+}
+
+#[inline(always)]
+pub fn sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) {
+    for i in 0..a.rows {
+        for (k, factor) in a.row(i).iter().enumerate() {
+            add_scaled(&mut out[i * stride..][..b.cols], *factor, b.row(k));
+        }
     }
 }
 

@@ -1,0 +1,317 @@
+//! Owns: latent attention: its shape, the absorbed form of the decode class.
+//! Refuses to know: the expanded form, who gives out pages, layers, models.
+//!
+//! Absorbed: q_nope is carried through the key half of kv_b once, so that all heads score and sum the cached latents
+//! themselves. Positions are cut into segments; every segment gives, for each head, a largest score, a sum of
+//! exponentials and a weighted sum of latents; they are merged in order. So a row's bits do not depend on how segments
+//! and heads are shared among threads.
+
+use super::attention::{Batch, Paging, merge};
+use super::cache_rows::read_part;
+use super::linear::same;
+use super::multiply::{Piece, Rows, multiply};
+use super::{Activations, expanded};
+use crate::context::{Cache, State, Weight, cache_of};
+use crate::error::{Outcome, misfit};
+use crate::formats::{Family, Format};
+use crate::map::{Buffer, Mat, MatMut, View};
+use crate::pool::{Grid, Pool};
+use crate::simd::{Floats, Kernels};
+use std::sync::Arc;
+
+/// Positions that are reduced together in the absorbed form.
+const SEGMENT: usize = 128;
+/// Segments of all rows that are worked on before they are merged: what bounds the memory of a long context.
+const ROUND: usize = 64;
+
+/// Heads and their columns: q is [n, heads * (nope + rope)], a cache row [latent | rope].
+#[derive(Clone, Copy)]
+pub struct Shape {
+    pub heads: usize,
+    pub nope: usize,
+    pub rope: usize,
+    pub value: usize,
+    pub latent: usize,
+    pub scale: f32,
+}
+
+/// The two halves of kv_b.
+pub enum Halves {
+    /// Rows of one matrix [heads * (nope + value), latent], k rows first inside each head.
+    Merged(Arc<Weight>),
+    /// k [heads, latent, nope] transposed, v [heads, value, latent].
+    Split { k: Arc<Weight>, v: Arc<Weight> },
+}
+
+impl Halves {
+    /// The format that whole rows of the key half are multiplied in.
+    fn key_format(&self) -> Vec<Format> {
+        match self {
+            Self::Merged(_) => Vec::new(),
+            Self::Split { k, .. } => vec![k.format],
+        }
+    }
+
+    /// The value half of a head.
+    pub fn value(&self, head: usize, shape: &Shape) -> Piece<'_> {
+        match self {
+            Self::Merged(kv) => {
+                let first = head * (shape.nope + shape.value) + shape.nope;
+                Piece { weight: kv, expert: 0, rows: first..first + shape.value }
+            }
+            Self::Split { v, .. } => Piece { weight: v, expert: head, rows: 0..shape.value },
+        }
+    }
+}
+
+/// Memory that is kept from step to step.
+#[derive(Default)]
+pub struct Workspace {
+    /// q without rope: [rows * heads, nope].
+    queries: Buffer<f32>,
+    /// [rows, heads * (latent + rope)]
+    absorbed: Buffer<f32>,
+    /// [round, heads * (latent + 2)]: the weighted sum of latents, the largest score, the sum of exponentials.
+    partial: Buffer<f32>,
+    /// [rows * heads, latent + 2]
+    merged: Buffer<f32>,
+    /// Means of latents: [rows * heads, latent].
+    means: Buffer<f32>,
+    rounded: Activations,
+}
+
+/// Absorbed for the rows of the decode class, expanded for those of the prefill class.
+pub fn attend(
+    state: &mut State,
+    batch: &Batch,
+    out: View,
+    q: View,
+    latents: usize,
+    (first, second): (usize, Option<usize>),
+    shape: Shape,
+) -> Outcome<()> {
+    let cache = cache_of(&state.caches, latents)?;
+    let Shape { heads, nope, rope, value, latent, .. } = shape;
+    same(heads * (nope + rope), q.cols, "latentAttend: q")?;
+    same(heads * value, out.cols, "latentAttend: out")?;
+    same(latent + rope, cache.cols, "latentAttend: latents")?;
+    let first = state.weight(first)?;
+    let halves = match second {
+        None => {
+            fits(&first, [1, heads * (nope + value), latent])?;
+            Halves::Merged(first)
+        }
+        Some(second) => {
+            let (k, v) = (first, state.weight(second)?);
+            fits(&k, [heads, latent, nope])?;
+            fits(&v, [heads, value, latent])?;
+            Halves::Split { k, v }
+        }
+    };
+    let mut claim = state.tensors.claim(&[out], &[q, batch.positions, batch.sequences, batch.pages])?;
+    let (out, q): (MatMut, Mat) = (claim.write()?, claim.read()?);
+    let paging = Paging::new(batch.span, claim.read()?, claim.read()?, claim.read()?, cache)?;
+    let (decoding, reading) = out.split_rows(batch.span.decode_rows);
+    let of = Latents { kernels: state.kernels, cache, paging, halves, shape };
+    of.absorbed(&mut state.pool, &mut state.latent, decoding, q);
+    expanded::attend(&of, &mut state.pool, batch.span, reading, q);
+    Ok(())
+}
+
+fn fits(weight: &Weight, shape: [usize; 3]) -> Outcome<()> {
+    let got = [weight.experts, weight.rows, weight.cols];
+    if got == shape { Ok(()) } else { Err(misfit(&weight.name, format!("{shape:?}"), format!("{got:?}"))) }
+}
+
+/// What both forms work with.
+pub struct Latents<'a> {
+    pub kernels: &'a Kernels,
+    pub cache: &'a Cache,
+    pub paging: Paging<'a>,
+    pub halves: Halves,
+    pub shape: Shape,
+}
+
+/// The segment of positions [from, from + n) that batch row `row` sees.
+struct Segment {
+    row: usize,
+    from: usize,
+    n: usize,
+}
+
+impl Latents<'_> {
+    /// Cached rows [latent | rope] of positions from `from` on in the sequence of batch row i.
+    pub fn read(&self, i: usize, from: usize, out: &mut [f32]) {
+        for (t, out) in out.chunks_exact_mut(self.cache.cols).enumerate() {
+            let row = self.cache.row(self.paging.cache_row(i, from + t));
+            read_part(self.kernels, self.cache.format, row, 0, out);
+        }
+    }
+
+    fn absorbed(&self, pool: &mut Pool, work: &mut Workspace, out: MatMut<'_>, q: Mat<'_>) {
+        let rows = out.rows();
+        if rows == 0 {
+            return;
+        }
+        let Shape { heads, latent, .. } = self.shape;
+        self.absorb(pool, work, rows, q);
+        let segments: Vec<Segment> = (0..rows)
+            .flat_map(|row| {
+                let positions = self.paging.positions(row);
+                (0..positions).step_by(SEGMENT).map(move |from| Segment { row, from, n: SEGMENT.min(positions - from) })
+            })
+            .collect();
+        work.merged.ensure(rows * heads * (latent + 2));
+        for round in segments.chunks(ROUND) {
+            self.round(pool, work, round);
+        }
+        self.values(pool, work, out);
+    }
+
+    /// q_nope carried through the key half, then q_rope: [rows, heads * (latent + rope)].
+    fn absorb(&self, pool: &mut Pool, work: &mut Workspace, rows: usize, q: Mat<'_>) {
+        let Shape { heads, nope, rope, latent, .. } = self.shape;
+        let kernels = self.kernels;
+        let queries = work.queries.ensure(rows * heads * nope);
+        for (n, query) in queries.chunks_exact_mut(nope).enumerate() {
+            let at = n % heads * (nope + rope);
+            query.copy_from_slice(&q.row(n / heads)[at..at + nope]);
+        }
+        let queries = Mat::over(queries, nope);
+        if let Halves::Split { k, .. } = &self.halves {
+            let family = k.family();
+            work.rounded.fill(pool, kernels, queries, family == Family::Blocks32, family == Family::Blocks256);
+        }
+        let rows_of_heads = rows_of_heads(rows, heads);
+        let format = self.halves.key_format();
+        let lists = work.rounded.lay(pool, kernels, &format, rows_of_heads.iter().map(Vec::as_slice));
+        let queries = Rows { x: queries, rounded: &work.rounded };
+        let absorbed = work.absorbed.ensure(rows * heads * (latent + rope));
+        let out = MatMut::over(absorbed, heads * (latent + rope));
+        pool.grids(vec![Grid { out, tile_rows: rows, tile_cols: latent + rope }], &|tile, scratch| {
+            let head = tile.cols.start / (latent + rope);
+            match &self.halves {
+                Halves::Split { k, .. } => {
+                    let mut floats = std::mem::take(&mut scratch.floats);
+                    let answers = floats.ensure(rows * latent);
+                    let piece = Piece { weight: k, expert: head, rows: 0..latent };
+                    multiply(kernels, piece, queries, &lists[head], answers, scratch);
+                    for (i, answer) in answers.chunks_exact(latent).enumerate() {
+                        tile.out.row(i)[..latent].copy_from_slice(answer);
+                    }
+                    scratch.floats = floats;
+                }
+                Halves::Merged(kv) => {
+                    let decoded = scratch.floats.ensure(latent);
+                    for i in 0..rows {
+                        tile.out.row(i)[..latent].fill(0.0);
+                    }
+                    for r in 0..nope {
+                        kv.decode_row(kernels, 0, head * (nope + self.shape.value) + r, decoded);
+                        for i in 0..rows {
+                            let factor = queries.x.row(i * heads + head)[r];
+                            (kernels.add_scaled)(&mut tile.out.row(i)[..latent], factor, decoded);
+                        }
+                    }
+                }
+            }
+            for i in 0..rows {
+                let at = head * (nope + rope) + nope;
+                tile.out.row(i)[latent..].copy_from_slice(&q.row(i)[at..at + rope]);
+            }
+        });
+    }
+
+    /// Reduces some segments, for all heads, and merges them, in order, into what came before them.
+    fn round(&self, pool: &mut Pool, work: &mut Workspace, segments: &[Segment]) {
+        let Shape { heads, rope, latent, .. } = self.shape;
+        let kernels = self.kernels;
+        let width = latent + rope;
+        let absorbed: &[f32] = &work.absorbed;
+        let partial = work.partial.ensure(segments.len() * heads * (latent + 2));
+        // Heads are shared out only where there are too few segments to keep every thread at work.
+        let shares = (2 * pool.threads()).div_ceil(segments.len()).min(heads);
+        let heads_of_tile = heads.div_ceil(shares);
+        let out = MatMut::over(partial, heads * (latent + 2));
+        pool.grids(vec![Grid { out, tile_rows: 1, tile_cols: heads_of_tile * (latent + 2) }], &|tile, scratch| {
+            let Segment { row, from, n } = segments[tile.rows.start];
+            let cached = scratch.floats.ensure(n * width); // [n, latent + rope]
+            self.read(row, from, cached);
+            let cached = Floats { numbers: cached, stride: width, rows: n, cols: width };
+            let partials = tile.out.row(0).chunks_exact_mut(latent + 2);
+            let (first, count) = (tile.cols.start / (latent + 2), partials.len());
+            let q = &absorbed[(row * heads + first) * width..(row * heads + first + count) * width];
+            let scores = scratch.more_floats.ensure(count * SEGMENT); // [heads of tile, segment]
+            (kernels.dots)(Floats { numbers: q, stride: width, rows: count, cols: width }, cached, scores, SEGMENT);
+            for (partial, scores) in partials.zip(scores.chunks_exact_mut(SEGMENT)) {
+                let scores = &mut scores[..n];
+                scores.iter_mut().for_each(|s| *s *= self.shape.scale);
+                let most = scores.iter().fold(f32::NEG_INFINITY, |most, s| most.max(*s));
+                let total = (kernels.exponentials)(scores, most);
+                partial[..latent].fill(0.0);
+                partial[latent..].copy_from_slice(&[most, total]);
+            }
+            let weights = Floats { numbers: scores, stride: SEGMENT, rows: count, cols: n };
+            (kernels.sums)(weights, Floats { cols: latent, ..cached }, tile.out.row(0), latent + 2);
+        });
+        let partial: &[f32] = partial;
+        let out = MatMut::over(&mut work.merged[..], latent + 2);
+        let (rows, _) = out.split_rows(absorbed_rows(segments, heads));
+        pool.grids(vec![Grid { out: rows, tile_rows: heads, tile_cols: latent + 2 }], &|tile, _| {
+            let row = tile.rows.start / heads;
+            for (s, segment) in segments.iter().enumerate().filter(|(_, segment)| segment.row == row) {
+                let partials = partial[s * heads * (latent + 2)..].chunks_exact(latent + 2).take(heads);
+                for (h, partial) in partials.enumerate() {
+                    let merged = tile.out.row(h);
+                    if segment.from == 0 {
+                        merged.copy_from_slice(partial);
+                        continue;
+                    }
+                    let (sum, totals) = merged.split_at_mut(latent);
+                    let (largest, total) = totals.split_at_mut(1);
+                    merge((&mut largest[0], &mut total[0], sum), (partial[latent], partial[latent + 1], &partial[..latent]));
+                }
+            }
+        });
+    }
+
+    /// out = value half . mean of latents, for every head.
+    fn values(&self, pool: &mut Pool, work: &mut Workspace, out: MatMut<'_>) {
+        let Shape { heads, value, latent, .. } = self.shape;
+        let (kernels, rows) = (self.kernels, out.rows());
+        let means = work.means.ensure(rows * heads * latent);
+        for (mean, merged) in means.chunks_exact_mut(latent).zip(work.merged.chunks_exact(latent + 2)) {
+            let total = merged[latent + 1];
+            for (mean, sum) in mean.iter_mut().zip(merged) {
+                *mean = sum / total;
+            }
+        }
+        let means = Mat::over(means, latent);
+        let weight = self.halves.value(0, &self.shape).weight;
+        let family = weight.family();
+        work.rounded.fill(pool, kernels, means, family == Family::Blocks32, family == Family::Blocks256);
+        let rows_of_heads = rows_of_heads(rows, heads);
+        let lists = work.rounded.lay(pool, kernels, &[weight.format], rows_of_heads.iter().map(Vec::as_slice));
+        let means = Rows { x: means, rounded: &work.rounded };
+        pool.grids(vec![Grid { out, tile_rows: rows, tile_cols: value }], &|tile, scratch| {
+            let head = tile.cols.start / value;
+            let mut floats = std::mem::take(&mut scratch.floats);
+            let answers = floats.ensure(rows * value);
+            multiply(kernels, self.halves.value(head, &self.shape), means, &lists[head], answers, scratch);
+            for (i, answer) in answers.chunks_exact(value).enumerate() {
+                tile.out.row(i).copy_from_slice(answer);
+            }
+            scratch.floats = floats;
+        });
+    }
+}
+
+/// For every head its rows among [rows * heads].
+fn rows_of_heads(rows: usize, heads: usize) -> Vec<Vec<usize>> {
+    (0..heads).map(|head| (0..rows).map(|i| i * heads + head).collect()).collect()
+}
+
+/// Rows [batch row * heads] up to the last one that a round touches.
+fn absorbed_rows(segments: &[Segment], heads: usize) -> usize {
+    segments.last().map_or(0, |segment| (segment.row + 1) * heads)
+}
