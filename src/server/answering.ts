@@ -3,6 +3,7 @@
  * Refuses to know: any protocol's documents, HTTP, keys.
  */
 
+import { randomBytes } from 'node:crypto';
 import type { AnswerRequest } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
 import { EventQueue } from '../engine/event-queue.ts';
@@ -41,9 +42,10 @@ export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIter
   const left = new AbortController();
   const signal = AbortSignal.any([parts.signal, left.signal]);
   const deltas = new EventQueue<Delta>(() => left.abort(new DOMException('the reader left', 'AbortError')));
+  const named = nameCalls();
   const push = (delta: Delta) => {
     parts.onDelta?.(delta);
-    deltas.push(delta);
+    deltas.push(named(delta));
   };
   run(request, { ...parts, signal }, push).then(
     () => {
@@ -58,6 +60,18 @@ export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIter
     },
   );
   return deltas;
+}
+
+/** Models do not number their calls, but clients answer them by id: the first part of each gets one. */
+function nameCalls(): (delta: Delta) => Delta {
+  const seen = new Set<string>();
+  return (delta) => {
+    if (delta.type !== 'tool-call') return delta;
+    const call = `${delta.choice} ${delta.index}`;
+    if (seen.has(call)) return delta;
+    seen.add(call);
+    return delta.id === undefined ? { ...delta, id: `call_${randomBytes(12).toString('hex')}` } : delta;
+  };
 }
 
 async function run(

@@ -1,6 +1,8 @@
 /** Owns: OpenAI's own client against a running server, as an application would use it. */
 import OpenAI from 'openai';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { keyRing, newKey } from '../../src/http/keys.ts';
+import { WITHOUT_EFFECT_HEADER } from '../../src/server/respond.ts';
 import { startTestServer, type TestServer } from '../fixtures/server.ts';
 
 let server: TestServer;
@@ -60,4 +62,188 @@ test('errors arrive as the client knows them', async () => {
     message: expect.stringContaining('temperature'),
   });
   expect(server.errors).toEqual([]);
+});
+
+describe('completions', () => {
+  const asked = { model: 'toy', prompt: 'hello', max_tokens: 6, temperature: 0 };
+
+  test('text and ids of it are continued alike; the prompt comes first if it is to', async () => {
+    const text = await client.completions.create(asked);
+    const [choice] = text.choices;
+    expect(choice).toMatchObject({ index: 0, finish_reason: 'length', logprobs: null });
+    const ids = await client.completions.create({ ...asked, prompt: [259] });
+    expect(ids.choices[0]?.text).toBe(choice?.text);
+    expect(ids.usage?.prompt_tokens).toBe(1);
+    const echoed = await client.completions.create({ ...asked, prompt: [259], echo: true });
+    expect(echoed.choices[0]?.text).toBe(`hello${choice?.text}`);
+  });
+
+  test('several prompts, several answers to each: numbered in order, prompts counted once', async () => {
+    const { choices, usage } = await client.completions.create({
+      ...asked,
+      prompt: ['hello', 'hell'],
+      n: 2,
+      temperature: 1,
+      seed: 5,
+    });
+    expect(choices.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+    expect(choices[0]?.text).not.toBe(choices[1]?.text);
+    expect(usage).toMatchObject({ prompt_tokens: 2, completion_tokens: 24 });
+    const again = await client.completions.create({ ...asked, temperature: 1, seed: 5 });
+    expect(again.choices[0]?.text).toBe(choices[0]?.text);
+  });
+
+  test('log-probabilities go with the tokens, whole and streamed', async () => {
+    const whole = await client.completions.create({ ...asked, logprobs: 3 });
+    const logprobs = whole.choices[0]!.logprobs!;
+    expect(logprobs.tokens?.join('')).toBe(whole.choices[0]?.text);
+    expect(logprobs.text_offset).toEqual([0, 1, 2, 3, 4, 5]);
+    for (const [i, top] of logprobs.top_logprobs!.entries()) {
+      expect(Object.keys(top)).toHaveLength(3);
+      // At temperature 0 the likeliest is taken.
+      expect(Math.max(...Object.values(top))).toBe(logprobs.token_logprobs![i]);
+    }
+    const streamed: number[] = [];
+    for await (const { choices } of await client.completions.create({ ...asked, logprobs: 3, stream: true }))
+      streamed.push(...(choices[0]?.logprobs?.token_logprobs ?? []));
+    expect(streamed).toEqual(logprobs.token_logprobs);
+  });
+
+  test('a banned token is not said', async () => {
+    const first = (await client.completions.create({ ...asked, max_tokens: 1 })).choices[0]!.text;
+    const banned = { [first.charCodeAt(0)]: -100 };
+    const other = await client.completions.create({ ...asked, max_tokens: 1, logit_bias: banned });
+    expect(other.choices[0]?.text).not.toBe(first);
+  });
+});
+
+test('chat: choices, seeds, stop texts and log-probabilities', async () => {
+  const asked = { ...hello, n: 3, seed: 1, temperature: 1, logprobs: true, top_logprobs: 2 };
+  const one = await client.chat.completions.create(asked);
+  expect(one.choices.map(({ index }) => index)).toEqual([0, 1, 2]);
+  const texts = one.choices.map(({ message }) => message.content);
+  expect(new Set(texts).size).toBe(3);
+  const two = await client.chat.completions.create(asked);
+  expect(two.choices.map(({ message }) => message.content)).toEqual(texts);
+  // The same prompt three times and again: computed once.
+  expect(two.usage?.prompt_tokens_details?.cached_tokens).toBeGreaterThan(0);
+  const content = one.choices[0]!.logprobs!.content!;
+  expect(content.map(({ token }) => token).join('')).toBe(texts[0]);
+  expect(content[0]).toMatchObject({ bytes: [texts[0]!.charCodeAt(0)], top_logprobs: [{}, {}] });
+  const stop = texts[0]!.slice(4, 6);
+  const stopped = await client.chat.completions.create({ ...asked, n: 1, stop: [stop] });
+  expect(stopped.choices[0]).toMatchObject({
+    finish_reason: 'stop',
+    message: { content: texts[0]!.slice(0, texts[0]!.indexOf(stop)) },
+  });
+});
+
+test('fields without effect are named, refused ones refused', async () => {
+  const { response } = await client.chat.completions
+    .create({ ...hello, user: 'u', store: false, metadata: { a: 'b' }, made_up: 1 } as typeof hello)
+    .withResponse();
+  expect(response.headers.get(WITHOUT_EFFECT_HEADER)).toBe('user, metadata, made_up');
+  const refused: object[] = [
+    { functions: [{ name: 'f' }] },
+    { chat_template: '{{ x }}' },
+    { modalities: ['audio'] },
+    {
+      messages: [
+        { role: 'user', content: [{ type: 'image_url', image_url: { url: 'http://127.0.0.1/x' } }] },
+      ],
+    },
+  ];
+  for (const fields of refused) {
+    const answer = client.chat.completions.create({ ...hello, ...fields } as typeof hello);
+    await expect(answer).rejects.toMatchObject({ status: 400 });
+  }
+});
+
+test('a stream tells of its prompt in comments, and the id of the request is that of the answer', async () => {
+  const response = await fetch(`${server.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ ...hello, stream: true }),
+  });
+  const text = await response.text();
+  expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/);
+  expect(text).toMatch(/^: prefill \d+\/\d+\n\n/);
+  expect(text).toMatch(/data: \[DONE\]\n\n$/);
+  expect(text).toContain(`"chatcmpl-${response.headers.get('x-request-id')}"`);
+});
+
+describe('keys', () => {
+  const busy = newKey({ name: 'busy', models: ['*'], limits: { concurrent: 1 } });
+  const slow = newKey({ name: 'slow', models: ['*'], limits: { perMinute: 1 } });
+  const other = newKey({ name: 'other', models: ['gpt*'], limits: {} });
+  let closed: TestServer;
+  beforeAll(async () => {
+    closed = await startTestServer({ keys: keyRing([busy.key, slow.key, other.key]) });
+  });
+  afterAll(() => closed[Symbol.asyncDispose]());
+  const as = (apiKey: string, maxRetries: number) =>
+    new OpenAI({ baseURL: `${closed.url}/v1`, apiKey, maxRetries });
+
+  test('a key may use and see its models only', async () => {
+    const stranger = as(other.secret, 0);
+    await expect(stranger.chat.completions.create(hello)).rejects.toMatchObject({ status: 403 });
+    expect((await stranger.models.list()).data).toEqual([]);
+    await expect(stranger.models.retrieve('toy')).rejects.toMatchObject({ status: 404 });
+    await expect(as('wrong', 0).models.list()).rejects.toMatchObject({
+      status: 401,
+      code: 'invalid_api_key',
+    });
+  });
+
+  test('one request too many at once is told when to try again, and the client does', async () => {
+    const long = { ...hello, max_tokens: 200 };
+    const impatient = as(busy.secret, 0);
+    const both = await Promise.allSettled([1, 2].map(() => impatient.chat.completions.create(long)));
+    const failed = both.find((one) => one.status === 'rejected');
+    expect(failed?.reason).toBeInstanceOf(OpenAI.RateLimitError);
+    expect(Number(failed?.reason.headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    const patient = as(busy.secret, 5);
+    const answers = await Promise.all([1, 2].map(() => patient.chat.completions.create(long)));
+    expect(answers.map(({ usage }) => usage?.completion_tokens)).toEqual([200, 200]);
+  });
+
+  test('a rate is kept', async () => {
+    const one = as(slow.secret, 0);
+    await one.chat.completions.create(hello);
+    await expect(one.chat.completions.create(hello)).rejects.toMatchObject({
+      status: 429,
+      code: 'rate_limit_exceeded',
+    });
+  });
+
+  test('what one key asked is not in the cache for another', async () => {
+    const content = 'x'.repeat(100);
+    const third = newKey({ name: 'third', models: ['*'], limits: {} });
+    await using own = await startTestServer({ keys: keyRing([busy.key, third.key]) });
+    const asked = async (secret: string) => {
+      const there = new OpenAI({ baseURL: `${own.url}/v1`, apiKey: secret });
+      const answer = await there.chat.completions.create({ ...hello, messages: [{ role: 'user', content }] });
+      return answer.usage?.prompt_tokens_details?.cached_tokens;
+    };
+    expect(await asked(busy.secret)).toBe(0);
+    expect(await asked(third.secret)).toBe(0);
+    expect(await asked(busy.secret)).toBeGreaterThan(64);
+  });
+});
+
+test('metrics count what was answered', async () => {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const value = (line: RegExp) => Number(line.exec(text)?.[1]);
+  expect(
+    value(
+      /^gen_ai_server_time_to_first_token_seconds_count\{gen_ai_operation_name="chat",gen_ai_request_model="toy"\} (\d+)$/m,
+    ),
+  ).toBeGreaterThan(2);
+  expect(value(/^hadal_prefix_cache_hit_tokens_total\{gen_ai_request_model="toy"\} (\d+)$/m)).toBeGreaterThan(
+    0,
+  );
+  expect(value(/^hadal_engine_rows\{gen_ai_request_model="toy",class="decode"\} (\d+)$/m)).toBeGreaterThan(
+    20,
+  );
+  expect(value(/^hadal_open_requests (\d+)$/m)).toBe(0);
 });
