@@ -2,7 +2,7 @@
 
     python scripts/reference/hf-folders.py        (needs torch and transformers; versions go into logits.json)
 
-Weights are random (seeded). Every folder is written by save_pretrained; `fp8` is then quantized as DeepSeek-V3 was
+Weights are random (seeded). Every folder is written by save_pretrained; those of `fp8` are then quantized as DeepSeek-V3 was
 published: every linear weight of the layers but the gate in E4M3, with one float32 scale (`weight_scale_inv`) for each
 128 x 128 of it. The logits are of transformers in float32 on the CPU with the weights as the folder has them.
 """
@@ -85,12 +85,14 @@ FOLDERS = {
     "f16": (transformers.Qwen3Config(**GROUPED, head_dim=16), transformers.Qwen3ForCausalLM, torch.float16, "50GB"),
     "bf16": (transformers.Qwen2Config(**GROUPED, tie_word_embeddings=True), transformers.Qwen2ForCausalLM, torch.bfloat16, "60KB"),
     "fp8": (transformers.DeepseekV3Config(**LATENT), transformers.DeepseekV3ForCausalLM, torch.bfloat16, "300KB"),
+    "fp8-dense": (transformers.LlamaConfig(**GROUPED | dict(hidden_size=160, head_dim=40)), transformers.LlamaForCausalLM, torch.bfloat16, "200KB"),
 }
 GENERATION = {
     "f32": dict(do_sample=False),
     "f16": dict(do_sample=True, temperature=0.6, top_p=0.95, top_k=20),
     "bf16": dict(do_sample=True, temperature=0.7, top_p=0.8, top_k=20, repetition_penalty=1.05),
     "fp8": dict(do_sample=True, temperature=0.6, top_p=0.95),
+    "fp8-dense": dict(),
 }
 
 
@@ -152,8 +154,8 @@ def logits_of(kind, folder, ids):
     """Of transformers in float32, with the folder's own numbers."""
     config, model_class, _, _ = FOLDERS[kind]
     source = folder
-    if kind == "fp8":
-        source = folder.with_name("fp8-plain")
+    if kind.startswith("fp8"):
+        source = folder.with_name("plain")
         shutil.copytree(folder, source)
         for path in source.glob("*.safetensors"):
             tensors = safetensors.torch.load_file(path)
@@ -177,12 +179,12 @@ def logits_of(kind, folder, ids):
 def main():
     torch.manual_seed(20261125)
     torch.set_num_threads(1)
-    shutil.rmtree(OUT, ignore_errors=True)
     tokenizer = tokenizer_of()
     ids = tokenizer(TEXT, return_tensors="pt").input_ids
     logits = {}
     for kind, (config, model_class, dtype, shard) in FOLDERS.items():
         folder = OUT / kind
+        shutil.rmtree(folder, ignore_errors=True)
         config.eos_token_id = tokenizer.eos_token_id
         model = model_class(config).to(dtype)
         randomize(model)
@@ -191,7 +193,7 @@ def main():
         )
         model.save_pretrained(folder, max_shard_size=shard)
         tokenizer.save_pretrained(folder)
-        if kind == "fp8":
+        if kind.startswith("fp8"):
             to_fp8(folder)
         found = logits_of(kind, folder, ids).astype("<f4")
         assert np.isfinite(found).all()

@@ -9,6 +9,7 @@ import type { MetaValue, ModelFile, TensorInfo } from '../formats/tensor-info.ts
 import { resolveModel } from '../hub/fetch.node.ts';
 import { describeModel, type ModelDescription } from '../model/load.ts';
 import { cacheCost } from '../model/streams.ts';
+import { layoutWords, tensorWords } from '../model/tensor-words.ts';
 import { readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { formatBytes, formatCount, table } from './figures.ts';
@@ -84,6 +85,7 @@ function report(path: string, file: ModelFile, described: Described, every: bool
       `${formatCount(numbers)} in ${formatCount(tensors.length)} tensors, ${formatBytes(tensorBytes)}`,
     ],
     ...modelFacts(described),
+    ...layoutFacts(file),
   ];
   return [
     table(facts),
@@ -116,6 +118,18 @@ function modelFacts(described: Described): string[][] {
       `${formatBytes(model.weightBytes + cache * model.contextTokens)} for weights and ${formatCount(model.contextTokens)} tokens`,
     ],
   ];
+}
+
+function layoutFacts(file: ModelFile): string[][] {
+  const { latent, predictor } = layoutWords(file);
+  const facts: string[][] = [];
+  if (latent !== undefined) facts.push(['latent', latent]);
+  if (predictor !== undefined) {
+    const { layers, tensors, bytes } = predictor;
+    const which = `${layers.length === 1 ? 'layer' : 'layers'} ${layers.join(', ')}`;
+    facts.push(['predictor', `nextn, ${which}: ${formatCount(tensors)} tensors, ${formatBytes(bytes)}`]);
+  }
+  return facts;
 }
 
 function shards(file: ModelFile): string {
@@ -157,24 +171,31 @@ function byType(tensors: readonly TensorInfo[]): string[][] {
 }
 
 function tensorRow(tensor: TensorInfo): string[] {
-  return [tensor.name, tensor.dtype, `[${tensor.shape.join(', ')}]`, formatBytes(tensor.bytes)];
+  const { name, dtype, shape, bytes } = tensor;
+  return [name, dtype, `[${shape.join(', ')}]`, formatBytes(bytes), tensorWords(name) ?? ''];
 }
 
 /** Tensors that differ only in their layer or expert, as one row. */
 function byKind(tensors: readonly TensorInfo[]): string[][] {
-  const kinds = new Map<string, { row: string[]; count: number; bytes: number }>();
+  const kinds = new Map<string, { row: string[]; count: number; bytes: number; words: string }>();
   for (const tensor of tensors) {
     const name = tensor.name
       .replace(/^(blk|model\.layers)\.\d+\./, '$1.N.')
       .replace(/\.experts\.\d+\./, '.experts.E.');
     const shape = `[${tensor.shape.join(', ')}]`;
     const key = `${name} ${tensor.dtype} ${shape}`;
-    const kind = kinds.get(key) ?? { row: [name, tensor.dtype, shape], count: 0, bytes: 0 };
+    const words = tensorWords(tensor.name) ?? '';
+    const kind = kinds.get(key) ?? { row: [name, tensor.dtype, shape], count: 0, bytes: 0, words };
     kind.count++;
     kind.bytes += tensor.bytes;
     kinds.set(key, kind);
   }
-  return [...kinds.values()].map(({ row, count, bytes }) => [...row, `x ${count}`, formatBytes(bytes)]);
+  return [...kinds.values()].map(({ row, count, bytes, words }) => [
+    ...row,
+    `x ${count}`,
+    formatBytes(bytes),
+    words,
+  ]);
 }
 
 function document(path: string, file: ModelFile, described: Described): object {
@@ -186,6 +207,7 @@ function document(path: string, file: ModelFile, described: Described): object {
     model: 'problem' in described ? null : modelDocument(described.model),
     problem:
       'problem' in described ? { code: described.problem.code, message: described.problem.message } : null,
+    layout: layoutWords(file),
     metadata: Object.fromEntries(file.metadata),
     tensors: [...file.tensors.values()].map(({ name, dtype, shape, source, offset, bytes }) => ({
       name,

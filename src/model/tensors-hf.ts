@@ -49,6 +49,12 @@ const LAYER_NAMES: Readonly<Record<string, string>> = {
   'ffn_gate_shexp.weight': 'mlp.shared_experts.gate_proj.weight',
   'ffn_up_shexp.weight': 'mlp.shared_experts.up_proj.weight',
   'ffn_down_shexp.weight': 'mlp.shared_experts.down_proj.weight',
+  'nextn.eh_proj.weight': 'eh_proj.weight',
+  'nextn.enorm.weight': 'enorm.weight',
+  'nextn.hnorm.weight': 'hnorm.weight',
+  'nextn.embed_tokens.weight': 'embed_tokens.weight',
+  'nextn.shared_head_norm.weight': 'shared_head.norm.weight',
+  'nextn.shared_head_head.weight': 'shared_head.head.weight',
 };
 
 /** Appended to the name of a block-scaled tensor: its companion of scales. */
@@ -66,6 +72,24 @@ export function hfNames(ggufName: string, experts: number): string[] {
     : (GLOBAL_NAMES[ggufName] ?? ggufName);
   if (!name.includes('*')) return [name];
   return Array.from({ length: experts }, (_, e) => name.replace('*', String(e)));
+}
+
+/** The tables the other way round. */
+const GGUF_NAMES: ReadonlyMap<string, string> = new Map([
+  ...Object.entries(GLOBAL_NAMES).map(([gguf, hf]) => [hf, gguf] as const),
+  ...Object.entries(LAYER_NAMES).map(([gguf, hf]) => [`model.layers.${hf}`, gguf] as const),
+]);
+
+/**
+ * GGUF's name of a folder's tensor, all experts of a layer being one there; undefined where it is not known.
+ *
+ * @example ggufName('model.layers.3.mlp.experts.7.up_proj.weight') // 'blk.3.ffn_up_exps.weight'
+ */
+export function ggufName(name: string): string | undefined {
+  const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
+  const plain = name.replace(/\.layers\.\d+\./, '.layers.').replace(/\.experts\.\d+\./, '.experts.*.');
+  const known = GGUF_NAMES.get(plain);
+  return known === undefined || layer === undefined ? known : `blk.${layer}.${known}`;
 }
 
 /**
