@@ -41,18 +41,13 @@ const FOLDERS = {
 } as const;
 const kinds = Object.keys(FOLDERS) as (keyof typeof FOLDERS)[];
 
-/** Experts and latent attention are computed by the reference backend alone. */
-const runs = (kind: keyof typeof FOLDERS, backend: string) => kind !== 'fp8' || backend === 'reference';
-
 const backends = [
   { name: 'reference', create: createReferenceBackend },
   ...(nativeProblem() === undefined ? [{ name: 'native', create: createNativeBackend }] : []),
 ];
 
 describe('the logits are those of transformers', () => {
-  const cases = backends.flatMap(({ name, create }) =>
-    kinds.filter((kind) => runs(kind, name)).map((kind) => [kind, name, create] as const),
-  );
+  const cases = backends.flatMap(({ name, create }) => kinds.map((kind) => [kind, name, create] as const));
   test.each(cases)('%s, %s backend', async (kind, _backend, create) => {
     const file = await openModelFile(folder(kind));
     await using backend = create();
@@ -81,8 +76,7 @@ test.each(kinds)(
 );
 
 test.each(kinds)('%s: answers a chat with the folder\u2019s own sampling and template', async (kind) => {
-  const env = { ...process.env, ...(runs(kind, 'native') ? {} : { HADAL_BACKEND: 'reference' }) };
-  await using model = await openModel(folder(kind), { contextTokens: 64, env });
+  await using model = await openModel(folder(kind), { contextTokens: 64 });
   expect(model.answerer.sampling).toEqual(FOLDERS[kind].sampling);
   const options = { maxTokens: 4, sampling: { seed: 1 } };
   const deltas: Delta[] = [];
