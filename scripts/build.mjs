@@ -1,12 +1,13 @@
 /**
- * Owns: dist/ — TypeScript, the data files beside it, the native addon — built again only as far as something changed.
- * Refuses to know: how the addon is built (build-native.mjs), what is published (pack.mjs).
+ * Owns: dist/ — TypeScript, the data files beside it, the page, the native addon — built again only as far as something changed.
+ * Refuses to know: how the addon (build-native.mjs) and the page (build-page.mjs) are built, what is published (pack.mjs).
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { buildNative } from './build-native.mjs';
+import { buildPage } from './build-page.mjs';
 import { ROOT, say, secondsSince } from './install.mjs';
 
 const SRC = join(ROOT, 'src');
@@ -24,6 +25,7 @@ export async function build() {
   for (const file of files(SRC)) if (file.endsWith('.json')) cpSync(join(SRC, file), join(DIST, file));
   removeOrphans();
   say('build', `TypeScript into dist/ in ${secondsSince(startMs)}`);
+  await buildPage({ log: (text) => say('build', text) });
   return buildNative({ log: (text) => say('build', text) });
 }
 
@@ -31,7 +33,8 @@ export async function build() {
 function removeOrphans() {
   for (const file of files(DIST)) {
     const source = file.replace(/\.d\.ts$|\.js$/, '.ts');
-    if (source !== file && !existsSync(join(SRC, source))) rmSync(join(DIST, file));
+    if (source !== file && !file.startsWith('web') && !existsSync(join(SRC, source)))
+      rmSync(join(DIST, file));
   }
 }
 

@@ -1,16 +1,18 @@
 /**
- * Owns: how large the project is: lines by room, what is published, what an installation brings with it.
+ * Owns: how large the project is: lines by room, what is published, what an installation brings with it, what a browser
+ * loads.
  * Refuses to know: what is in the files. `--json` prints one document.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { ROOT } from './install.mjs';
 
-/** Limits of an installation without its optional parts. */
-const LIMITS = { bytes: 35e6, packages: 50 };
+/** Limits of an installation without its optional parts, and of the whole page as it is sent. */
+const LIMITS = { bytes: 35e6, packages: 50, pageGzipBytes: 150e3 };
 
 const lines = Object.fromEntries(
-  [...rooms(), 'native/src', 'scripts', 'test'].map((folder) => [folder, countLines(folder)]),
+  [...rooms(), 'native/src', 'web/src', 'scripts', 'test'].map((folder) => [folder, countLines(folder)]),
 );
 const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')).packages;
 const installed = Object.entries(lock)
@@ -23,12 +25,17 @@ const result = {
   dependencies: installed,
   packages: installed.length + 1,
   bytes: installed.reduce((total, { bytes }) => total + bytes, distBytes),
+  pageGzipBytes: filesUnder('dist/web').reduce(
+    (total, file) => total + gzipSync(readFileSync(file), { level: 9 }).length,
+    0,
+  ),
   limits: LIMITS,
 };
 
 if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
 else show();
-if (result.bytes > LIMITS.bytes || result.packages > LIMITS.packages) process.exitCode = 1;
+const over = Object.entries(LIMITS).filter(([name, limit]) => result[name] > limit);
+if (over.length > 0) process.exitCode = 1;
 
 function show() {
   const row = (name, figure) => process.stdout.write(`${name.padEnd(28)}${figure.padStart(14)}\n`);
@@ -37,6 +44,7 @@ function show() {
   row('dist', megabytes(distBytes));
   for (const { path, bytes } of installed) row(path, megabytes(bytes));
   row(`installed (limit ${LIMITS.bytes / 1e6} MB)`, megabytes(result.bytes));
+  row(`page (limit ${LIMITS.pageGzipBytes / 1e3} kB)`, `${(result.pageGzipBytes / 1e3).toFixed(1)} kB gzip`);
   row(`packages (limit ${LIMITS.packages})`, String(result.packages));
 }
 
@@ -49,7 +57,7 @@ function rooms() {
 function countLines(folder) {
   const count = { source: 0, tests: 0 };
   for (const file of filesUnder(folder)) {
-    if (!/\.(ts|mjs|rs|py|tsx|wgsl)$/.test(file)) continue;
+    if (!/\.(ts|mjs|rs|py|tsx|css|wgsl)$/.test(file)) continue;
     const of = file.endsWith('.test.ts') ? 'tests' : 'source';
     count[of] += readFileSync(file, 'utf8').split('\n').length - 1;
   }

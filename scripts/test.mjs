@@ -14,7 +14,7 @@ const REPORT = join(ROOT, 'test/output/vitest.json');
 const NEEDS = {
   weights: 'a fetched model (HADAL_TEST_MODEL)',
   peer: 'node-llama-cpp (HADAL_TEST_PEER)',
-  browser: 'a browser',
+  browser: 'Chromium (HADAL_TEST_BROWSER)',
   native: 'the native addon, so cargo',
 };
 

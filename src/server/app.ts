@@ -22,12 +22,13 @@ import { health } from './routes/health.ts';
 import { metrics } from './routes/metrics.ts';
 import { models } from './routes/models.ts';
 import { openapi } from './routes/openapi.ts';
+import { page } from './routes/page.ts';
 
 /** Every group of routes; each adds itself and describes itself for the OpenAPI document. */
-const ROUTES = [chatCompletions, completions, models, health, metrics, openapi] as const;
+const ROUTES = [chatCompletions, completions, models, health, metrics, openapi, page] as const;
 
-/** Paths that need no key, exactly so. */
-const OPEN_PATHS: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+/** Paths that need no key, exactly so; the files of the page, which asks for one itself, come to them. */
+const OPEN_PATHS = ['/healthz', '/readyz'] as const;
 
 /**
  * The application.
@@ -44,7 +45,7 @@ export function createApp(parts: ServerParts): OpenAPIHono<ServerEnv> {
   app.use(secureHeaders());
   app.use(checkHost(parts.hostRules));
   app.use(cors({ origin: [...parts.hostRules.origins], allowMethods: ['GET', 'POST'] }));
-  app.use(checkKey(parts.keys, OPEN_PATHS));
+  app.use(checkKey(parts.keys, new Set([...OPEN_PATHS, ...parts.page.keys()])));
   app.use(limitBody(parts.bodyLimits));
   app.use(readJson(parts.bodyLimits));
   for (const add of ROUTES) add(app, parts);

@@ -11,6 +11,7 @@ import type { Limiter } from '../http/limits.ts';
 import type { ServingModel } from './answering.ts';
 import type { Models } from './models.ts';
 import type { Observers } from './observing.ts';
+import type { Page } from './page.ts';
 
 /** What the server is made of. */
 export interface ServerParts {
@@ -21,6 +22,8 @@ export interface ServerParts {
   readonly observers: Observers;
   readonly bodyLimits: BodyLimits;
   readonly hostRules: HostRules;
+  /** What browsers are shown; empty where it has not been built. */
+  readonly page: Page;
   /** Whether keys share what was computed of prompts that begin alike. */
   readonly sharedCache: boolean;
   /** A comment on every stream after so long without an event. */

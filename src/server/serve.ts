@@ -16,6 +16,7 @@ import { type ListenOptions, listen } from './listen.ts';
 import { type LocalOptions, localModels } from './local-models.ts';
 import { createModels, type ModelEvent, type Models, type ServedModel } from './models.ts';
 import { type Observers, watchModel } from './observing.ts';
+import { readPage } from './page.ts';
 
 /** Everything that can be chosen of a server. */
 export interface ServeSettings extends ListenOptions {
@@ -81,6 +82,7 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
     observers,
     bodyLimits: { maxBytes: settings.maxBodyBytes, maxDepth: MAX_DEPTH },
     hostRules: { hosts: [...hosts, ...namesOf(settings.host)], origins },
+    page: readPage(),
     pingMs,
     sharedCache: settings.sharedCache,
     closing: closing.signal,

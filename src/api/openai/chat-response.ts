@@ -5,12 +5,53 @@
 import type { Delta, Tokens } from '../../chat/delta.ts';
 import type { TokenLogprob } from '../../engine/request.ts';
 import type { ResponseContext, StreamEncoder, StreamEvent } from '../request.ts';
-import { FINISH_REASONS, UsageCounter } from './usage.ts';
+import { FINISH_REASONS, UsageCounter, type UsageDocument } from './usage.ts';
 
 /** What a stream or document is to hold beside the answer. */
 export interface ChatResponseOptions {
   readonly includeUsage: boolean;
   readonly logprobs: boolean;
+}
+
+/** A chunk of a stream as it is written. */
+export interface ChatChunk {
+  readonly id: string;
+  readonly object: string;
+  readonly created: number;
+  readonly model: string;
+  readonly choices: readonly ChunkChoice[];
+  readonly usage?: UsageDocument;
+}
+
+interface ChunkChoice {
+  readonly index: number;
+  readonly delta: ChunkDelta;
+  readonly logprobs: ChatLogprobs | null;
+  readonly finish_reason: string | null;
+}
+
+interface ChunkDelta {
+  readonly role?: 'assistant';
+  readonly content?: string | null;
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly ToolCallPart[];
+}
+
+interface ToolCallPart {
+  readonly index: number;
+  readonly id?: string;
+  readonly type?: 'function';
+  readonly function: { readonly name?: string; readonly arguments: string };
+}
+
+interface LogprobEntry {
+  readonly token: string;
+  readonly logprob: number;
+  readonly bytes: readonly number[];
+}
+
+interface ChatLogprobs {
+  readonly content: readonly (LogprobEntry & { readonly top_logprobs: readonly LogprobEntry[] })[];
 }
 
 /** All choices of a chat answer the same prompt. */
@@ -27,11 +68,12 @@ const DONE: StreamEvent = { data: '[DONE]' };
 export function chatStream(context: ResponseContext, options: ChatResponseOptions): StreamEncoder {
   const usage = new UsageCounter(MANY);
   const opened = new Set<number>();
-  const chunk = (choices: readonly object[], more: object = {}): StreamEvent => ({
-    data: JSON.stringify({ ...head(context, 'chat.completion.chunk'), choices, ...more }),
-  });
-  const choice = (index: number, delta: object, tokens?: Tokens, finishReason: string | null = null) => {
-    const first = opened.has(index) ? {} : { role: 'assistant' };
+  const chunk = (choices: readonly ChunkChoice[], more: Pick<ChatChunk, 'usage'> = {}): StreamEvent => {
+    const document: ChatChunk = { ...head(context, 'chat.completion.chunk'), choices, ...more };
+    return { data: JSON.stringify(document) };
+  };
+  const choice = (index: number, delta: ChunkDelta, tokens?: Tokens, finishReason: string | null = null) => {
+    const first = opened.has(index) ? {} : { role: 'assistant' as const };
     opened.add(index);
     const logprobs = tokens && options.logprobs ? chatLogprobs(tokens, context) : null;
     return chunk([{ index, delta: { ...first, ...delta }, logprobs, finish_reason: finishReason }]);
@@ -149,21 +191,24 @@ function choiceBody(index: number, choice: ChatChoice, logprobs: boolean): objec
   };
 }
 
-function head({ id, model, createdSeconds }: ResponseContext, object: string): object {
+function head(
+  { id, model, createdSeconds }: ResponseContext,
+  object: string,
+): Omit<ChatChunk, 'choices' | 'usage'> {
   return { id, object, created: createdSeconds, model };
 }
 
-function toolCallPart(delta: Extract<Delta, { type: 'tool-call' }>): object {
+function toolCallPart(delta: Extract<Delta, { type: 'tool-call' }>): ToolCallPart {
   const { index, id, name, arguments: args } = delta;
   return {
     index,
-    ...(id === undefined ? {} : { id, type: 'function' }),
+    ...(id === undefined ? {} : { id, type: 'function' as const }),
     function: { ...(name === undefined ? {} : { name }), arguments: args },
   };
 }
 
-function chatLogprobs({ logprobs = [] }: Tokens, context: ResponseContext): { content: object[] } {
-  const entry = ({ id, logprob }: TokenLogprob) => {
+function chatLogprobs({ logprobs = [] }: Tokens, context: ResponseContext): ChatLogprobs {
+  const entry = ({ id, logprob }: TokenLogprob): LogprobEntry => {
     const bytes = context.bytesOf(id);
     return { token: new TextDecoder().decode(bytes), logprob: finite(logprob), bytes: [...bytes] };
   };

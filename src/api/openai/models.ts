@@ -11,12 +11,30 @@ export interface ListedModel {
   readonly contextTokens: number | undefined;
 }
 
+/** A model as it is written. */
+export interface ModelDocument {
+  readonly id: string;
+  readonly object: 'model';
+  readonly created: number;
+  readonly owned_by: 'hadal';
+  readonly hadal: { readonly state: ListedModel['state']; readonly context_tokens?: number };
+}
+
+/** A list of models as it is written. */
+export interface ModelsDocument {
+  readonly object: 'list';
+  readonly data: readonly ModelDocument[];
+}
+
 /**
  * One model as OpenAI writes it, with what we know beside it.
  *
  * @example modelDocument({ name: 'smollm2-135m', state: 'ready', contextTokens: 8192 }, 0);
  */
-export function modelDocument({ name, state, contextTokens }: ListedModel, createdSeconds: number): object {
+export function modelDocument(
+  { name, state, contextTokens }: ListedModel,
+  createdSeconds: number,
+): ModelDocument {
   return {
     id: name,
     object: 'model',
@@ -27,6 +45,6 @@ export function modelDocument({ name, state, contextTokens }: ListedModel, creat
 }
 
 /** All models. Example: `modelsDocument([], 0) // { object: 'list', data: [] }` */
-export function modelsDocument(models: readonly ListedModel[], createdSeconds: number): object {
+export function modelsDocument(models: readonly ListedModel[], createdSeconds: number): ModelsDocument {
   return { object: 'list', data: models.map((model) => modelDocument(model, createdSeconds)) };
 }

@@ -12,6 +12,17 @@ export const FINISH_REASONS: Readonly<Record<FinishReason, string>> = {
   abort: 'insufficient_system_resource',
 };
 
+/** The `usage` of a response. */
+export interface UsageDocument {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
+  readonly completion_tokens_details: { readonly reasoning_tokens: number };
+  readonly prompt_cache_hit_tokens: number;
+  readonly prompt_cache_miss_tokens: number;
+}
+
 /** Counts the tokens of a request over all its choices, of which so many in a row answer the same prompt. */
 export class UsageCounter {
   readonly #choicesPerPrompt: number;
@@ -36,7 +47,7 @@ export class UsageCounter {
   }
 
   /** The `usage` of the response. */
-  body(): object {
+  body(): UsageDocument {
     const promptTokens = this.#promptTokens;
     const cachedTokens = this.#cachedTokens;
     return {

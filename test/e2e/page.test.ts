@@ -1,0 +1,113 @@
+/** Owns: the page in a real Chromium against a real server: talking, stopping, editing, its policy. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { keepShot, startBrowser, type TestBrowser } from '../fixtures/browser.ts';
+import { describeWith } from '../fixtures/needs.ts';
+import { scriptedModel } from '../fixtures/scripted-model.ts';
+import { startTestServer, type TestServer } from '../fixtures/server.ts';
+
+const MARKDOWN = [
+  'An orbit is a fall that **misses**.',
+  '',
+  '| body | period |',
+  '|---|---:|',
+  '| Moon | 27.3 d |',
+  '',
+  '```python',
+  'def period(a, mu):',
+  '    return 2 * pi * sqrt(a**3 / mu)',
+  '```',
+  '',
+  'So $T^2 \\propto a^3$. <img src=x onerror="document.title=\'owned\'"> [out](javascript:alert(1))',
+].join('\n');
+
+describeWith(['browser'], 'the page', () => {
+  let folder = '';
+  let server: TestServer;
+  let browser: TestBrowser;
+  let page: Page;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'hadal-page-'));
+    const { path, env } = await scriptedModel('deepseek-v3.2', folder, [
+      { text: `Newton first.</think>${MARKDOWN}`, after: 'an orbit' },
+      { text: 'Short.</think>Because it falls.', after: 'why is that' },
+      { text: `Long.</think>${'It goes on and on. '.repeat(200)}`, after: 'a long story' },
+    ]);
+    server = await startTestServer({
+      served: [{ name: 'deep', aliases: [], source: path, pinned: false }],
+      local: { env, contextTokens: 8192, onAnnounce() {}, onWarning() {} },
+    });
+    browser = await startBrowser({ viewport: { width: 1280, height: 800 }, colorScheme: 'dark' });
+    page = await browser.page();
+    await page.goto(server.url);
+  });
+  afterAll(async () => {
+    await browser?.[Symbol.asyncDispose]();
+    await server?.[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const answers = () => page.getByRole('article', { name: 'Answer of deep' });
+  const say = async (text: string) => {
+    await page.getByLabel('Your message').fill(text);
+    await page.keyboard.press('Enter');
+  };
+  const ready = () => page.getByRole('button', { name: 'Send' }).waitFor();
+
+  test('answers, with thinking, Markdown, code and mathematics; what a model writes is never HTML', async () => {
+    await say('What is an orbit?');
+    await ready();
+    const answer = answers().first();
+    expect(await answer.locator('strong').first().textContent()).toBe('misses');
+    expect(await answer.locator('summary').textContent()).toMatch(/^Thought for \d/);
+    expect(await answer.locator('td').first().textContent()).toBe('Moon');
+    expect(await answer.locator('.hl-keyword').first().textContent()).toBe('def');
+    await answer.locator('math msup').first().waitFor({ state: 'attached' });
+    expect(await answer.textContent()).toContain('onerror="document.title');
+    expect(await answer.locator('img, script, [onerror]').count()).toBe(0);
+    expect(await answer.locator('a').count()).toBe(0);
+    expect(await page.title()).toBe('Hadal');
+    expect(await answer.locator('.figures').textContent()).toMatch(/\d+ tokens · .*of context left/);
+    await keepShot(page, 'answer-dark');
+  });
+
+  test('stops, and what was said stays over a reload', async () => {
+    await say('Tell me a long story');
+    await page.getByText('It goes on').first().waitFor();
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await ready();
+    const said = await answers().last().locator('.markdown').last().textContent();
+    expect(said).toContain('It goes on');
+    await page.reload();
+    await page.getByText('Stopped here.').waitFor();
+    expect(await answers().last().locator('.markdown').last().textContent()).toBe(said);
+  });
+
+  test('editing makes a branch, and both stay', async () => {
+    await page.getByRole('button', { name: 'Edit this message' }).last().click();
+    await page.locator('.editor textarea').fill('why is that');
+    await page.getByRole('button', { name: 'Ask this instead' }).click();
+    await page.getByText('Because it falls.').waitFor();
+    await ready();
+    expect(await page.getByText('2 of 2').count()).toBe(1);
+    await page.getByRole('button', { name: 'Branch before' }).click();
+    await page.getByText('Stopped here.').waitFor();
+  });
+
+  test('asks nobody but this server, and its policy was never offended', () => {
+    expect(browser.asked.filter((url) => !url.startsWith(`${server.url}/`))).toEqual([]);
+    expect(browser.complaints).toEqual([]);
+    expect(server.errors).toEqual([]);
+  });
+
+  test('comes with a policy that allows nothing inline and nothing from elsewhere', async () => {
+    const response = await fetch(server.url);
+    const policy = response.headers.get('content-security-policy') ?? '';
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).toContain("require-trusted-types-for 'script'");
+    expect(policy).not.toMatch(/unsafe|data:|\*/);
+  });
+});

@@ -1,0 +1,120 @@
+/**
+ * Owns: the whole page: what stands where, and the keys that work everywhere.
+ * Refuses to know: what is in any of its parts.
+ */
+import { signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { Composer } from './chat/composer.tsx';
+import { SettingsPanel } from './chat/settings-panel.tsx';
+import { Thread } from './chat/thread.tsx';
+import { HistoryPanel } from './shell/history-panel.tsx';
+import { Icon } from './shell/icons.tsx';
+import { KeyDialog } from './shell/key-dialog.tsx';
+import { ModelPicker } from './shell/model-picker.tsx';
+import { ThemeButton } from './shell/theme.tsx';
+import { announcement, answering, startOver, stop, trouble } from './state/store.ts';
+
+const historyOpen = signal(!matchMedia('(max-width: 60rem)').matches);
+const settingsOpen = signal(false);
+
+/** The page. */
+export function App() {
+  useEffect(() => {
+    document.addEventListener('keydown', onKey);
+    return () => document.removeEventListener('keydown', onKey);
+  }, []);
+  return (
+    <div
+      class={`page${historyOpen.value ? ' with-history' : ''}${settingsOpen.value ? ' with-settings' : ''}`}
+    >
+      <button type="button" class="skip" onClick={focusComposer}>
+        Write a message
+      </button>
+      {historyOpen.value && <HistoryPanel onLeave={leaveHistory} />}
+      <div class="middle">
+        <header class="bar">
+          <button
+            type="button"
+            class="quiet icon"
+            aria-label="Conversations"
+            aria-expanded={historyOpen.value}
+            title="Conversations (Ctrl+K)"
+            onClick={() => toggle(historyOpen)}
+          >
+            <Icon name="menu" />
+          </button>
+          <ModelPicker />
+          <span class="push" />
+          <ThemeButton />
+          <button
+            type="button"
+            class="quiet icon"
+            aria-label="New conversation"
+            title="New conversation"
+            onClick={begin}
+          >
+            <Icon name="plus" />
+          </button>
+          <button
+            type="button"
+            class="quiet icon"
+            aria-label="Settings"
+            aria-expanded={settingsOpen.value}
+            title="Settings"
+            onClick={() => toggle(settingsOpen)}
+          >
+            <Icon name="settings" />
+          </button>
+        </header>
+        {trouble.value === 'gone' && (
+          <p class="banner" role="alert">
+            The server does not answer. This page tries again every second.
+          </p>
+        )}
+        <main class="main">
+          <Thread />
+          <Composer />
+        </main>
+      </div>
+      {settingsOpen.value && <SettingsPanel onClose={() => toggle(settingsOpen)} />}
+      {trouble.value === 'key' && <KeyDialog />}
+      <div class="unseen" aria-live="polite">
+        {announcement}
+      </div>
+    </div>
+  );
+}
+
+function toggle(panel: typeof historyOpen): void {
+  panel.value = !panel.value;
+}
+
+function leaveHistory(): void {
+  if (matchMedia('(max-width: 60rem)').matches) historyOpen.value = false;
+}
+
+function begin(): void {
+  startOver();
+  focusComposer();
+}
+
+function focusComposer(): void {
+  document.getElementById('say')?.focus();
+}
+
+function onKey(event: KeyboardEvent): void {
+  const { key, ctrlKey, metaKey, shiftKey } = event;
+  const command = ctrlKey || metaKey;
+  if (key === 'Escape' && answering.value !== undefined) stop();
+  else if (key === '/' && !isTyping(event.target)) focusComposer();
+  else if (command && shiftKey && key.toLowerCase() === 'o') begin();
+  else if (command && key.toLowerCase() === 'k') {
+    historyOpen.value = true;
+    requestAnimationFrame(() => document.getElementById('search')?.focus());
+  } else return;
+  event.preventDefault();
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches('input, textarea, select');
+}
