@@ -53,6 +53,8 @@ answerParent({
     );
     const from = Math.max(...times.map((own) => own[0]));
     const to = Math.min(...times.map((own) => own.at(-1)));
+    if (from >= to)
+      throw new Error(`${tokens} tokens are too few: an answer ended before all ${batch} had begun`);
     const counted = times.flat().filter((time) => time > from && time <= to).length;
     return { ms: to - from, tokens: counted };
   },

@@ -7,7 +7,7 @@
  * seconds, and the rate at which memory is read is measured beside every run.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, release, totalmem } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +19,7 @@ import { describeModel } from '../../dist/model/load.js';
 import { startChild } from './child.mjs';
 import { costOf, shareOf } from './limits.mjs';
 import { writePage } from './page.mjs';
-import { rowsNamed } from './rows.mjs';
+import { ROWS, rowsNamed } from './rows.mjs';
 import { textTable } from './text-table.mjs';
 
 const USAGE = `usage: npm run bench:engine -- MODEL.gguf [flags]
@@ -30,7 +30,7 @@ const USAGE = `usage: npm run bench:engine -- MODEL.gguf [flags]
   --cache FORMAT   F16 (otherwise), Q8_0 or F32
   --alone          Hadal alone, without llama.cpp
   --ik FOLDER      also ik_llama.cpp, out of the folder with its llama-bench
-  --out NAME       writes bench/results/NAME.json and docs/benchmarks.md; otherwise only the table is shown
+  --out NAME       writes bench/results/NAME.json and docs/benchmarks.md; rows measured earlier stay in the file
   --page           only draws docs/benchmarks.md anew from bench/results
 
 A quick look, about a minute: --rows decode,prefill-512 --rounds 3`;
@@ -79,6 +79,15 @@ async function bench(model) {
 
   const multiplyRates = Array.from({ length: 7 }, () => probe.multiplyRate());
   const results = [];
+  const document = () => ({
+    date: new Date().toISOString().slice(0, 10),
+    model: { file: basename(model), bytes: statSync(model).size, ...cost.summary },
+    machine: machineOf(probe),
+    limits: { multiplyRate: spreadOf(multiplyRates) },
+    options: { rounds, threads, cacheDType },
+    engines: about,
+    rows: results,
+  });
   for (const session of ['single', 'batch', 'fresh']) {
     const here = rows.filter((row) => row.session === session);
     if (here.length === 0) continue;
@@ -100,27 +109,34 @@ async function bench(model) {
         if (session === 'fresh' && round === rounds - 1) break;
       }
       results.push(resultOf(row, runs, cost, spreadOf(multiplyRates).median));
+      if (flags.out !== undefined) keep(document());
       progress('');
       console.log(textTable([results.at(-1)]));
     }
     for (const { child } of Object.values(opened)) await child.close();
   }
-  const document = {
-    date: new Date().toISOString().slice(0, 10),
-    model: { file: basename(model), bytes: statSync(model).size, ...cost.summary },
-    machine: machineOf(probe),
-    limits: { multiplyRate: spreadOf(multiplyRates) },
-    options: { rounds, threads, cacheDType },
-    engines: about,
-    rows: results,
-  };
-  console.log(`\n${basename(model)}, ${threads} threads, ${document.machine.cpu}\n${textTable(results)}`);
-  if (flags.out !== undefined) {
-    const folder = join(root, 'bench', 'results');
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, `${flags.out}.json`), `${JSON.stringify(document, undefined, 1)}\n`);
-    writePage(root);
-  }
+  console.log(`\n${basename(model)}, ${threads} threads, ${cpus()[0]?.model.trim()}\n${textTable(results)}`);
+}
+
+/** Writes what there is, after every row: a run that is cut short has measured what it has measured. */
+function keep(document) {
+  const folder = join(root, 'bench', 'results');
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, `${flags.out}.json`);
+  writeFileSync(path, `${JSON.stringify(withEarlierRows(document, path), undefined, 1)}\n`);
+  writePage(root);
+}
+
+/** The document with rows of the same file on the same machine that were measured before and not again. */
+function withEarlierRows(document, path) {
+  if (!existsSync(path)) return document;
+  const earlier = JSON.parse(readFileSync(path, 'utf8'));
+  const same = (of) => JSON.stringify([of.model.file, of.model.bytes, of.machine.cpu, of.options]);
+  if (same(earlier) !== same(document)) return document;
+  const again = (name) => document.rows.some((row) => row.name === name);
+  const all = [...document.rows, ...earlier.rows.filter(({ name }) => !again(name))];
+  const order = ROWS.map(({ name }) => name);
+  return { ...document, rows: all.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)) };
 }
 
 /** Which engines, and how each is started. Hadal comes first: others are compared with it. */

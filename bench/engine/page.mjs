@@ -12,15 +12,17 @@ export function writePage(root) {
   const results = join(root, 'bench', 'results');
   const plots = join(root, 'docs', 'benchmarks');
   mkdirSync(plots, { recursive: true });
-  const names = readdirSync(results)
+  const sections = readdirSync(results)
     .filter((name) => name.endsWith('.json'))
-    .sort();
-  const sections = names.map((name) => {
-    const document = JSON.parse(readFileSync(join(results, name), 'utf8'));
-    const plot = name.replace(/\.json$/, '.svg');
-    writeFileSync(join(plots, plot), ratioPlot(document));
-    return section(document, plot, name);
-  });
+    .sort()
+    .map((name) => ({ name, document: JSON.parse(readFileSync(join(results, name), 'utf8')) }))
+    // The folder holds numbers of other benchmarks too.
+    .filter(({ document }) => document.engines?.hadal !== undefined)
+    .map(({ name, document }) => {
+      const plot = name.replace(/\.json$/, '.svg');
+      writeFileSync(join(plots, plot), ratioPlot(document));
+      return section(document, plot, name);
+    });
   writeFileSync(join(root, 'docs', 'benchmarks.md'), `${INTRODUCTION}\n${sections.join('\n')}`);
 }
 

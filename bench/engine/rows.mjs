@@ -32,8 +32,7 @@ const decode = (depth, batch = 1) => ({
   bound: 'bytes',
   batch,
   depth,
-  measure: async (child) =>
-    rateOf(await child.ask('decode', { depth, tokens: batch > 1 ? 24 : DECODED, batch })),
+  measure: async (child) => rateOf(await child.ask('decode', { depth, tokens: DECODED, batch })),
 });
 const rateOf = ({ tokens, ms }) => (tokens / ms) * 1000;
 
