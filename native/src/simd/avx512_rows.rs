@@ -151,9 +151,10 @@ fn eight(v: &[__m512i; 8]) -> __m256i {
     _mm512_castsi512_si256(sums)
 }
 
-/// For each quarter of a block, which of 16 scales each pair of its numbers has; in the low byte of every word.
+/// For each quarter of a block, which of 16 scales each pair of its numbers has; in the low byte of every word. The high
+/// byte is one beyond the scales, where a zero stands.
 const QUARTERS: [[u8; 64]; 4] = {
-    let mut all = [[0; 64]; 4];
+    let mut all = [[63; 64]; 4];
     let mut i = 0;
     while i < 128 {
         all[i / 32][i % 32 * 2] = (i / 8) as u8;
@@ -192,13 +193,11 @@ fn few256<B: Wide256, const M: usize>(weights: &[u8], xs: [Row; M], out: &mut [f
                     let mut exact = [zero; M];
                     for (quarter, which) in quarters.iter().enumerate() {
                         let u = block.numbers(quarter);
-                        let own = if B::MINUS == 0 {
-                            // Never negative: the high byte is zero.
-                            _mm512_maskz_permutexvar_epi8(0x5555_5555_5555_5555, *which, _mm512_castsi128_si512(scales))
-                        } else {
-                            let twice = _mm512_permutexvar_epi8(*which, _mm512_castsi128_si512(scales));
-                            _mm512_srai_epi16(_mm512_slli_epi16(twice, 8), 8)
-                        };
+                        let mut own = _mm512_permutexvar_epi8(*which, _mm512_zextsi128_si512(scales));
+                        if B::MINUS != 0 {
+                            // These may be negative.
+                            own = _mm512_srai_epi16(_mm512_slli_epi16(own, 8), 8);
+                        }
                         for (x, exact) in xs.iter().zip(&mut exact) {
                             let q = _mm512_loadu_si512(x.q.as_ptr().add(256 * (c + b) + 64 * quarter).cast());
                             *exact = _mm512_dpwssd_epi32(*exact, _mm512_maddubs_epi16(u, q), own);
