@@ -7,11 +7,13 @@ import { describe, expect, test } from 'vitest';
 import type { Backend, CacheDType } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
 import { createEngine, type Engine } from '../../src/engine/engine.ts';
+import type { GenerateRequest, Usage } from '../../src/engine/request.ts';
 import { loadModel } from '../../src/model/load.ts';
 import type { Model } from '../../src/model/model.ts';
 import { runTokens, worstDifference } from '../fixtures/run-model.ts';
 import { toyGgufFile } from '../fixtures/toy-file.ts';
 import { type ToyShape, toyTokenIds } from '../fixtures/toy-weights.ts';
+import { open, VARIANTS } from './backends.ts';
 
 const shapes = JSON.parse(
   readFileSync(new URL('../golden/models/shapes.json', import.meta.url), 'utf8'),
@@ -23,19 +25,26 @@ const CACHES: readonly CacheDType[] = ['F32', 'F16', 'Q8_0', 'F8_E4M3'];
 /** Every way of computing; each test makes its own backend. */
 const BACKENDS: readonly (readonly [string, () => Backend])[] = [
   ['reference', () => createReferenceBackend()],
+  // Its best instruction set: each of them is held to the same bits by the operations' own contract.
+  ...VARIANTS.filter(({ threads }) => threads === 2)
+    .slice(0, 1)
+    .map((variant) => [`native ${variant.isa}`, () => open(variant)] as const),
 ];
 
 const cases = judged.flatMap((shape) =>
-  BACKENDS.map(([backend, open]) => ({ name: shape.name, backend, shape, open })),
+  BACKENDS.map(([backend, create]) => ({ name: shape.name, backend, shape, create })).filter(
+    // The addon has no lightning indexer yet.
+    ({ backend }) => !shape.indexer || backend === 'reference',
+  ),
 );
 
-describe.each(cases)('$name, $backend', ({ shape, open }) => {
+describe.each(cases)('$name, $backend', ({ shape, backend: name, create }) => {
   const ids = toyTokenIds({ ...shape, tokens: 40 });
 
-  test.each(CACHES)(
+  test.each(name === 'reference' ? CACHES : CACHES.slice(1))(
     '%s cache: bits do not depend on chunks, pages or how many rows a step decodes',
     async (cache) => {
-      await using backend = open();
+      await using backend = create();
       const model = await loadModel(toyGgufFile(shape), backend);
       const decode = 12;
       const plain = await runTokens(model, backend, ids, { cache, decode });
@@ -51,7 +60,7 @@ describe.each(cases)('$name, $backend', ({ shape, open }) => {
   );
 
   test('absorbed and expanded, one token a step and chunks: within 1e-4 of each other', async () => {
-    await using backend = open();
+    await using backend = create();
     const model = await loadModel(toyGgufFile(shape), backend);
     const prefill = await runTokens(model, backend, ids, { chunk: 9 });
     const decode = await runTokens(model, backend, ids, { decode: ids.length });
@@ -59,7 +68,7 @@ describe.each(cases)('$name, $backend', ({ shape, open }) => {
   });
 
   test('an answer has the same bits alone, in a crowd, in other chunks and from the cache', async () => {
-    await using backend = open();
+    await using backend = create();
     const model = await loadModel(toyGgufFile(shape), backend);
     const promptIds = ids.slice(0, 35);
     await using engine = start(backend, model);
@@ -77,6 +86,23 @@ describe.each(cases)('$name, $backend', ({ shape, open }) => {
     ]);
     for (const other of [cached, chunked, crowd!]) expect(other.tokens).toEqual(alone.tokens);
   });
+
+  test('drafts, right and wrong ones, change no bit of an answer', async () => {
+    await using backend = create();
+    const model = await loadModel(toyGgufFile(shape), backend);
+    // Three tokens only: what came after three of them comes again, or does not, about as often as not.
+    const logitBias = [5, 6, 7].map((id) => [id, 60] as const);
+    const asking = { maxTokens: 40, sampling: { temperature: 0.9, seed: 4, logitBias } };
+    const said = [];
+    for (const drafting of ['off', { depth: 5 }] as const) {
+      await using engine = createEngine(backend, model, { contextTokens: 96, drafting });
+      said.push(await answer(engine, ids.slice(0, 20), asking));
+    }
+    expect(said[1]!.tokens).toEqual(said[0]!.tokens);
+    const { drafted = 0, accepted = 0 } = said[1]!.drafts ?? {};
+    expect(accepted).toBeGreaterThan(0);
+    expect(accepted).toBeLessThan(drafted);
+  });
 });
 
 function start(backend: Backend, model: Model, maxRows = 16): Engine {
@@ -86,9 +112,9 @@ function start(backend: Backend, model: Model, maxRows = 16): Engine {
 let asked = 0;
 
 /** Tokens with log-probabilities, which are equal only where bits are. */
-async function answer(engine: Engine, promptIds: Int32Array) {
+async function answer(engine: Engine, promptIds: Int32Array, more: Partial<GenerateRequest> = {}) {
   const tokens: unknown[] = [];
-  let cachedTokens = -1;
+  let usage: Usage | undefined;
   for await (const event of engine.generate({
     requestId: `request ${++asked}`,
     promptIds,
@@ -96,9 +122,23 @@ async function answer(engine: Engine, promptIds: Int32Array) {
     sampling: { temperature: 0.9, seed: 4 },
     endIds: [],
     topLogprobs: 3,
+    ...more,
   })) {
     if (event.type === 'token') tokens.push(event);
-    if (event.type === 'end') cachedTokens = event.usage.cachedTokens;
+    if (event.type === 'end') usage = event.usage;
   }
-  return { tokens, cachedTokens };
+  return { tokens, cachedTokens: usage?.cachedTokens, drafts: usage?.drafts };
 }
+
+test.skipIf(VARIANTS.length === 0)(
+  'V3.2 on the addon is refused in a sentence, never computed without its indexer [needs native]',
+  async () => {
+    const shape = shapes.find(({ name }) => name === 'v32-like')!;
+    await using backend = open(VARIANTS[0]!);
+    const model = await loadModel(toyGgufFile(shape), backend);
+    await expect(runTokens(model, backend, toyTokenIds(shape))).rejects.toMatchObject({
+      code: 'unsupported-operation',
+      message: expect.stringContaining('HADAL_BACKEND=reference'),
+    });
+  },
+);

@@ -10,6 +10,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { chooseBackend } from '../../src/backend/choose.node.ts';
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
 import { closeModelFile, openModelFile } from '../../src/formats/open.node.ts';
 import { loadModel } from '../../src/model/load.ts';
@@ -77,18 +78,21 @@ describeWith(['peer'], 'llama.cpp on the same toy', () => {
       const answers = await llamaCppAnswers({ peer, modelPath, texts: [], prompts, tokens: TOKENS });
       const file = await openModelFile(modelPath);
       try {
-        await using backend = createReferenceBackend();
-        const model = await loadModel(file, backend);
-        const forced = new Forced(model, backend, { tokens: PROMPT + TOKENS, cache: 'F16', chunk: PROMPT });
-        for (const rowClass of ['decode', 'prefill'] as const) {
-          const tally = new Tally();
-          for (const [i, prompt] of prompts.entries()) {
-            const logits = await forced.logits(prompt, answers.continuations[i]!, rowClass);
-            tally.add(i, await answers.logits(i), logits, answers.vocab);
+        for (const create of [createReferenceBackend, chooseBackend]) {
+          await using backend = create();
+          const model = await loadModel(file, backend);
+          const forced = new Forced(model, backend, { tokens: PROMPT + TOKENS, cache: 'F16', chunk: PROMPT });
+          for (const rowClass of ['decode', 'prefill'] as const) {
+            const tally = new Tally();
+            for (const [i, prompt] of prompts.entries()) {
+              const logits = await forced.logits(prompt, answers.continuations[i]!, rowClass);
+              tally.add(i, await answers.logits(i), logits, answers.vocab);
+            }
+            const figures = tally.figures();
+            const title = `${backend.info.name}, ${rowClass} class`;
+            console.info(figuresLine(`${name} in ${weights}, ${title}`, figures));
+            expect(figures.meanKl, title).toBeLessThan(MEAN_KL);
           }
-          const figures = tally.figures();
-          console.info(figuresLine(`${name} in ${weights}, ${rowClass} class`, figures));
-          expect(figures.meanKl).toBeLessThan(MEAN_KL);
         }
       } finally {
         await closeModelFile(file);
