@@ -30,6 +30,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('run', 'answer a prompt, or open a chat', () => import('./run.ts')),
   entry('serve', 'answer over HTTP, as the APIs of OpenAI and DeepSeek do', () => import('./serve.ts')),
   entry('keys', 'say who may call the server', () => import('./keys.ts')),
+  entry('plan', 'show what this machine can run, how fast, and how', () => import('./plan.ts')),
   entry('infill', 'write what belongs between two texts', () => import('./infill.ts')),
   entry('inspect', 'show what a model file holds, without loading it', () => import('./inspect.ts')),
   entry('bench', 'measure how fast a model runs here', () => import('./bench.ts')),

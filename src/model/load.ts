@@ -15,6 +15,7 @@ import { deepseek, deepseek2 } from './deepseek.ts';
 import { ROPE_FREQUENCIES } from './grouped-attention.ts';
 import { llama } from './llama.ts';
 import { loadRotation, loadWeights } from './load-weights.ts';
+import type { LatentLayout } from './mla.ts';
 import type { CacheStream, Model } from './model.ts';
 import { qwen2, qwen3 } from './qwen.ts';
 import { planHf } from './tensors-hf.ts';
@@ -25,6 +26,7 @@ import {
   planGguf,
   specNumbers,
   type TensorPlan,
+  type TensorSpec,
   type Weights,
 } from './weights.ts';
 
@@ -53,18 +55,43 @@ export interface LoadOptions {
 }
 
 /** One entry for each architecture. */
-const DECODERS: Readonly<Record<Architecture, (config: ModelConfig, file: ModelFile) => Decoder>> = {
+const DECODERS: Readonly<Record<Architecture, (config: ModelConfig, latent: LatentLayout) => Decoder>> = {
   llama,
   qwen2,
   qwen3,
   deepseek,
-  deepseek2: latent,
-  deepseek32: latent,
+  deepseek2,
+  deepseek32: deepseek2,
 };
 
 /** Files of before 2025-04 have kv_b whole; where a file has both forms the split one saves a transposition. */
-function latent(config: ModelConfig, file: ModelFile): Decoder {
-  return deepseek2(config, file.tensors.has('blk.0.attn_k_b.weight') ? 'split' : 'merged');
+function latentLayoutOf(file: ModelFile): LatentLayout {
+  return file.tensors.has('blk.0.attn_k_b.weight') ? 'split' : 'merged';
+}
+
+/** What a config asks of a file, before there is one. */
+export interface ModelOutline {
+  readonly specs: readonly TensorSpec[];
+  readonly streams: readonly CacheStream[];
+}
+
+/**
+ * The tensors and cache streams of a model of this config; `latent` says in which form kv_b is kept.
+ *
+ * @example outlineModel(configFromHf(json, 'DeepSeek-V3'), 'split').streams.length // 61
+ */
+export function outlineModel(config: ModelConfig, latent: LatentLayout): ModelOutline {
+  const decoder = DECODERS[config.architecture](config, latent);
+  return { specs: decoderSpecs(decoder), streams: decoderStreams(decoder) };
+}
+
+/**
+ * Where each tensor of a file's model is. Throws as {@link describeModel} does.
+ *
+ * @example planTensors(file).map(({ spec }) => spec.name)
+ */
+export function planTensors(file: ModelFile): readonly TensorPlan[] {
+  return layOut(file).plans;
 }
 
 /**
@@ -126,7 +153,7 @@ export async function loadModel(
 function layOut(file: ModelFile): { decoder: Decoder; plans: TensorPlan[] } {
   const folder = file.format === 'safetensors' ? folderConfig(file) : undefined;
   const config = folder ? configFromHf(folder, fileNameOf(file)) : configFromGguf(file);
-  const decoder = DECODERS[config.architecture](config, file);
+  const decoder = DECODERS[config.architecture](config, latentLayoutOf(file));
   const specs = decoderSpecs(decoder);
   const plans = folder
     ? planHf(specs, file.tensors, fileNameOf(file), scaleBlockOf(folder, fileNameOf(file)))

@@ -1,0 +1,159 @@
+/**
+ * Owns: `hadal plan`: its words and flags.
+ * Refuses to know: how anything is planned, how a plan is shown.
+ */
+import { existsSync } from 'node:fs';
+import { defineCommand } from 'citty';
+import type { CacheDType } from '../backend/backend.ts';
+import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { findModel, readCatalogue } from '../hub/catalogue.ts';
+import { resolveModel } from '../hub/fetch.node.ts';
+import { findInFamily, readFamily } from '../planner/family.ts';
+import { type Machine, machineJsonSchema, readMachine } from '../planner/machine.ts';
+import {
+  bestPlan,
+  type ModelPlan,
+  OFFERED,
+  type PlanRequest,
+  planFamily,
+  planModel,
+  waysToFit,
+} from '../planner/plan.ts';
+import { probeMachine } from '../planner/probe.ts';
+import { type Quantization, subjectOf, subjectOfFile } from '../planner/subject.ts';
+import { MIX_NAMES, mixNamed } from '../quantize/mixes.ts';
+import { type Arguments, readArguments } from './arguments.ts';
+import type { CommandText, Surroundings } from './context.ts';
+import { usageError } from './exit-codes.ts';
+import { familyReport, machineDocument, modelReport, planDocument } from './plan-view.ts';
+
+export const text: CommandText = {
+  usage: 'plan [MODEL[:QUANTIZATION]] [flags]',
+  examples: [
+    'hadal plan',
+    'hadal plan deepseek-v3:Q4_K_M --context 32768',
+    'hadal plan r1-distill-qwen-14b --machine workstation.json',
+    'hadal plan ./model.gguf --json',
+  ],
+};
+
+export const command = defineCommand({
+  meta: { name: 'plan', description: 'show what this machine can run, how fast, and how' },
+  args: {
+    model: {
+      type: 'positional',
+      required: false,
+      description: 'a published DeepSeek model, a file or a folder; what fits otherwise',
+    },
+    context: {
+      type: 'string',
+      alias: 'c',
+      valueHint: 'N',
+      description: 'tokens of context; 8,192 otherwise',
+    },
+    parallel: { type: 'string', valueHint: 'N', description: 'conversations at the same time; 1 otherwise' },
+    'cache-type': { type: 'string', valueHint: 'TYPE', description: 'F16 or Q8_0; F16 otherwise' },
+    machine: { type: 'string', valueHint: 'FILE', description: 'a described machine instead of this one' },
+    all: { type: 'boolean', description: 'every model that fits, base models too' },
+    disk: { type: 'boolean', description: 'measure the disk too, with a file of 64 MB' },
+    schema: { type: 'boolean', description: 'print the JSON Schema of a described machine' },
+    json: { type: 'boolean', description: 'print one JSON document' },
+  },
+  async run({ rawArgs, cmd, data }) {
+    const surroundings = data as Surroundings;
+    const { terminal } = surroundings;
+    const given = readArguments(cmd.args as object, rawArgs, { words: 1 });
+    if (given.has('schema')) {
+      terminal.json(machineJsonSchema());
+      return;
+    }
+    const request = requestOf(given);
+    const machine = await machineOf(given, surroundings);
+    const [name] = given.words;
+    if (name === undefined) {
+      const family = readFamily().filter(({ kind }) => given.has('all') || kind !== 'base');
+      const plans = planFamily(family, machine, request);
+      if (given.has('json')) {
+        terminal.json({ machine: machineDocument(machine), models: plans.map(planDocument) });
+      } else terminal.out(familyReport(machine, plans, given.has('all')));
+      return;
+    }
+    const plan = await planNamed(name, machine, request, surroundings);
+    const changes = plan.ways.some(({ fromDisk }) => !fromDisk) ? [] : waysToFit(plan, machine, request);
+    if (given.has('json')) {
+      terminal.json({ machine: machineDocument(machine), ...planDocument(plan), to_fit: changes });
+    } else terminal.out(modelReport(machine, plan, changes));
+  },
+});
+
+/**
+ * The plan of a model that somebody typed: a path, a name that is on disk, or one of the family with a quantization.
+ *
+ * @throws HadalError `model-unknown`, `usage`, and what opening a file throws.
+ */
+async function planNamed(
+  name: string,
+  machine: Machine,
+  request: PlanRequest,
+  { env }: Surroundings,
+): Promise<ModelPlan> {
+  if (existsSync(name) || findModel(readCatalogue(), name) !== undefined) {
+    const path = await resolveModel(name, { env, fetch: false });
+    const file = await openModelFile(path);
+    try {
+      return planModel(subjectOfFile(path, file), machine, request);
+    } finally {
+      await closeModelFile(file);
+    }
+  }
+  const colon = name.lastIndexOf(':');
+  const model = findInFamily(readFamily(), colon < 0 ? name : name.slice(0, colon));
+  if (colon >= 0) return planModel(subjectOf(model, quantizationOf(name.slice(colon + 1))), machine, request);
+  // Nothing fits: the smallest that people use, so that what is missing can be said.
+  return bestPlan(model, machine, request) ?? planModel(subjectOf(model, 'Q4_K_M'), machine, request);
+}
+
+function quantizationOf(typed: string): Quantization {
+  const found = typed.toLowerCase() === 'native' ? 'native' : mixNamed(typed);
+  if (found !== undefined) return found;
+  throw usageError({
+    what: `the quantization ${JSON.stringify(typed)}`,
+    expected: `one of ${OFFERED.join(', ')}`,
+    got: 'none of them',
+    next: `others that are known: ${MIX_NAMES.filter((name) => !OFFERED.includes(name)).join(', ')}`,
+  });
+}
+
+function requestOf(given: Arguments): PlanRequest {
+  const contextTokens = given.number('context', { min: 2, whole: true });
+  const sequences = given.number('parallel', { min: 1, max: 65_536, whole: true });
+  const cacheDType = given.text('cache-type')?.toUpperCase();
+  if (cacheDType !== undefined && !CACHE_TYPES.includes(cacheDType as CacheDType)) {
+    throw usageError({
+      what: '--cache-type',
+      expected: CACHE_TYPES.join(' or '),
+      got: JSON.stringify(cacheDType),
+    });
+  }
+  return {
+    ...(contextTokens === undefined ? {} : { contextTokens }),
+    ...(sequences === undefined ? {} : { sequences }),
+    ...(cacheDType === undefined ? {} : { cacheDType: cacheDType as CacheDType }),
+  };
+}
+
+const CACHE_TYPES: readonly CacheDType[] = ['F16', 'Q8_0'];
+
+async function machineOf(given: Arguments, { env, terminal }: Surroundings): Promise<Machine> {
+  const described = given.text('machine');
+  if (described !== undefined) return readMachine(described);
+  try {
+    return await probeMachine({
+      env,
+      disk: given.has('disk'),
+      onProgress: (doing) => terminal.progress(`${doing} …`),
+    });
+  } finally {
+    terminal.progress('');
+  }
+}

@@ -1,0 +1,158 @@
+/**
+ * Owns: which engines can run a model in a quantization, and the exact command for each.
+ * Refuses to know: how fast they are, how layers are cut.
+ */
+import type { Gpu, Machine } from './machine.ts';
+import {
+  type Demand,
+  devicesOf,
+  memoryDevice,
+  type Placement,
+  placeByLayers,
+  placeTensorParallel,
+  placeWhole,
+} from './placement.ts';
+import type { EngineName } from './speed.ts';
+import type { Subject } from './subject.ts';
+
+/** A placement and who runs it how, or why an engine cannot. */
+export type Runner =
+  | { readonly engine: EngineName; readonly placement: Placement; readonly command: string }
+  | { readonly engine: EngineName; readonly refusal: string };
+
+/** Names that the commands of people go by. */
+export const ENGINE_TITLES: Readonly<Record<EngineName, string>> = {
+  hadal: 'Hadal',
+  'llama.cpp': 'llama.cpp',
+  vllm: 'vLLM',
+  sglang: 'SGLang',
+};
+
+/**
+ * Every engine's way with a model on a machine.
+ *
+ * @example runnersOf(subject, machine, demand).filter((runner) => 'placement' in runner)
+ */
+export function runnersOf(subject: Subject, machine: Machine, demand: Demand): Runner[] {
+  return [
+    hadal(subject, machine, demand),
+    llamaCpp(subject, machine, demand),
+    ...tensorParallel(subject, machine, demand),
+  ];
+}
+
+const NO_ROOM = 'it does not fit';
+
+function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
+  const engine = 'hadal';
+  if (!subject.known)
+    return { engine, refusal: `it does not know the architecture ${subject.architecture} yet` };
+  if (
+    subject.quantization === 'native' &&
+    subject.model?.shape.native.kind === 'fp8' &&
+    subject.model.shape.native.experts
+  )
+    return { engine, refusal: 'it does not read this number format yet' };
+  const placement = placeWhole(subject, memoryDevice(memory), demand);
+  if (placement === undefined) return { engine, refusal: NO_ROOM };
+  const context = demand.contextTokens === subject.contextTokens ? '' : ` --context ${demand.contextTokens}`;
+  return { engine, placement, command: `hadal serve ${fileOf(subject)}${context}` };
+}
+
+function llamaCpp(subject: Subject, machine: Machine, demand: Demand): Runner {
+  const engine = 'llama.cpp';
+  if (subject.quantization === 'native') return { engine, refusal: 'it takes GGUF files' };
+  const placement = placeByLayers(subject, devicesOf(machine), demand);
+  if (placement === undefined) return { engine, refusal: NO_ROOM };
+  const gpus = placement.held.filter(({ device }) => device.kind === 'gpu');
+  const onGpus = gpus.reduce((sum, { layers }) => sum + layers.length, 0);
+  const flags = [
+    `-c ${demand.contextTokens * demand.sequences}`,
+    ...(demand.sequences > 1 ? [`-np ${demand.sequences}`] : []),
+    ...(gpus.length === 0 ? [] : [`-ngl ${onGpus === subject.layers ? 99 : onGpus}`]),
+    ...(gpus.length === 0 ? [] : expertFlags(placement)),
+    ...(demand.cacheDType === 'Q8_0' ? ['-ctk q8_0 -ctv q8_0'] : []),
+    '--jinja',
+  ];
+  return { engine, placement, command: `llama-server ${modelFlag(subject)} ${flags.join(' ')}` };
+}
+
+/** What llama.cpp calls the first GPU of a maker's. */
+const BACKENDS: Readonly<Record<Gpu['vendor'], string>> = {
+  nvidia: 'CUDA',
+  amd: 'ROCm',
+  apple: 'Metal',
+  intel: 'SYCL',
+  other: 'Vulkan',
+};
+
+/**
+ * Experts that are not where their layer is. llama.cpp gives them the device of their layer otherwise, and has a short
+ * way to say that those of the first layers stay in memory.
+ */
+function expertFlags({ held }: Placement): string[] {
+  const gpus = held.filter(({ device }) => device.kind === 'gpu');
+  const elsewhere = held
+    .filter(({ device }) => device.kind !== 'gpu')
+    .flatMap(({ expertLayers }) => expertLayers)
+    .sort((a, b) => a - b);
+  const all = held.flatMap(({ expertLayers }) => expertLayers).sort((a, b) => a - b);
+  const moved = gpus.flatMap(({ device, layers, expertLayers }, i) => {
+    const foreign = expertLayers.filter((layer) => !layers.includes(layer));
+    return foreign.length === 0 ? [] : [override(foreign, `${BACKENDS[device.gpu?.vendor ?? 'other']}${i}`)];
+  });
+  if (elsewhere.length === 0) return moved;
+  const prefix = elsewhere.every((layer, i) => layer === all[i]);
+  return [...moved, prefix ? `--n-cpu-moe ${(elsewhere.at(-1) ?? 0) + 1}` : override(elsewhere, 'CPU')];
+}
+
+function override(layers: readonly number[], device: string): string {
+  return `-ot "blk\\.(${layers.join('|')})\\.ffn_.*_exps\\.=${device}"`;
+}
+
+function tensorParallel(subject: Subject, machine: Machine, demand: Demand): Runner[] {
+  const engines = ['vllm', 'sglang'] as const;
+  const refuse = (refusal: string) => engines.map((engine): Runner => ({ engine, refusal }));
+  const { model } = subject;
+  if (subject.quantization !== 'native' || model === undefined) return refuse('it takes published folders');
+  const gpus = devicesOf(machine).filter(({ kind, gpu }) => kind === 'gpu' && gpu?.vendor !== 'apple');
+  const [first] = gpus;
+  if (first === undefined) return refuse('there is no GPU for it');
+  if (model.shape.native.kind === 'fp8' && !first.gpu?.fp8) {
+    return refuse(`${first.gpu?.name ?? 'the GPU'} does not multiply 8-bit floats`);
+  }
+  // A power of two that cuts the heads evenly.
+  const most = gpus.filter(({ gpu }) => gpu?.name === first.gpu?.name).length;
+  for (let cuts = 1; cuts <= most; cuts *= 2) {
+    if (subject.heads % cuts !== 0) break;
+    const placement = placeTensorParallel(subject, gpus.slice(0, cuts), demand);
+    if (placement === undefined) continue;
+    const { contextTokens } = demand;
+    return [
+      {
+        engine: 'vllm',
+        placement,
+        command: `vllm serve ${model.repo} --tensor-parallel-size ${cuts} --max-model-len ${contextTokens}`,
+      },
+      {
+        engine: 'sglang',
+        placement,
+        command: `python3 -m sglang.launch_server --model-path ${model.repo} --tp ${cuts} --context-length ${contextTokens} --trust-remote-code`,
+      },
+    ];
+  }
+  return refuse(NO_ROOM);
+}
+
+function fileOf({ path, model, quantization }: Subject): string {
+  if (path !== undefined) return path;
+  const name = model?.repo.split('/')[1] ?? 'model';
+  return quantization === 'native' ? `./${name}` : `./${name}-${quantization}.gguf`;
+}
+
+function modelFlag(subject: Subject): string {
+  const { model, quantization, path } = subject;
+  return path === undefined && model?.gguf !== undefined
+    ? `-hf ${model.gguf}:${quantization}`
+    : `-m ${fileOf(subject)}`;
+}

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest';
+import { readCatalogue } from '../hub/catalogue.ts';
+import { MIX_NAMES, type MixName } from '../quantize/mixes.ts';
+import { findInFamily, parseFamily, readFamily } from './family.ts';
+import { cacheBytes, multiplyAddsPerToken, parameters, subjectOf, weightBytes } from './subject.ts';
+
+const family = readFamily();
+const shapes = [...new Map(family.map((model) => [model.shape, model])).values()];
+const named = (name: string) => findInFamily(family, name);
+
+describe('the catalogue against the arithmetic of config.json', () => {
+  test.each(shapes.map((model) => [model.title, model] as const))('%s has the published size', (_, model) => {
+    const { tensors } = subjectOf(model, 'native');
+    const counted = parameters({ tensors: tensors.filter(({ part }) => part !== 'beside') });
+    expect(Math.abs(counted / model.shape.parameters - 1)).toBeLessThan(0.025);
+    const active = model.shape.active_parameters;
+    if (active === undefined) return;
+    expect(Math.abs(multiplyAddsPerToken({ tensors }) / active - 1)).toBeLessThan(0.08);
+  });
+
+  // Bytes of a token's cache, as reported from running files and derived in the papers.
+  test.each([
+    ['deepseek-v3', 70_272],
+    ['deepseek-v2', 69_120],
+    ['deepseek-v2-lite', 31_104],
+    ['deepseek-llm-67b-chat', 389_120],
+    ['deepseek-coder-33b-instruct', 253_952],
+  ])('%s keeps %i bytes for a token', (name, bytes) => {
+    expect(cacheBytes(subjectOf(named(name), 'Q4_K_M'), 'F16')).toEqual({ perToken: bytes, perSequence: 0 });
+  });
+
+  test('V4 keeps compressed rows, and a window that does not grow', () => {
+    // 21 layers with a row of 512 and an index row of 128 for 4 tokens, 20 with a row for 128; windows of 128 rows.
+    expect(cacheBytes(subjectOf(named('v4-flash'), 'native'), 'F16')).toEqual({
+      perToken: 21 * ((512 + 128) / 4) * 2 + 20 * (512 / 128) * 2,
+      perSequence: 43 * 128 * 512 * 2,
+    });
+  });
+});
+
+describe('quantized sizes', () => {
+  const V3: readonly (readonly [MixName, number])[] = [
+    ['F16', 1300],
+    ['Q8_0', 700],
+    ['Q4_K_M', 380],
+    ['IQ2_M', 210],
+  ];
+  test.each(V3)('V3 in %s comes within 10 %% of the %i GB that people quote', (quantization, gigabytes) => {
+    const bytes = weightBytes(subjectOf(named('v3'), quantization));
+    expect(Math.abs(bytes / 1e9 / gigabytes - 1)).toBeLessThan(0.1);
+  });
+
+  // Sizes of bartowski's files of DeepSeek-V3-0324, made with llama.cpp b4944 and an importance matrix.
+  const FILES: readonly (readonly [MixName, number])[] = [
+    ['Q8_0', 713.29],
+    ['Q6_K', 550.8],
+    ['Q5_K_M', 475.4],
+    ['Q4_K_M', 404.43],
+  ];
+  test.each(FILES)('V3-0324 in %s is as large as the published file, %f GB', (quantization, gigabytes) => {
+    const bytes = weightBytes(subjectOf(named('v3-0324'), quantization));
+    expect(Math.abs(bytes / 1e9 / gigabytes - 1)).toBeLessThan(0.001);
+  });
+
+  test('every model has every quantization, from the largest to the smallest', () => {
+    for (const model of shapes) {
+      const sizes = MIX_NAMES.map((quantization) => weightBytes(subjectOf(model, quantization)));
+      expect(sizes.every((bytes) => bytes > 0)).toBe(true);
+      expect(sizes[0]).toBeGreaterThan(sizes.at(-1)! * 4);
+    }
+  });
+});
+
+describe('names', () => {
+  test('a model is found by name, alias and repository', () => {
+    expect(named('R1').title).toBe('DeepSeek-R1');
+    expect(named('deepseek-ai/DeepSeek-V3').title).toBe('DeepSeek-V3');
+  });
+
+  test.each([
+    ['deepseek-r1-14b', 'did you mean deepseek-r1-distill-qwen-14b?'],
+    ['deepseek-v3.3', 'did you mean deepseek-v3'],
+    ['distill-qwen', 'did you mean deepseek-r1-distill-qwen'],
+    ['gpt-5', '`hadal plan` lists the models that fit'],
+  ])('%s: %s', (name, sentence) => {
+    expect(() => named(name)).toThrow(sentence);
+  });
+
+  test('a distill is called a distill and says whose it is', () => {
+    const distills = family.filter(({ kind }) => kind === 'distill');
+    expect(distills).toHaveLength(7);
+    for (const { note } of distills)
+      expect(note).toMatch(/^a distill: \S+ trained on answers of DeepSeek-R1/);
+  });
+
+  test('no name of the family hides one of the catalogue', () => {
+    const names = family.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
+    for (const { name } of readCatalogue()) expect(names).not.toContain(name);
+  });
+});
+
+test('a broken family names its field', () => {
+  const shape = { config: {}, native: { kind: 'bf16' }, parameters: 1 };
+  const model = {
+    name: 'a',
+    title: 'A',
+    repo: 'o/a',
+    shape: 's',
+    kind: 'chat',
+    generation: 1,
+    license: 'MIT',
+  };
+  const parse = (more: object) =>
+    parseFamily({ sources: ['x'], shapes: { s: shape }, models: [model], ...more });
+  expect(parse({})).toHaveLength(1);
+  expect(() => parse({ models: [model, model] })).toThrow('it twice');
+  expect(() => parse({ shapes: {} })).toThrow('shape of a');
+  expect(() => parse({ models: [{ ...model, kind: 'toy' }] })).toThrow('models.0.kind');
+});

@@ -1,0 +1,155 @@
+/**
+ * Owns: the published DeepSeek models (family.json): its schema, its strict reader, finding one by a name somebody typed.
+ * Refuses to know: what tensors a shape has, machines, what is on disk.
+ */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { HadalError } from '../error.ts';
+import { nearest } from '../hub/nearest.ts';
+
+const block = z.tuple([z.int().min(1), z.int().min(1)]);
+
+/** How a model's weights are published. */
+const nativeSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('bf16') }),
+  z.strictObject({
+    kind: z.literal('fp8'),
+    block: block.describe('rows and columns that share a scale'),
+    scale: z.enum(['F32', 'F8_E8M0']),
+    experts: z.literal('fp4').optional().describe('routed experts in 4 bits, a scale for every 32'),
+  }),
+]);
+
+const shapeSchema = z.strictObject({
+  config: z
+    .record(z.string(), z.unknown())
+    .describe('the fields of config.json that say how large things are'),
+  native: nativeSchema,
+  parameters: z.number().min(1).describe('as published'),
+  active_parameters: z.number().min(1).optional().describe('as published, of a model with experts'),
+  draft_parameters: z
+    .number()
+    .min(1)
+    .optional()
+    .describe('of blocks that predict further tokens, as published'),
+  unverified: z.literal(true).optional().describe('a size of the shape is derived, not read from a file'),
+});
+
+const modelSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9][a-z0-9.-]*$/),
+  aliases: z.array(z.string().regex(/^[a-z0-9][a-z0-9.-]*$/)).optional(),
+  title: z.string().min(1),
+  repo: z
+    .string()
+    .regex(/^[\w.-]+\/[\w.-]+$/)
+    .describe('on the Hugging Face hub'),
+  gguf: z
+    .string()
+    .regex(/^[\w.-]+\/[\w.-]+$/)
+    .optional()
+    .describe('a repository of quantized files'),
+  shape: z.string(),
+  kind: z.enum(['chat', 'reasoning', 'code', 'math', 'vision', 'base', 'distill']),
+  generation: z.number().describe('orders models of a family; a later one is preferred'),
+  license: z.string().min(1),
+  also: z.strictObject({ what: z.string(), parameters: z.number().min(1) }).optional(),
+  note: z.string().optional(),
+});
+
+const familySchema = z.strictObject({
+  sources: z.array(z.string().min(1)).min(1),
+  shapes: z.record(z.string(), shapeSchema),
+  models: z.array(modelSchema),
+});
+
+/** How a model's weights are published. */
+export type Native = z.output<typeof nativeSchema>;
+
+/** The sizes that several models have in common. */
+export type Shape = z.output<typeof shapeSchema>;
+
+/** One published model. */
+export interface FamilyModel extends Omit<z.output<typeof modelSchema>, 'shape'> {
+  readonly shape: Shape;
+}
+
+/**
+ * The family that ships with the package.
+ *
+ * @throws HadalError `catalogue-broken`
+ * @example readFamily().find(({ name }) => name === 'deepseek-v3');
+ */
+export function readFamily(): readonly FamilyModel[] {
+  return parseFamily(JSON.parse(readFileSync(new URL('./family.json', import.meta.url), 'utf8')));
+}
+
+/**
+ * Checks a family as parsed from JSON.
+ *
+ * @throws HadalError `catalogue-broken`, naming the field.
+ * @example parseFamily({ sources: ['…'], shapes: {}, models: [] }); // []
+ */
+export function parseFamily(json: unknown): readonly FamilyModel[] {
+  const result = familySchema.safeParse(json);
+  if (!result.success) {
+    const [issue] = result.error.issues;
+    throw broken(issue?.path.join('.') ?? '', issue?.message ?? 'something else');
+  }
+  const { shapes, models } = result.data;
+  const names = models.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw broken(`the name "${twice}"`, 'it twice');
+  return models.map((model) => {
+    const shape = shapes[model.shape];
+    if (shape === undefined) throw broken(`shape of ${model.name}`, model.shape);
+    return { ...model, shape };
+  });
+}
+
+/**
+ * The schema of family.json as JSON Schema.
+ *
+ * @example writeFileSync('family.schema.json', JSON.stringify(familyJsonSchema()));
+ */
+export function familyJsonSchema(): object {
+  return z.toJSONSchema(familySchema, { target: 'draft-2020-12' });
+}
+
+/**
+ * A model by its name, an alias or its repository, whatever the case. Throws `model-unknown` with the true names.
+ *
+ * @example findInFamily(readFamily(), 'R1').title // 'DeepSeek-R1'
+ */
+export function findInFamily(models: readonly FamilyModel[], name: string): FamilyModel {
+  const wanted = name.toLowerCase();
+  const found = models.find(
+    (model) =>
+      model.name === wanted || model.aliases?.includes(wanted) || model.repo.toLowerCase() === wanted,
+  );
+  if (found !== undefined) return found;
+  // "deepseek-r1-14b" names no model: what people mean is the distill of that size.
+  const size = /(?<![\d.])(\d+(?:\.\d+)?)b\b/.exec(wanted)?.[1];
+  const sized = size === undefined ? [] : models.filter((model) => model.name.includes(`-${size}b`));
+  const names = models.flatMap((model) => [model.name, ...(model.aliases ?? [])]);
+  const guess = nearest(wanted, names);
+  const parts = models.filter((model) => model.name.includes(wanted)).map((model) => model.name);
+  const near = sized.length > 0 ? sized.map((model) => model.name) : guess ? [guess] : parts;
+  throw new HadalError('model-unknown', {
+    what: name,
+    expected: 'a published DeepSeek model, a file or a folder',
+    got: 'none of these',
+    next:
+      near.length > 0
+        ? `did you mean ${near.slice(0, 4).join(' or ')}?`
+        : '`hadal plan` lists the models that fit this machine, `hadal plan --all` every one',
+  });
+}
+
+function broken(what: string, got: string): HadalError {
+  return new HadalError('catalogue-broken', {
+    what: `family.json, ${what}`,
+    expected: 'JSON of its schema',
+    got,
+    next: 'install the package again',
+  });
+}

@@ -1,0 +1,204 @@
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { findInFamily, readFamily } from './family.ts';
+import { parseMachine, readMachine } from './machine.ts';
+import { type ModelPlan, type PlanRequest, planFamily, planModel, type Way, waysToFit } from './plan.ts';
+import { parseNvidiaTool, parseVulkanTool, probeMachine } from './probe.ts';
+import { type Quantization, subjectOf, weightBytes } from './subject.ts';
+
+const family = readFamily();
+const machine = (name: string) =>
+  readMachine(fileURLToPath(new URL(`../../test/fixtures/machines/${name}.json`, import.meta.url)));
+
+function plan(name: string, quantization: Quantization, on: string, request: PlanRequest = {}): ModelPlan {
+  return planModel(subjectOf(findInFamily(family, name), quantization), machine(on), request);
+}
+
+function way(of: ModelPlan, engine: Way['engine']): Way {
+  const found = of.ways.find((candidate) => candidate.engine === engine);
+  expect(found, `${engine}: ${JSON.stringify(of.refusals)}`).toBeDefined();
+  return found!;
+}
+
+const kinds = ({ placement }: Way) => [...new Set(placement.held.map(({ device }) => device.kind))];
+
+describe('the usual questions', () => {
+  test('one RTX 3090 holds a distill of 32 billion in four bits, and not the one of 70', () => {
+    const fits = way(plan('r1-distill-qwen-32b', 'Q4_K_M', 'rtx3090', { contextTokens: 4096 }), 'llama.cpp');
+    // The embedding is looked up, so it stays in memory.
+    expect(fits.placement.held.map(({ device }) => device.id)).toEqual(['GPU 0', 'memory']);
+    expect(fits.placement.held[0]?.layers).toHaveLength(64);
+    expect(fits.command).toContain('-ngl 99');
+    const large = way(plan('r1-distill-llama-70b', 'Q4_K_M', 'rtx3090'), 'llama.cpp');
+    expect(large.placement.held[0]?.layers.length).toBeLessThan(80);
+    expect(large.command).toMatch(/-ngl [1-7]\d /);
+  });
+
+  test('four RTX 4090 with 256 GB hold V3 only under four bits, its experts in memory', () => {
+    expect(way(plan('v3', 'Q4_K_M', 'rtx4090x4'), 'llama.cpp').fromDisk).toBe(true);
+    const three = way(plan('v3', 'IQ3_XXS', 'rtx4090x4'), 'llama.cpp');
+    expect(three.fromDisk).toBe(false);
+    expect(kinds(three)).toEqual(['gpu', 'memory']);
+    const memory = three.placement.held.find(({ device }) => device.kind === 'memory');
+    expect(memory?.layers).toEqual([]);
+    expect(memory?.expertLayers.length).toBeGreaterThan(20);
+    expect(three.command).toMatch(/--n-cpu-moe|-ot /);
+  });
+
+  test('four RTX 4090 hold a distill of 70 billion whole', () => {
+    const { placement } = way(plan('r1-distill-llama-70b', 'Q4_K_M', 'rtx4090x4'), 'llama.cpp');
+    const onGpus = placement.held.filter(({ device }) => device.kind === 'gpu');
+    expect(onGpus).toHaveLength(4);
+    expect(onGpus.flatMap(({ layers }) => layers)).toHaveLength(80);
+  });
+
+  test('a workstation of 512 GB holds V3 in four and five bits, and Hadal runs it', () => {
+    for (const quantization of ['Q4_K_M', 'Q5_K_M'] as const) {
+      expect(way(plan('v3', quantization, 'workstation-512'), 'hadal').command).toContain('hadal serve');
+    }
+    expect(plan('v3', 'Q8_0', 'workstation-512').ways.every(({ fromDisk }) => fromDisk)).toBe(true);
+  });
+
+  test('eight H800 do not hold V3 in FP8, but hold it in six bits, V2.5 in BF16 and V4-Flash as published', () => {
+    const fp8 = plan('v3', 'native', 'h800x8');
+    expect(fp8.ways.map(({ engine }) => engine)).toEqual(['hadal']);
+    expect(kinds(way(plan('v3', 'Q6_K', 'h800x8'), 'llama.cpp'))).toEqual(['gpu', 'memory']);
+    for (const name of ['v2.5', 'v4-flash']) {
+      expect(way(plan(name, 'native', 'h800x8'), 'vllm').command).toContain(
+        'vllm serve deepseek-ai/DeepSeek-V',
+      );
+      expect(way(plan(name, 'native', 'h800x8'), 'sglang').command).toContain('--tp ');
+    }
+  });
+
+  test('sixteen H800 hold V3 in FP8', () => {
+    const two = parseMachine(
+      { name: 'two', cpu: { cores: 96 }, memory: { gib: 2048 }, gpus: [{ name: 'H800', count: 16 }] },
+      'two',
+    );
+    const plans = planModel(subjectOf(findInFamily(family, 'v3'), 'native'), two, {});
+    expect(way(plans, 'vllm').command).toContain('--tensor-parallel-size 16');
+  });
+
+  test('a Mac of 192 GB holds V2.5 in four bits and V3 in none of the usual ones', () => {
+    expect(kinds(way(plan('v2.5', 'Q4_K_M', 'mac-192'), 'llama.cpp'))).toEqual(['gpu']);
+    expect(plan('v3', 'Q4_K_M', 'mac-192').ways.every(({ fromDisk }) => fromDisk)).toBe(true);
+    const { command } = way(plan('r1-distill-qwen-32b', 'Q8_0', 'mac-192'), 'llama.cpp');
+    expect(command).toContain('-hf unsloth/DeepSeek-R1-Distill-Qwen-32B-GGUF:Q8_0');
+  });
+
+  test('a laptop of 16 GB is offered distills up to 14 billion, and models of 16 with experts', () => {
+    const titles = planFamily(family, machine('laptop-16'), {}).map(({ subject }) => subject.title);
+    expect(titles).toContain('DeepSeek-R1-Distill-Qwen-14B');
+    expect(titles).toContain('DeepSeek-Coder-V2-Lite-Instruct');
+    expect(titles).not.toContain('DeepSeek-R1-Distill-Llama-70B');
+    expect(titles).not.toContain('DeepSeek-V3');
+  });
+});
+
+describe('placements', () => {
+  test.each(['rtx3090', 'rtx4090x4', 'mac-192', 'h800x8', 'laptop-16', 'workstation-512'])(
+    'on %s nothing is lost and nothing is over-full',
+    (name) => {
+      const on = machine(name);
+      for (const model of [
+        'v3',
+        'v2-lite',
+        'r1-distill-llama-70b',
+        'v4-flash',
+        'deepseek-v4.1-flash',
+        'deepseek-vl2',
+      ]) {
+        for (const quantization of ['Q8_0', 'Q4_K_M', 'IQ1_S'] as const) {
+          const made = plan(model, quantization, name);
+          for (const { placement, longestContext } of made.ways) {
+            const held = placement.held.reduce((sum, part) => sum + part.weightBytes, 0);
+            expect(held / weightBytes(made.subject)).toBeCloseTo(1, 9);
+            for (const part of placement.held) {
+              expect(part.weightBytes + part.cacheBytes).toBeLessThanOrEqual(part.device.usableBytes);
+            }
+            expect(longestContext).toBeGreaterThanOrEqual(made.demand.contextTokens);
+            expect(longestContext).toBeLessThanOrEqual(made.subject.contextTokens);
+          }
+        }
+      }
+      expect(on.memory.bytes).toBeGreaterThan(0);
+    },
+  );
+
+  test('a longer context never decodes faster, and a faster memory never slower', () => {
+    const { decode, decodeFull } = way(
+      plan('v2-lite', 'Q4_K_M', 'laptop-16', { contextTokens: 16_384 }),
+      'hadal',
+    );
+    expect(decodeFull.tokensPerSecond).toBeLessThan(decode.tokensPerSecond);
+    const on = machine('laptop-16');
+    const faster = { ...on, memory: { ...on.memory, bytesPerSecond: on.memory.bytesPerSecond * 2 } };
+    const subject = subjectOf(findInFamily(family, 'v2-lite'), 'Q4_K_M');
+    expect(way(planModel(subject, faster, {}), 'hadal').decode.tokensPerSecond).toBeGreaterThan(
+      way(planModel(subject, on, {}), 'hadal').decode.tokensPerSecond,
+    );
+  });
+
+  test('what does not fit says what would', () => {
+    const made = plan('v3', 'Q8_0', 'workstation-512');
+    const changes = waysToFit(made, machine('workstation-512'), {});
+    expect(changes).toContain('take Q5_K_M instead: 475 GB of weights');
+    expect(changes.at(-1)).toMatch(/^have \d+ GiB of memory: \d+ GB are missing$/);
+  });
+});
+
+describe('machines', () => {
+  test('this machine is probed', async () => {
+    const here = await probeMachine({ env: process.env, rounds: 1 });
+    expect(here.cpu.cores).toBeGreaterThan(0);
+    expect(here.memory.bytesPerSecond).toBeGreaterThan(1e8);
+    expect(here.memory.availableBytes).toBeLessThanOrEqual(here.memory.bytes);
+  });
+
+  test('tools are understood', () => {
+    expect(parseNvidiaTool('NVIDIA GeForce RTX 4090, 24564\nNVIDIA H800, 81559\n')).toEqual([
+      { name: 'NVIDIA GeForce RTX 4090', vendor: 'nvidia', gib: 24564 / 1024 },
+      { name: 'NVIDIA H800', vendor: 'nvidia', gib: 81559 / 1024 },
+    ]);
+    expect(parseNvidiaTool('NVIDIA-SMI has failed because it could not communicate')).toEqual([]);
+    const summary = [
+      'GPU0:',
+      '\tdeviceType         = PHYSICAL_DEVICE_TYPE_DISCRETE_GPU',
+      '\tdeviceName         = AMD Radeon RX 7900 XTX (RADV NAVI31)',
+      'GPU1:',
+      '\tdeviceType         = PHYSICAL_DEVICE_TYPE_CPU',
+      '\tdeviceName         = llvmpipe (LLVM 15.0.6, 256 bits)',
+    ].join('\n');
+    expect(parseVulkanTool(summary)).toEqual([
+      { name: 'AMD Radeon RX 7900 XTX (RADV NAVI31)', vendor: 'other' },
+    ]);
+  });
+
+  test('a GPU is known by its longest name, and an unknown one is said to be assumed', () => {
+    const { gpus, assumed } = parseMachine(
+      {
+        name: 'pc',
+        cpu: { cores: 8 },
+        memory: { gib: 64 },
+        gpus: [{ name: 'NVIDIA GeForce RTX 4060 Ti' }, { name: 'Frobnicator 9' }],
+      },
+      'pc',
+    );
+    expect(gpus.map(({ bytes }) => bytes / 2 ** 30)).toEqual([16, 8]);
+    expect(assumed.join()).toContain('Frobnicator 9 is not known');
+  });
+
+  test.each([
+    [{}, 'name'],
+    [{ name: 'x', cpu: { cores: -1 }, memory: { gib: 1 } }, 'cpu.cores'],
+    [{ name: 'x', cpu: { cores: 1 }, memory: { gib: '8' } }, 'memory.gib'],
+    [{ name: 'x', cpu: { cores: 1 }, memory: { gib: 8 }, gpu: [] }, 'gpu'],
+  ])('a broken description names its field', (json, field) => {
+    expect(() => parseMachine(json, 'm.json')).toThrow(field);
+  });
+
+  test('a description that is not there says so', () => {
+    expect(() => readMachine('/nowhere/machine.json')).toThrow(/ENOENT; docs\/guide\/plan.md shows one/);
+  });
+});
