@@ -112,6 +112,12 @@ export function createMetrics() {
       labelNames: [...model, 'class'],
       registers,
     }),
+    engineDrafts: new Gauge({
+      name: 'hadal_engine_draft_tokens',
+      help: 'Tokens drafted ahead since the model was loaded, and those accepted; their quotient is the acceptance',
+      labelNames: [...model, 'state'],
+      registers,
+    }),
     cachePages: new Gauge({
       name: 'hadal_cache_pages',
       help: 'Pages of the cache by state',

@@ -2,6 +2,7 @@
  * Owns: which models are loaded: on demand, kept for a time, pinned, put out when memory runs out, started again.
  * Refuses to know: how a model is opened, HTTP, keys, what is asked of a model.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { HadalError } from '../error.ts';
 
 /** A model that may be asked for. */
@@ -231,7 +232,9 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#loads.then(work, work);
-    this.#loads = turn.catch(() => undefined);
+    // Whoever waited for a model takes it before the next load looks for something to put out: else two requests would
+    // take turns at loading for ever.
+    this.#loads = turn.catch(() => undefined).then(() => nextTurn());
     return turn;
   }
 

@@ -132,9 +132,13 @@ export function watchModel({ log, metrics }: Observers, event: ModelEvent): void
 
 /** Reads what the engines say of themselves, when somebody asks for the metrics. */
 export async function measureEngines(metrics: Metrics, models: Models<ServingModel>): Promise<void> {
+  // A model that was put out has no numbers any more.
   for (const gauge of [
     metrics.engineRunning,
     metrics.engineWaiting,
+    metrics.engineSteps,
+    metrics.engineRows,
+    metrics.engineDrafts,
     metrics.cachePages,
     metrics.modelBytes,
   ]) {
@@ -152,6 +156,8 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
     metrics.engineSteps.set(label, stats.steps);
     metrics.engineRows.set({ ...label, class: 'prefill' }, stats.prefillRows);
     metrics.engineRows.set({ ...label, class: 'decode' }, stats.decodeRows);
+    metrics.engineDrafts.set({ ...label, state: 'drafted' }, stats.drafts.drafted);
+    metrics.engineDrafts.set({ ...label, state: 'accepted' }, stats.drafts.accepted);
     const { total, used, kept } = stats.pages;
     metrics.cachePages.set({ ...label, state: 'used' }, used);
     metrics.cachePages.set({ ...label, state: 'kept' }, kept);
