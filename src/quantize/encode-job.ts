@@ -1,0 +1,92 @@
+/**
+ * Owns: turning the bytes of some rows from one number type into another, with scales, order and importance.
+ * Refuses to know: threads, files, what the rows are.
+ */
+import type { DTypeName } from '../dtypes/dtype.ts';
+import { dtype, rowBytes } from '../dtypes/table.ts';
+import { HadalError } from '../error.ts';
+
+/** Some rows of one matrix, and what is to become of them. */
+export interface EncodeJob {
+  /** For messages. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly from: DTypeName;
+  readonly to: DTypeName;
+  /** Numbers in a row as it comes in. */
+  readonly cols: number;
+  readonly rows: number;
+  /** A block-scaled matrix: its scales for these rows [ceil(rows / block rows), ceil(cols / block cols)]. */
+  readonly scales?: {
+    readonly values: Float32Array;
+    readonly blockRows: number;
+    readonly blockCols: number;
+    /** Which row of its block the first row is. */
+    readonly firstRow: number;
+  };
+  /** The rows come out as columns: [cols, rows] of what came in. */
+  readonly transposed?: boolean;
+  /** How much an error in each column weighs: [cols]. */
+  readonly importance?: Float32Array;
+}
+
+/**
+ * The rows in their new type.
+ *
+ * @throws HadalError `tensor-not-finite` for NaN and infinities, which no quantized block can hold.
+ * @example encodeRows({ name: 'x', bytes, from: 'BF16', to: 'Q8_0', cols: 576, rows: 64 })
+ */
+export function encodeRows(job: EncodeJob): Uint8Array<ArrayBuffer> {
+  const { name, bytes, from, to, cols, rows, scales, transposed, importance } = job;
+  if (from === to && !scales && !transposed) return Uint8Array.from(bytes);
+  const { decode } = dtype(from);
+  const { encode } = dtype(to);
+  if (!decode || !encode) {
+    throw new HadalError('dtype-not-encodable', {
+      what: `tensor ${name}`,
+      expected: `types that can be decoded and encoded`,
+      got: `${from} to ${to}`,
+      next: 'choose another type',
+    });
+  }
+  let values = new Float32Array(rows * cols);
+  decode(bytes, 0, values, 0, values.length);
+  if (scales) applyScales(values, job, scales);
+  const odd = values.findIndex((value) => !Number.isFinite(value));
+  if (odd >= 0) {
+    throw new HadalError('tensor-not-finite', {
+      what: `tensor ${name}`,
+      expected: 'finite numbers',
+      got: `${values[odd]}`,
+      next: 'the file is damaged, or its training went wrong: fetch it again',
+    });
+  }
+  if (transposed) values = transpose(values, rows, cols);
+  const [outCols, outRows] = transposed ? [rows, cols] : [cols, rows];
+  const out = new Uint8Array(rowBytes(to, outCols) * outRows);
+  encode(values, 0, out, 0, values.length, importance);
+  return out;
+}
+
+function applyScales(
+  values: Float32Array,
+  { cols, rows }: EncodeJob,
+  { values: scales, blockRows, blockCols, firstRow }: NonNullable<EncodeJob['scales']>,
+): void {
+  const perRow = Math.ceil(cols / blockCols);
+  for (let row = 0; row < rows; row++) {
+    const from = Math.floor((firstRow + row) / blockRows) * perRow;
+    for (let col = 0; col < cols; col++) {
+      const at = row * cols + col;
+      values[at] = values[at]! * scales[from + Math.floor(col / blockCols)]!;
+    }
+  }
+}
+
+function transpose(values: Float32Array, rows: number, cols: number): Float32Array<ArrayBuffer> {
+  const turned = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    for (let col = 0; col < cols; col++) turned[col * rows + row] = values[row * cols + col]!;
+  }
+  return turned;
+}

@@ -1,0 +1,202 @@
+/** Owns: tests of writing models in fewer bits: bytes, kills, refusals. Refuses to know: the command line. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { toyGguf } from '../../test/fixtures/toy-model.ts';
+import type { ToyShape } from '../../test/fixtures/toy-weights.ts';
+import { dtype } from '../dtypes/table.ts';
+import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { describeModel } from '../model/load.ts';
+import type { FileTypeName } from './file-types.ts';
+import { quantizeFile } from './quantize.node.ts';
+import { parseRecipe } from './recipe.ts';
+
+const SHAPE: ToyShape = {
+  name: 'wide',
+  architecture: 'deepseek',
+  seed: 5,
+  layers: 3,
+  hidden: 256,
+  vocab: 0,
+  contextTokens: 64,
+  normEps: 1e-6,
+  feedForward: 256,
+  ropeBase: 10_000,
+  tied: false,
+  tokens: 8,
+  attention: { kind: 'grouped', heads: 4, kvHeads: 4, headDim: 64 },
+  experts: {
+    experts: 4,
+    used: 2,
+    shared: 1,
+    inter: 96,
+    leadingDense: 1,
+    scoring: 'softmax',
+    groups: 1,
+    groupsUsed: 1,
+    normalise: false,
+    scale: 1,
+  },
+};
+
+let folder: string;
+let from: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hadal-quantize-'));
+  from = join(folder, 'toy-bf16.gguf');
+  writeFileSync(from, toyGguf(SHAPE, { weights: 'BF16' }));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const request = (out: string, fileType: FileTypeName = 'Q8_0') => ({
+  path: from,
+  out: join(folder, out),
+  fileType,
+});
+
+test('every tensor holds what its encoder makes of the original, and the rest is kept', async () => {
+  const { plan, bytes } = await quantizeFile(request('q.gguf', 'Q4_K_M'));
+  const before = await openModelFile(from);
+  const after = await openModelFile(join(folder, 'q.gguf'));
+  try {
+    expect(after.sources[0]!.size).toBe(bytes);
+    expect(describeModel(after)).toMatchObject({ architecture: 'deepseek', contextTokens: 64 });
+    expect(after.metadata.get('general.file_type')).toBe(15);
+    expect(after.metadata.get('tokenizer.ggml.tokens')).toEqual(before.metadata.get('tokenizer.ggml.tokens'));
+    expect([...after.tensors.keys()]).toEqual([...before.tensors.keys()]);
+    for (const { name, chosen } of plan.tensors) {
+      const old = before.tensors.get(name)!;
+      const made = after.tensors.get(name)!;
+      expect([name, made.dtype]).toEqual([name, chosen.type]);
+      const values = new Float32Array(old.shape.reduce((a, b) => a * b, 1));
+      dtype(old.dtype).decode!(
+        await before.sources[0]!.read(old.offset, old.bytes),
+        0,
+        values,
+        0,
+        values.length,
+      );
+      const expected = new Uint8Array(made.bytes);
+      dtype(made.dtype).encode!(values, 0, expected, 0, values.length);
+      const found = await after.sources[0]!.read(made.offset, made.bytes);
+      expect(Buffer.compare(found, expected), name).toBe(0);
+    }
+    const types = new Map(plan.tensors.map(({ name, chosen }) => [name, chosen]));
+    expect(types.get('blk.1.ffn_down_exps.weight')).toEqual({ type: 'Q5_0', insteadOf: 'Q4_K' });
+    expect(types.get('output.weight')).toEqual({ type: 'Q6_K' });
+  } finally {
+    await closeModelFile(before);
+    await closeModelFile(after);
+  }
+});
+
+test('goes on after an interruption at any tensor, to the same bytes', async () => {
+  await quantizeFile(request('whole.gguf'));
+  const whole = readFileSync(join(folder, 'whole.gguf'));
+  const out = join(folder, 'part.gguf');
+  for (const most of [1, 7, 20]) {
+    const controller = new AbortController();
+    let seen = 0;
+    const onProgress = () => {
+      if (++seen === most) controller.abort(new Error('stopped'));
+    };
+    const stopped = quantizeFile(request('part.gguf'), { signal: controller.signal, onProgress });
+    await expect(stopped).rejects.toThrow('stopped');
+    expect(existsSync(out)).toBe(false);
+    expect(existsSync(`${out}.part`)).toBe(true);
+  }
+  await quantizeFile(request('part.gguf'));
+  expect(Buffer.compare(readFileSync(out), whole)).toBe(0);
+  expect(existsSync(`${out}.part`) || existsSync(`${out}.part.json`)).toBe(false);
+});
+
+test('a part made from something else is begun anew', async () => {
+  const out = join(folder, 'q.gguf');
+  writeFileSync(`${out}.part`, 'left by another');
+  writeFileSync(`${out}.part.json`, JSON.stringify({ identity: 'another', tensors: 5 }));
+  const { resumedTensors } = await quantizeFile(request('q.gguf'));
+  expect(resumedTensors).toBe(0);
+  await closeModelFile(await openModelFile(out));
+});
+
+test('shards hold the same tensors as one file', async () => {
+  const { paths } = await quantizeFile(request('s.gguf'), { shardBytes: 300_000 });
+  expect(paths.length).toBeGreaterThan(2);
+  await quantizeFile(request('one.gguf'));
+  const many = await openModelFile(paths[1]!);
+  const one = await openModelFile(join(folder, 'one.gguf'));
+  try {
+    expect([...many.tensors.keys()]).toEqual([...one.tensors.keys()]);
+    for (const [name, { source, offset, bytes }] of many.tensors) {
+      const other = one.tensors.get(name)!;
+      const found = await many.sources[source]!.read(offset, bytes);
+      expect(Buffer.compare(found, await one.sources[0]!.read(other.offset, other.bytes)), name).toBe(0);
+    }
+  } finally {
+    await closeModelFile(many);
+    await closeModelFile(one);
+  }
+});
+
+test('a recipe comes before the mix', async () => {
+  const { base, overrides } = parseRecipe(
+    '{ "base": "q8_0", "tensors": [{ "pattern": "attn_q\\\\.weight", "type": "q4_0" }] }',
+    'r.json',
+  );
+  const { plan } = await quantizeFile({ ...request('r.gguf'), fileType: base, overrides });
+  const types = new Map(plan.tensors.map(({ name, chosen }) => [name, chosen.type]));
+  expect(types.get('blk.0.attn_q.weight')).toBe('Q4_0');
+  expect(types.get('blk.0.attn_k.weight')).toBe('Q8_0');
+});
+
+test.each([
+  ['{', 'recipe-invalid'],
+  ['{ "base": "Q4_K_M" }', 'recipe-invalid'],
+  ['{ "base": "Q4_K_M", "tensors": [], "more": 1 }', 'recipe-invalid'],
+  ['{ "base": "Q9", "tensors": [] }', 'file-type-unknown'],
+  ['{ "base": "Q4_K_M", "tensors": [{ "pattern": "(", "type": "Q8_0" }] }', 'recipe-invalid'],
+  ['{ "base": "Q4_K_M", "tensors": [{ "pattern": "a", "type": "IQ2_S" }] }', 'recipe-invalid'],
+])('the recipe %s is refused', (text, code) => {
+  expect(() => parseRecipe(text, 'r.json')).toThrow(expect.objectContaining({ code }));
+});
+
+test('nothing is overwritten without being asked to', async () => {
+  const out = join(folder, 'there.gguf');
+  writeFileSync(out, 'mine');
+  await expect(quantizeFile(request('there.gguf'))).rejects.toMatchObject({ code: 'output-exists' });
+  expect(readFileSync(out, 'utf8')).toBe('mine');
+  await quantizeFile(request('there.gguf'), { force: true });
+  await closeModelFile(await openModelFile(out));
+});
+
+test('what is quantized already is quantized again only on demand', async () => {
+  await quantizeFile(request('q8.gguf'));
+  const again = { path: join(folder, 'q8.gguf'), out: join(folder, 'q4.gguf'), fileType: 'Q4_0' as const };
+  await expect(quantizeFile(again)).rejects.toMatchObject({ code: 'requantize' });
+  await quantizeFile({ ...again, requantize: true });
+});
+
+test('numbers that are none are refused by the tensor’s name, and nothing is left under the final name', async () => {
+  const bytes = toyGguf(SHAPE, {
+    weights: 'BF16',
+    change: (tensor) =>
+      tensor.name === 'blk.1.attn_v.weight'
+        ? { ...tensor, values: Float32Array.from(tensor.values, (x, i) => (i === 77 ? Number.NaN : x)) }
+        : tensor,
+  });
+  writeFileSync(from, bytes);
+  await expect(quantizeFile(request('nan.gguf'))).rejects.toMatchObject({
+    code: 'tensor-not-finite',
+    message: expect.stringContaining('blk.1.attn_v.weight'),
+  });
+  expect(existsSync(join(folder, 'nan.gguf'))).toBe(false);
+});
+
+test('a place that cannot be written to is a sentence', async () => {
+  const out = join(folder, 'no such folder', 'q.gguf');
+  await expect(quantizeFile({ ...request('x.gguf'), out })).rejects.toMatchObject({
+    code: 'output-unwritable',
+  });
+});
