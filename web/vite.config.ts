@@ -17,6 +17,8 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
   },
+  // The library's own sources leave out chemistry, a fifth of its size.
+  resolve: { alias: { temml: 'temml/temml.js' } },
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   server: { proxy: { '/v1': 'http://127.0.0.1:11434', '/hadal': 'http://127.0.0.1:11434' } },
 });

@@ -2,6 +2,7 @@
  * Owns: which experts a model chose, as strips of bars in a terminal and as JSON.
  * Refuses to know: who counted.
  */
+import { expertLayerDocument } from '../api/hadal/machine.ts';
 import { expertBalance } from '../engine/expert-balance.ts';
 import type { ExpertUse } from '../engine/request.ts';
 import { formatCount, table } from './figures.ts';
@@ -57,18 +58,10 @@ export function expertsPicture(uses: readonly ExpertUse[], used: number): string
  * @example terminal.json({ experts: expertsDocument(stats.experts, 6) });
  */
 export function expertsDocument(uses: readonly ExpertUse[], used: number): object[] {
-  return uses.map(({ layer, counts }) => {
-    const { choices, evenness, dead, busiest, busiestShare } = expertBalance(counts);
-    return {
-      layer,
-      tokens: choices / used,
-      counts: Array.from(counts),
-      evenness,
-      dead,
-      busiest,
-      busiest_share: busiestShare,
-    };
-  });
+  return uses.map((use) => ({
+    tokens: expertBalance(use.counts).choices / used,
+    ...expertLayerDocument(use),
+  }));
 }
 
 function strip(counts: Int32Array, together: number): string {

@@ -199,6 +199,11 @@ export function mayUse({ models }: Pick<ApiKey, 'models'>, model: string): boole
   );
 }
 
+/** Whether a key is for all models, and so for what concerns all of them. Example: `rulesAll({ models: ['*'] }) // true` */
+export function rulesAll({ models }: Pick<ApiKey, 'models'>): boolean {
+  return models.includes('*');
+}
+
 function versionOf(path: string): string {
   const facts = statSync(path, { throwIfNoEntry: false });
   return facts === undefined ? '' : `${facts.ino} ${facts.mtimeMs} ${facts.size} ${facts.mode}`;

@@ -14,7 +14,7 @@ import type { LoadedModel, Models } from './models.ts';
 /** A loaded model that answers. */
 export interface ServingModel extends LoadedModel {
   readonly answerer: Answerer;
-  readonly engine: Pick<EngineHost, 'stats' | 'pid'>;
+  readonly engine: Pick<EngineHost, 'stats' | 'pid' | 'description'>;
 }
 
 /** What an answer is made with. */

@@ -16,6 +16,8 @@ import type { Page } from './page.ts';
 /** What the server is made of. */
 export interface ServerParts {
   readonly version: string;
+  /** Bytes that all models together may take. */
+  readonly budgetBytes: number;
   readonly models: Models<ServingModel>;
   readonly keys: KeyRing;
   readonly limiter: Limiter;

@@ -30,6 +30,8 @@ export function localModels(options: LocalOptions): ModelOpener<LocalModel> {
       const opened = await openModel(model.source, {
         ...options,
         host: 'process',
+        // The page shows it; a step reads some thousand numbers more.
+        countExperts: true,
         signal,
         onLoad: onProgress,
       });

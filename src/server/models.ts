@@ -12,7 +12,7 @@ export interface ServedModel {
   readonly aliases: readonly string[];
   /** A path or a name of the catalogue; requests never see or choose it. */
   readonly source: string;
-  /** Loaded at the start and never put out. */
+  /** Loaded at the start and, until somebody unpins it, never put out. */
   readonly pinned: boolean;
 }
 
@@ -34,7 +34,7 @@ export interface ModelOpener<M extends LoadedModel> {
 
 /** What became of a model, for logs and metrics. */
 export type ModelEvent =
-  | { readonly type: 'loading' | 'evicted' | 'expired'; readonly model: string }
+  | { readonly type: 'loading' | 'evicted' | 'expired' | 'unloaded'; readonly model: string }
   | { readonly type: 'loaded'; readonly model: string; readonly ms: number }
   | { readonly type: 'failed' | 'died'; readonly model: string; readonly error: unknown };
 
@@ -60,6 +60,9 @@ export interface Lease<M> {
 export interface ModelStatus {
   readonly model: ServedModel;
   readonly state: 'absent' | 'loading' | 'ready';
+  /** How far a load is, once that is known. */
+  readonly progress: { readonly done: number; readonly total: number } | undefined;
+  readonly pinned: boolean;
   readonly inUse: number;
   /** Bytes that it takes or will take, once known. */
   readonly bytes: number | undefined;
@@ -80,6 +83,14 @@ export interface Models<M extends LoadedModel> extends AsyncDisposable {
   status(): readonly ModelStatus[];
   /** The loaded model of a name, without using it. */
   peek(name: string): M | undefined;
+  /** Keeps a model loaded once it is, or lets it go again like others. Throws `model-unknown`. */
+  pin(name: string, pinned: boolean): void;
+  /**
+   * Puts a model out.
+   *
+   * @throws HadalError `model-unknown`; `model-pinned`; `model-busy` while it answers or is loaded.
+   */
+  unload(name: string): Promise<void>;
   /** Loads the pinned ones. Rejects as {@link Models.acquire}. */
   start(signal: AbortSignal): Promise<void>;
 }
@@ -102,6 +113,8 @@ export function createModels<M extends LoadedModel>(options: ModelsOptions<M>): 
 
 interface Slot<M> {
   readonly model: ServedModel;
+  pinned: boolean;
+  progress: ModelStatus['progress'];
   bytes: number | undefined;
   loaded: M | undefined;
   /** The load that runs, for all who wait for it. */
@@ -140,12 +153,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
     name: string,
     { signal, onProgress }: { signal: AbortSignal; onProgress?: OnProgress },
   ): Promise<Lease<M>> {
-    const slot = this.#names.get(name.toLowerCase());
-    if (slot === undefined)
-      throw unknownModel(
-        name,
-        this.#options.served.map((one) => one.name),
-      );
+    const slot = this.#slot(name);
     for (;;) {
       signal.throwIfAborted();
       this.#stop.signal.throwIfAborted();
@@ -168,23 +176,62 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
   }
 
   status(): readonly ModelStatus[] {
-    return this.#slots.map(({ model, loaded, bringing, leases, bytes, expiresAtMs }) => ({
+    return this.#slots.map(({ model, loaded, bringing, progress, pinned, leases, bytes, expiresAtMs }) => ({
       model,
       state: loaded ? 'ready' : bringing ? 'loading' : 'absent',
+      progress,
+      pinned,
       inUse: leases,
       bytes,
       expiresAtMs,
     }));
   }
 
+  pin(name: string, pinned: boolean): void {
+    const slot = this.#slot(name);
+    slot.pinned = pinned;
+    if (slot.loaded !== undefined && slot.leases === 0) this.#expire(slot, this.#options.keepAliveMs);
+  }
+
+  async unload(name: string): Promise<void> {
+    const slot = this.#slot(name);
+    const what = `the model ${slot.model.name}`;
+    if (slot.pinned) {
+      throw new HadalError('model-pinned', {
+        what,
+        expected: 'one that may be put out',
+        got: 'a pinned one',
+        next: 'unpin it first',
+      });
+    }
+    if (slot.leases > 0 || slot.bringing !== undefined) {
+      const got = slot.leases > 0 ? `${slot.leases} that run` : 'it being loaded';
+      throw new HadalError('model-busy', {
+        what,
+        expected: 'no answers of it',
+        got,
+        next: 'try again when it is idle',
+      });
+    }
+    if (slot.loaded !== undefined) this.#event({ type: 'unloaded', model: slot.model.name });
+    await this.#close(slot);
+  }
+
   async start(signal: AbortSignal): Promise<void> {
-    for (const slot of this.#slots) if (slot.model.pinned) await unless(signal, this.#bring(slot));
+    for (const slot of this.#slots) if (slot.pinned) await unless(signal, this.#bring(slot));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new HadalError('closing', { what: 'the server is closing', next: 'ask another one' }));
     for (const slot of this.#slots) await slot.bringing?.catch(() => undefined);
     await Promise.all(this.#slots.map((slot) => this.#close(slot)));
+  }
+
+  #slot(name: string): Slot<M> {
+    const slot = this.#names.get(name.toLowerCase());
+    if (slot !== undefined) return slot;
+    const names = this.#options.served.map((one) => one.name);
+    throw unknownModel(name, names);
   }
 
   #lease(slot: Slot<M>, model: M): Lease<M> {
@@ -212,7 +259,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
 
   #expire(slot: Slot<M>, keepAliveMs: number): void {
     this.#stay(slot);
-    if (slot.model.pinned || keepAliveMs < 0 || keepAliveMs > LONGEST_TIMER_MS) return;
+    if (slot.pinned || keepAliveMs < 0 || keepAliveMs > LONGEST_TIMER_MS) return;
     slot.expiresAtMs = Date.now() + keepAliveMs;
     slot.timer = setTimeout(() => {
       if (slot.leases > 0 || slot.loaded === undefined) return;
@@ -226,6 +273,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
   #bring(slot: Slot<M>): Promise<void> {
     slot.bringing ??= this.#inTurn(() => this.#load(slot)).finally(() => {
       slot.bringing = undefined;
+      slot.progress = undefined;
     });
     return slot.bringing;
   }
@@ -248,6 +296,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
     this.#event({ type: 'loading', model: name });
     try {
       const tell: OnProgress = (done, total) => {
+        slot.progress = { done, total };
         for (const listener of slot.listeners) listener(done, total);
       };
       slot.bytes = await opener.bytesOf(slot.model, tell, this.#stop.signal);
@@ -278,9 +327,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
       const held = this.#slots.filter((slot) => slot !== wanted && (slot.loaded || slot.closing));
       const used = held.reduce((sum, slot) => sum + (slot.bytes ?? 0), 0);
       if (used + bytes <= budgetBytes) return;
-      const candidates = held
-        .filter(({ model }) => !model.pinned)
-        .toSorted((a, b) => a.lastUsedMs - b.lastUsedMs);
+      const candidates = held.filter(({ pinned }) => !pinned).toSorted((a, b) => a.lastUsedMs - b.lastUsedMs);
       const idle = candidates.find(({ leases, closing }) => leases === 0 || closing !== undefined);
       if (idle !== undefined) {
         this.#event({ type: 'evicted', model: idle.model.name });
@@ -319,7 +366,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
     this.#event({ type: 'died', model: slot.model.name, error });
     const nowMs = performance.now();
     slot.deathsMs = [...slot.deathsMs.filter((ms) => nowMs - ms < DEATHS.withinMs), nowMs];
-    if (slot.deathsMs.length < DEATHS.most && (slot.model.pinned || slot.leases > 0)) {
+    if (slot.deathsMs.length < DEATHS.most && (slot.pinned || slot.leases > 0)) {
       // A failure is told as an event, and again to whoever asks next.
       this.#bring(slot).catch(() => undefined);
     }
@@ -349,6 +396,8 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
 function emptySlot<M>(model: ServedModel): Slot<M> {
   return {
     model,
+    pinned: model.pinned,
+    progress: undefined,
     bytes: undefined,
     loaded: undefined,
     bringing: undefined,

@@ -6,15 +6,13 @@
 import type { AnswerRequest, ResponseContext, StreamEncoder } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
 import { HadalError } from '../error.ts';
-import { type ApiKey, mayUse } from '../http/keys.ts';
 import { problemOf } from '../http/problems.ts';
 import { SSE_HEADERS, type SseItem, sseBody } from '../http/sse.ts';
 import { answer, type ServingModel } from './answering.ts';
 import type { ServerContext, ServerParts } from './context.ts';
-import { type ServedModel, unknownModel } from './models.ts';
 import { watchAnswer } from './observing.ts';
 import type { Protocol } from './protocol.ts';
-import { visible } from './visible.ts';
+import { allowed } from './visible.ts';
 
 /** How a protocol writes an answer down. */
 export interface AnswerCodec {
@@ -41,7 +39,7 @@ export async function respond(
   codec: AnswerCodec,
 ): Promise<Response> {
   const key = c.get('key');
-  const served = allowed(parts, request.model, key);
+  const served = allowed(parts.models, request.model, key);
   if (parts.closing.aborted) throw parts.closing.reason;
   const place = parts.limiter.enter(key);
   const watch = watchAnswer(parts.observers, {
@@ -86,19 +84,6 @@ export async function respond(
   const items = streamItems(first, deltas, codec.stream(context), codec.protocol);
   const body = sseBody(items, { pingMs: parts.pingMs, onLeave: () => gone.abort() });
   return c.body(body, 200, SSE_HEADERS);
-}
-
-/** The served model that a caller asks for. Throws `model-unknown`, `model-forbidden`. */
-function allowed({ models }: ServerParts, name: string, key: ApiKey | undefined): ServedModel {
-  const served = models.find(name);
-  if (served === undefined) throw unknownModel(name, visible(models, key));
-  if (key === undefined || mayUse(key, served.name)) return served;
-  throw new HadalError('model-forbidden', {
-    what: `the model ${served.name}`,
-    expected: 'a key that may use it',
-    got: `the key "${key.name}"`,
-    next: 'ask whoever runs this server',
-  });
 }
 
 /** Waits for the first delta, but not for long: a client that hears nothing gives up. Rejects as the delta does. */

@@ -76,6 +76,7 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
   const stop = new AbortController();
   const app = createApp({
     version: settings.version,
+    budgetBytes,
     models,
     keys,
     limiter: createLimiter({ maxOpen: settings.maxOpen }),

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readPage } from '../../src/server/page.ts';
 import { keepShot, startBrowser, type TestBrowser } from '../fixtures/browser.ts';
 import { describeWith } from '../fixtures/needs.ts';
 import { scriptedModel } from '../fixtures/scripted-model.ts';
@@ -97,10 +98,32 @@ describeWith(['browser'], 'the page', () => {
     await page.getByText('Stopped here.').waitFor();
   });
 
+  test('the machine: figures, lines, unpinning, unloading and loading', async () => {
+    await page.getByRole('link', { name: 'Machine' }).click();
+    const card = page.getByRole('article', { name: 'Model deep' });
+    await card.getByText('ready', { exact: true }).waitFor();
+    expect(await page.locator('.tile').count()).toBe(4);
+    await card.getByRole('img', { name: /Tokens a second/ }).waitFor();
+    await card.getByRole('button', { name: 'Pin' }).click();
+    await card.getByRole('button', { name: 'Pinned' }).click();
+    await card.getByRole('button', { name: 'Unload' }).click();
+    await card.getByRole('button', { name: 'Load', exact: true }).click();
+    await card.getByRole('button', { name: 'Unload' }).waitFor();
+    await keepShot(page, 'machine-dark');
+    await page.getByRole('link', { name: 'Back to the conversation' }).click();
+    await page.getByText('Stopped here.').waitFor();
+  });
+
   test('asks nobody but this server, and its policy was never offended', () => {
     expect(browser.asked.filter((url) => !url.startsWith(`${server.url}/`))).toEqual([]);
     expect(browser.complaints).toEqual([]);
     expect(server.errors).toEqual([]);
+  });
+
+  test('is under 150 kB as it is sent, all of it', () => {
+    const bytes = [...readPage().values()].reduce((sum, { gzip }) => sum + gzip.length, 0);
+    expect(bytes).toBeLessThan(150_000);
+    expect(bytes).toBeGreaterThan(10_000);
   });
 
   test('comes with a policy that allows nothing inline and nothing from elsewhere', async () => {

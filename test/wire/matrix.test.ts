@@ -23,6 +23,8 @@ const GOOD: readonly (readonly [path: RegExp, body: object, fields: readonly str
     { model: 'toy', max_tokens: 1, prompt: 'hi' },
     ['prompt', 'suffix', 'echo', ...SETTINGS],
   ],
+  [/\/models\/(load|unload)$/, { model: 'toy' }, ['model']],
+  [/\/models\/pin$/, { model: 'toy', pinned: false }, ['model', 'pinned']],
 ];
 
 let server: TestServer;

@@ -7,6 +7,7 @@ import { useEffect } from 'preact/hooks';
 import { Composer } from './chat/composer.tsx';
 import { SettingsPanel } from './chat/settings-panel.tsx';
 import { Thread } from './chat/thread.tsx';
+import { MachineView } from './machine/view.tsx';
 import { HistoryPanel } from './shell/history-panel.tsx';
 import { Icon } from './shell/icons.tsx';
 import { KeyDialog } from './shell/key-dialog.tsx';
@@ -16,12 +17,18 @@ import { announcement, answering, startOver, stop, trouble } from './state/store
 
 const historyOpen = signal(!matchMedia('(max-width: 60rem)').matches);
 const settingsOpen = signal(false);
+/** In the address, so that the browser's own way back works. */
+const showsMachine = signal(location.hash === '#machine');
 
 /** The page. */
 export function App() {
   useEffect(() => {
     document.addEventListener('keydown', onKey);
-    return () => document.removeEventListener('keydown', onKey);
+    addEventListener('hashchange', onHash);
+    return () => {
+      document.removeEventListener('keydown', onKey);
+      removeEventListener('hashchange', onHash);
+    };
   }, []);
   return (
     <div
@@ -45,6 +52,14 @@ export function App() {
           </button>
           <ModelPicker />
           <span class="push" />
+          <a
+            class="button"
+            href={showsMachine.value ? '#' : '#machine'}
+            aria-label={showsMachine.value ? 'Back to the conversation' : 'Machine'}
+            title={showsMachine.value ? 'Back to the conversation' : 'Machine: memory, speed, models'}
+          >
+            <Icon name={showsMachine.value ? 'chat' : 'machine'} />
+          </a>
           <ThemeButton />
           <button
             type="button"
@@ -72,8 +87,14 @@ export function App() {
           </p>
         )}
         <main class="main">
-          <Thread />
-          <Composer />
+          {showsMachine.value ? (
+            <MachineView />
+          ) : (
+            <>
+              <Thread />
+              <Composer />
+            </>
+          )}
         </main>
       </div>
       {settingsOpen.value && <SettingsPanel onClose={() => toggle(settingsOpen)} />}
@@ -90,16 +111,24 @@ function toggle(panel: typeof historyOpen): void {
 }
 
 function leaveHistory(): void {
+  location.hash = '';
   if (matchMedia('(max-width: 60rem)').matches) historyOpen.value = false;
 }
 
+function onHash(): void {
+  showsMachine.value = location.hash === '#machine';
+}
+
 function begin(): void {
+  location.hash = '';
   startOver();
   focusComposer();
 }
 
 function focusComposer(): void {
-  document.getElementById('say')?.focus();
+  location.hash = '';
+  // It may have to be made first.
+  requestAnimationFrame(() => document.getElementById('say')?.focus());
 }
 
 function onKey(event: KeyboardEvent): void {

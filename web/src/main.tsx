@@ -5,6 +5,7 @@
 import './styles/base.css';
 import './styles/chat.css';
 import './styles/panels.css';
+import './styles/machine.css';
 import { render } from 'preact';
 import { App } from './app.tsx';
 import { applyTheme } from './shell/theme.tsx';

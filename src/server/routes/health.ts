@@ -22,7 +22,7 @@ export function health(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     responses,
   });
   app.get('/readyz', (c) => {
-    const pinned = parts.models.status().filter(({ model }) => model.pinned);
+    const pinned = parts.models.status().filter((one) => one.pinned);
     const ready = !parts.closing.aborted && pinned.every(({ state }) => state === 'ready');
     return ready ? c.json({ status: 'ok' }) : c.json({ status: 'not ready' }, 503);
   });

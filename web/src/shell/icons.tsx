@@ -18,6 +18,7 @@ const PATHS = {
   search: 'M11 5a6 6 0 1 1 0 12 6 6 0 0 1 0-12zM15.5 15.5L20 20',
   close: 'M6 6l12 12M18 6L6 18',
   theme: 'M12 4a8 8 0 1 0 8 8 6 6 0 0 1-8-8z',
+  chat: 'M5 6h14v9H11l-4 4v-4H5z',
   machine: 'M4 18h16M6 18v-5M10 18V8M14 18v-7M18 18V5',
   tokens: 'M4 7h6M13 7h7M4 12h3M10 12h10M4 17h9M16 17h4',
   down: 'M12 5v14M6 13l6 6 6-6',
