@@ -178,9 +178,9 @@ export function expertLayerDocument({ layer, counts }: ExpertUse): ExpertLayerDo
 const name = z.string().min(1).max(256);
 
 /** The body of `…/models/load` and `…/models/unload`. */
-export const modelSchema = z.looseObject({ model: name });
+export const modelSchema = z.strictObject({ model: name });
 /** The body of `…/models/pin`. */
-export const pinSchema = z.looseObject({ model: name, pinned: z.boolean() });
+export const pinSchema = z.strictObject({ model: name, pinned: z.boolean() });
 
 /** What becomes of their fields. */
 export const MODEL_FIELDS: FieldTable = { model: honoured('a name of `GET /v1/models`') };
