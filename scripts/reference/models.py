@@ -264,4 +264,5 @@ def main():
     (GOLDEN / "logits.json").write_text(text)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -165,6 +165,7 @@ async function usageOf(
 export function weightBytesPerToken({ weightBytesByPart, config }: ModelDescription): number {
   let bytes = 0;
   for (const [part, partBytes] of Object.entries(weightBytesByPart)) {
+    if (part === 'predictor') continue;
     if (part === 'embedding' && weightBytesByPart.output !== undefined) continue;
     const share = part === 'experts' && config.experts ? config.experts.used / config.experts.experts : 1;
     bytes += (partBytes ?? 0) * share;

@@ -26,6 +26,7 @@ function tableModel(backend: Backend, logits: (token: number, position: number) 
     contextTokens: 4096,
     layers: 1,
     streams: [],
+    predictorStreams: [],
     weightBytes: 0,
     multiplyAddsPerToken: 0,
     prepare(_stores, _maxRows, maxOutputs) {

@@ -5,6 +5,7 @@
 import type { Backend, Batch, CacheStore, Tensor } from '../backend/backend.ts';
 import type { ModelConfig } from './config.ts';
 import type { CacheStream, ExpertCounts, Forward, PrepareOptions } from './model.ts';
+import type { PredictorLayout } from './predictor.ts';
 import type { TensorSpec, Weights } from './weights.ts';
 
 /** Records one sublayer: x += f(x), x [n, hidden]. */
@@ -35,10 +36,12 @@ export interface Decoder {
   readonly config: ModelConfig;
   /** In order: attention and feed-forward of layer 0, of layer 1, ... */
   readonly sublayers: readonly Sublayer[];
+  /** Multi-token prediction, where the file has its tensors. */
+  readonly predictor?: PredictorLayout;
 }
 
 /** Every tensor of the model. Example: `decoderSpecs(llama(config))[0].name // 'token_embd.weight'`. */
-export function decoderSpecs({ config, sublayers }: Decoder): TensorSpec[] {
+export function decoderSpecs({ config, sublayers, predictor }: Decoder): TensorSpec[] {
   const { hidden, vocabSize, tied } = config;
   return [
     { name: 'token_embd.weight', shape: [hidden, vocabSize], part: 'embedding' },
@@ -46,12 +49,18 @@ export function decoderSpecs({ config, sublayers }: Decoder): TensorSpec[] {
     { name: 'output_norm.weight', shape: [hidden], part: 'norms' },
     // Absent when tied: the embedding is the head.
     { name: 'output.weight', shape: [hidden, vocabSize], part: 'output', optional: tied !== false },
+    ...(predictor?.specs ?? []),
   ];
 }
 
-/** Every cache stream of the model, in layer order. Example: `decoderStreams(decoder).map((s) => s.name)`. */
-export function decoderStreams({ sublayers }: Decoder): CacheStream[] {
-  return sublayers.flatMap(({ streams }) => streams);
+/**
+ * Every cache stream of the layers, in their order, and then those of the predictor if that is wanted.
+ *
+ * @example decoderStreams(decoder, true).map((s) => s.name)
+ */
+export function decoderStreams({ sublayers, predictor }: Decoder, predict: boolean): CacheStream[] {
+  const layers = sublayers.flatMap(({ streams }) => streams);
+  return predict && predictor ? [...layers, ...predictor.streams] : layers;
 }
 
 /** Sizes of the scratch space, and whether choices of experts are counted. */
@@ -71,23 +80,24 @@ export function prepareDecoder(
   weights: Weights,
   backend: Backend,
   stores: readonly CacheStore[],
-  { maxRows, maxOutputs, countExperts = false }: PrepareSizes,
+  { maxRows, maxOutputs, countExperts = false, predict = false }: PrepareSizes,
 ): Forward {
-  const { hidden, vocabSize, normEps } = decoder.config;
+  const { hidden: cols, vocabSize, normEps } = decoder.config;
   const expertCounts = countExperts ? countsFor(decoder.config, backend) : undefined;
   const counts = (layer: number) => {
     if (!expertCounts) return undefined;
     const { layers, experts, counts: all } = expertCounts;
     return backend.columns(all, layers.indexOf(layer) * experts, experts);
   };
-  const workshop = { ...workshopFor(decoder, backend, stores, maxRows), counts };
+  const workshop = { ...workshopFor(decoder, backend, stores, { maxRows, predict }), counts };
   const steps = decoder.sublayers.map((sublayer) => sublayer.build(weights, workshop));
   const tokenEmbd = weights.get('token_embd.weight'); // [vocab, d]
   const outputNorm = weights.get('output_norm.weight'); // [1, d]
   const output = weights.find('output.weight') ?? tokenEmbd; // [vocab, d]
-  const last = backend.tensor('F32', maxOutputs, hidden);
+  const last = backend.tensor('F32', maxOutputs, cols);
   const logits = backend.tensor('F32', maxOutputs, vocabSize);
-  const forward = (on: Backend, batch: Batch) => {
+  const hidden = predict && decoder.predictor ? backend.tensor('F32', maxRows, cols) : undefined;
+  const run = (on: Backend, batch: Batch) => {
     on.embed(batch, workshop.x, tokenEmbd, batch.tokens); // [n, d]
     for (const step of steps) {
       step(on, batch);
@@ -96,9 +106,13 @@ export function prepareDecoder(
     on.gather(batch.outputSpan, last, workshop.x, batch.outputs); // [m, d]
     on.rmsNorm(batch.outputSpan, last, last, outputNorm, normEps);
     on.matmul(batch.outputSpan, last, [{ weight: output, out: logits }]); // [m, vocab]
+    if (hidden) on.rmsNorm(batch, hidden, workshop.x, outputNorm, normEps); // [n, d]
     return logits;
   };
-  return expertCounts ? Object.assign(forward, { expertCounts }) : forward;
+  const forward: Forward = expertCounts ? Object.assign(run, { expertCounts }) : run;
+  if (!hidden) return forward;
+  const inputs = { hidden, maxRows, maxOutputs };
+  return Object.assign(forward, { predict: decoder.predictor!.build(weights, workshop, inputs) });
 }
 
 /** One tensor for all layers, so that one read gives all. */
@@ -113,7 +127,7 @@ function workshopFor(
   decoder: Decoder,
   backend: Backend,
   stores: readonly CacheStore[],
-  maxRows: number,
+  { maxRows, predict }: { readonly maxRows: number; readonly predict: boolean },
 ): Omit<Workshop, 'counts'> {
   const scratch = new Map<string, Tensor>();
   const tensor = (dtype: Tensor['dtype'], name: string, cols: number): Tensor => {
@@ -122,7 +136,7 @@ function workshopFor(
     scratch.set(key, made);
     return made;
   };
-  const byName = new Map(decoderStreams(decoder).map(({ name }, i) => [name, stores[i]!]));
+  const byName = new Map(decoderStreams(decoder, predict).map(({ name }, i) => [name, stores[i]!]));
   return {
     backend,
     x: backend.tensor('F32', maxRows, decoder.config.hidden),

@@ -18,7 +18,7 @@ import { loadRotation, loadWeights } from './load-weights.ts';
 import type { LatentLayout } from './mla.ts';
 import type { CacheStream, Model } from './model.ts';
 import { qwen2, qwen3 } from './qwen.ts';
-import { planHf } from './tensors-hf.ts';
+import { hfNames, planHf } from './tensors-hf.ts';
 import {
   demandRead,
   type Part,
@@ -43,9 +43,9 @@ export interface ModelDescription {
   /** Bytes of all weights that are loaded. */
   readonly weightBytes: number;
   readonly weightBytesByPart: Readonly<Partial<Record<Part, number>>>;
-  /** Multiply-adds per token that read weights; of the experts only those used. */
+  /** Multiply-adds per token that read weights; of the experts only those used, of the predictor none. */
   readonly multiplyAddsPerToken: number;
-  /** The cache streams; `cacheCost` in streams.ts gives their bytes per token. */
+  /** The cache streams, the predictor's as well; `cacheCost` in streams.ts gives their bytes per token. */
   readonly streams: readonly CacheStream[];
 }
 
@@ -55,7 +55,9 @@ export interface LoadOptions {
 }
 
 /** One entry for each architecture. */
-const DECODERS: Readonly<Record<Architecture, (config: ModelConfig, latent: LatentLayout) => Decoder>> = {
+const DECODERS: Readonly<
+  Record<Architecture, (config: ModelConfig, latent: LatentLayout, predicting: boolean) => Decoder>
+> = {
   llama,
   qwen2,
   qwen3,
@@ -76,13 +78,14 @@ export interface ModelOutline {
 }
 
 /**
- * The tensors and cache streams of a model of this config; `latent` says in which form kv_b is kept.
+ * The tensors and cache streams of a model of this config; `latent` says in which form kv_b is kept. Without
+ * a predictor.
  *
  * @example outlineModel(configFromHf(json, 'DeepSeek-V3'), 'split').streams.length // 61
  */
 export function outlineModel(config: ModelConfig, latent: LatentLayout): ModelOutline {
-  const decoder = DECODERS[config.architecture](config, latent);
-  return { specs: decoderSpecs(decoder), streams: decoderStreams(decoder) };
+  const decoder = DECODERS[config.architecture](config, latent, false);
+  return { specs: decoderSpecs(decoder), streams: decoderStreams(decoder, false) };
 }
 
 /**
@@ -92,6 +95,12 @@ export function outlineModel(config: ModelConfig, latent: LatentLayout): ModelOu
  */
 export function planTensors(file: ModelFile): readonly TensorPlan[] {
   return layOut(file).plans;
+}
+
+/** Many conversions leave the predictor out, whatever their config says. */
+function hasPredictor({ layers, draftLayers = 0 }: ModelConfig, { format, tensors }: ModelFile): boolean {
+  const join = `blk.${layers}.nextn.eh_proj.weight`;
+  return draftLayers > 0 && tensors.has(format === 'gguf' ? join : hfNames(join, 1)[0]!);
 }
 
 /**
@@ -118,7 +127,7 @@ export function describeModel(file: ModelFile): ModelDescription {
     weightBytes: plans.reduce((sum, plan) => sum + planBytes(plan), 0),
     weightBytesByPart,
     multiplyAddsPerToken: multiplyAdds(config, plans),
-    streams: decoderStreams(decoder),
+    streams: decoderStreams(decoder, true),
   };
 }
 
@@ -142,7 +151,8 @@ export async function loadModel(
     vocabSize,
     contextTokens,
     layers,
-    streams: decoderStreams(decoder),
+    streams: decoderStreams(decoder, false),
+    predictorStreams: decoder.predictor?.streams ?? [],
     weightBytes: plans.reduce((sum, plan) => sum + planBytes(plan), 0),
     multiplyAddsPerToken: multiplyAdds(decoder.config, plans),
     prepare: (stores, maxRows, maxOutputs, options) =>
@@ -153,7 +163,7 @@ export async function loadModel(
 function layOut(file: ModelFile): { decoder: Decoder; plans: TensorPlan[] } {
   const folder = file.format === 'safetensors' ? folderConfig(file) : undefined;
   const config = folder ? configFromHf(folder, fileNameOf(file)) : configFromGguf(file);
-  const decoder = DECODERS[config.architecture](config, latentLayoutOf(file));
+  const decoder = DECODERS[config.architecture](config, latentLayoutOf(file), hasPredictor(config, file));
   const specs = decoderSpecs(decoder);
   const plans = folder
     ? planHf(specs, file.tensors, fileNameOf(file), scaleBlockOf(folder, fileNameOf(file)))
@@ -200,7 +210,8 @@ function multiplyAdds({ experts }: ModelConfig, plans: readonly TensorPlan[]): n
   const tied = !plans.some(({ spec }) => spec.part === 'output');
   let sum = 0;
   for (const { spec } of plans) {
-    if (spec.shape.length < 2 || (spec.part === 'embedding' && !tied)) continue;
+    if (spec.shape.length < 2 || spec.part === 'predictor') continue;
+    if (spec.part === 'embedding' && !tied) continue;
     const share = spec.part === 'experts' && experts ? experts.used / experts.experts : 1;
     sum += specNumbers(spec) * share;
   }

@@ -3,6 +3,7 @@
  * Refuses to know: sequences, sampling, text, files.
  */
 import type { Backend, Batch, CacheDType, CacheStore, Tensor } from '../backend/backend.ts';
+import type { Predict } from './predictor.ts';
 
 /** A kind of row that a model keeps for its tokens. The engine pages it; a page holds `pageTokens / tokensPerRow` rows. */
 export interface CacheStream {
@@ -28,12 +29,14 @@ export interface Model {
   readonly contextTokens: number;
   readonly layers: number;
   readonly streams: readonly CacheStream[];
+  /** The streams of the block that predicts further tokens; none where the model has no such block. */
+  readonly predictorStreams: readonly CacheStream[];
   readonly weightBytes: number;
   /** Multiply-adds per token that read weights, for GOP/s. */
   readonly multiplyAddsPerToken: number;
   /**
    * Makes scratch tensors for batches of at most `maxRows` rows and `maxOutputs` wanted logits. The result is
-   * bound to the stores, in the order of `streams`.
+   * bound to the stores, in the order of `streams` and, to predict, `predictorStreams`.
    */
   prepare(
     stores: readonly CacheStore[],
@@ -47,6 +50,8 @@ export interface Model {
 export interface PrepareOptions {
   /** Count how often every expert is chosen; off by default. */
   readonly countExperts?: boolean;
+  /** Make the predictor ready, where the model has one; off by default. */
+  readonly predict?: boolean;
 }
 
 /** Where choices of experts are counted. */
@@ -65,4 +70,6 @@ export interface Forward {
   (backend: Backend, batch: Batch): Tensor;
   /** When {@link PrepareOptions.countExperts} is on and the model has experts. */
   readonly expertCounts?: ExpertCounts;
+  /** When {@link PrepareOptions.predict} is on and the model has a predictor; it goes on from the last step. */
+  readonly predict?: Predict;
 }

@@ -16,7 +16,8 @@ export type Part =
   | 'feed-forward'
   | 'router'
   | 'experts'
-  | 'shared experts';
+  | 'shared experts'
+  | 'predictor';
 
 /** One tensor that a model needs, by its GGUF name. */
 export interface TensorSpec {
@@ -104,7 +105,8 @@ const IDLE = [
 
 /**
  * Throws `tensor-unexpected` for the first tensor that no plan reads: a layer, bias or norm that would be left out in
- * silence. Blocks of multi-token prediction, from `layers` up to `layers + draftLayers`, may stay unread.
+ * silence. Blocks of multi-token prediction, from `layers` up to `layers + draftLayers`, may stay unread: all but the
+ * first, and copies of embedding and head in it.
  *
  * @example demandRead(plans, file.tensors, config, 'model.gguf')
  */

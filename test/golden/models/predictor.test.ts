@@ -1,0 +1,169 @@
+/**
+ * Owns: toy predictors (MTP modules) judged by predictor.json, made by scripts/reference/predictor.py; their GGUF files
+ * and Hugging Face folders.
+ */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { Backend } from '../../../src/backend/backend.ts';
+import { createReferenceBackend } from '../../../src/backend/reference/reference.ts';
+import { CONFIG_JSON } from '../../../src/formats/hf-folder.ts';
+import type { ModelFile } from '../../../src/formats/tensor-info.ts';
+import { describeModel, loadModel } from '../../../src/model/load.ts';
+import { hfNames } from '../../../src/model/tensors-hf.ts';
+import { open, VARIANTS } from '../../contract/backends.ts';
+import { worstDifference } from '../../fixtures/run-model.ts';
+import { fileInMemory, toyGgufFile } from '../../fixtures/toy-file.ts';
+import { type ToyShape, type ToyTensor, toyTensors, toyTokenIds } from '../../fixtures/toy-weights.ts';
+
+const read = (name: string) => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'));
+const golden: Record<string, Record<'first' | 'second', string>> = read('predictor.json').logits;
+const floats = (base64: string) => new Float32Array(Uint8Array.from(Buffer.from(base64, 'base64')).buffer);
+const shapes = (read('shapes.json') as ToyShape[])
+  .filter(({ name }) => golden[name])
+  .map((shape) => ({ ...shape, draftLayers: 1 }));
+const v3 = shapes.find(({ name }) => name === 'v3-like')!;
+
+describe('guesses within 1e-3 of float32 torch', () => {
+  test.each(
+    shapes.flatMap((shape) => (['prefill', 'decode'] as const).map((of) => [shape.name, of, shape] as const)),
+  )('%s, %s class', async (name, rowClass, shape) => {
+    await using backend = createReferenceBackend();
+    const got = await guesses(toyGgufFile(shape), backend, shape, rowClass);
+    expect(worstDifference(got.first, floats(golden[name]!.first))).toBeLessThan(1e-3);
+    expect(worstDifference(got.second, floats(golden[name]!.second))).toBeLessThan(1e-3);
+  });
+
+  test.skipIf(VARIANTS.length === 0)('v3-like on the addon [needs native]', async () => {
+    await using backend = open(VARIANTS[0]!);
+    const got = await guesses(toyGgufFile(v3), backend, v3, 'decode');
+    expect(worstDifference(got.first, floats(golden['v3-like']!.first))).toBeLessThan(1e-3);
+  });
+
+  test('v3-like as a folder, copies of embedding and head left unread', async () => {
+    await using backend = createReferenceBackend();
+    const got = await guesses(hfFolder(v3), backend, v3, 'decode');
+    expect(worstDifference(got.second, floats(golden['v3-like']!.second))).toBeLessThan(1e-3);
+  });
+});
+
+test('a file that speaks of a predictor and has none is a model without one', () => {
+  const whole = toyGgufFile(v3);
+  const tensors = new Map([...whole.tensors].filter(([name]) => !name.startsWith('blk.3.')));
+  const [without, of] = [describeModel({ ...whole, tensors }), describeModel(whole)];
+  expect(without.streams).toHaveLength(3);
+  expect(of.streams.map(({ name }) => name)).toEqual([0, 1, 2, 3].map((l) => `blk.${l}.latent`));
+  expect(of.weightBytesByPart.predictor).toBeGreaterThan(0);
+  expect(of.multiplyAddsPerToken).toBe(without.multiplyAddsPerToken);
+});
+
+test('a predictor that lacks a tensor is refused by name', () => {
+  const whole = toyGgufFile(v3);
+  const tensors = new Map([...whole.tensors].filter(([name]) => name !== 'blk.3.nextn.hnorm.weight'));
+  expect(() => describeModel({ ...whole, tensors })).toThrow(
+    'tensor "blk.3.nextn.hnorm.weight" of v3-like.gguf',
+  );
+});
+
+/** What predictor.py computes: all rows on the model's hidden states, then the last row again on the predictor's. */
+async function guesses(file: ModelFile, backend: Backend, shape: ToyShape, rowClass: 'prefill' | 'decode') {
+  const model = await loadModel(file, backend);
+  const ids = toyTokenIds(shape);
+  const rows = ids.length;
+  const stores = [...model.streams, ...model.predictorStreams].map(({ cols }) =>
+    backend.cache('F32', 1, rows, cols),
+  );
+  const forward = model.prepare(stores, rows, rows, { predict: true });
+  const column = (values: ArrayLike<number>) => {
+    const tensor = backend.tensor('I32', values.length, 1);
+    backend.write(tensor, Int32Array.from(values));
+    return tensor;
+  };
+  const batch = (tokens: Int32Array, first: number) => {
+    const span = { rows: tokens.length, decodeRows: rowClass === 'decode' ? tokens.length : 0 };
+    const each = Int32Array.from(tokens, (_, i) => i);
+    return {
+      ...span,
+      tokens: column(tokens),
+      positions: column(each.map((i) => first + i)),
+      sequences: column(new Int32Array(tokens.length)),
+      slots: column(each.map((i) => first + i)),
+      pages: column([0]),
+      outputs: column(each),
+      outputSpan: span,
+    };
+  };
+  const last = rows - 1;
+  forward(backend, batch(ids, 0));
+  const sources = column(Int32Array.from({ length: last }, (_, i) => i));
+  const first = forward.predict!(backend, batch(ids.slice(1), 0), 'model', sources);
+  const firstLogits = (await backend.read(first, last)) as Float32Array;
+  const second = forward.predict!(backend, batch(ids.slice(last), last - 1), 'predictor', column([last - 2]));
+  return { first: firstLogits, second: (await backend.read(second, 1)) as Float32Array };
+}
+
+/** The toy as DeepSeek publishes V3, with the copies that its predictor has of embedding and head (here of zeros). */
+function hfFolder(shape: ToyShape): ModelFile {
+  const { attention: a, experts: e, scaling } = shape;
+  if (a.kind !== 'latent' || !e) throw new Error('a toy of V3');
+  const config = {
+    model_type: 'deepseek_v3',
+    hidden_size: shape.hidden,
+    num_hidden_layers: shape.layers,
+    num_nextn_predict_layers: 1,
+    max_position_embeddings: shape.contextTokens,
+    vocab_size: shape.vocab,
+    intermediate_size: shape.feedForward,
+    rms_norm_eps: shape.normEps,
+    num_attention_heads: a.heads,
+    q_lora_rank: a.qLora,
+    kv_lora_rank: a.kvLora,
+    qk_nope_head_dim: a.nopeDim,
+    qk_rope_head_dim: a.ropeDim,
+    v_head_dim: a.valueDim,
+    rope_theta: shape.ropeBase,
+    rope_scaling: {
+      type: 'yarn',
+      factor: scaling!.factor,
+      original_max_position_embeddings: scaling!.originalTokens,
+      beta_fast: 32,
+      beta_slow: 1,
+      mscale: scaling!.mscale,
+      mscale_all_dim: scaling!.mscale,
+    },
+    n_routed_experts: e.experts,
+    num_experts_per_tok: e.used,
+    n_shared_experts: e.shared,
+    moe_intermediate_size: e.inter,
+    first_k_dense_replace: e.leadingDense,
+    routed_scaling_factor: e.scale,
+    norm_topk_prob: e.normalise,
+    n_group: e.groups,
+    topk_group: e.groupsUsed,
+    scoring_func: 'sigmoid',
+    topk_method: 'noaux_tc',
+    tie_word_embeddings: false,
+  };
+  const copy = (name: string): ToyTensor => {
+    const size = [shape.hidden, shape.vocab];
+    return {
+      name: `blk.${shape.layers}.nextn.${name}.weight`,
+      shape: size,
+      values: new Float32Array(size[0]! * size[1]!),
+    };
+  };
+  const tensors = [...toyTensors(shape), copy('embed_tokens'), copy('shared_head_head')].flatMap((tensor) => {
+    const names = hfNames(tensor.name, tensor.shape[2] ?? 1);
+    const size = tensor.values.length / names.length;
+    return names.map((name, i) => ({
+      name,
+      shape: tensor.shape.slice(0, 2),
+      values: tensor.values.slice(i * size, (i + 1) * size),
+    }));
+  });
+  return fileInMemory(
+    'safetensors',
+    new Map([[CONFIG_JSON, JSON.stringify(config)]]),
+    tensors,
+    'toy/model.safetensors',
+  );
+}
