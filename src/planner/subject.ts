@@ -133,7 +133,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
     heads: config.attention.heads,
     contextTokens: config.contextTokens,
     tensors: plans.map((plan): PlannedTensor => {
-      const layer = layerOf(plan.spec.name);
+      const layer = plan.spec.part === 'predictor' ? undefined : layerOf(plan.spec.name);
       return {
         name: plan.spec.name,
         part: plan.spec.part,
@@ -260,8 +260,8 @@ function layerOf(name: string): number | undefined {
 
 function shareOf(part: PlannedPart, expertShare: number, tied: boolean): number {
   if (part === 'experts') return expertShare;
-  // A row of a table for each token.
-  if (part === 'engram' || part === 'beside') return 0;
+  // A row of a table for each token; and a plain token does without the predictor.
+  if (part === 'engram' || part === 'beside' || part === 'predictor') return 0;
   return part === 'embedding' && !tied ? 0 : 1;
 }
 
