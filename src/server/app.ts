@@ -20,13 +20,24 @@ import { chatCompletions } from './routes/chat-completions.ts';
 import { completions } from './routes/completions.ts';
 import { health } from './routes/health.ts';
 import { machine } from './routes/machine.ts';
+import { messages } from './routes/messages.ts';
 import { metrics } from './routes/metrics.ts';
 import { models } from './routes/models.ts';
 import { openapi } from './routes/openapi.ts';
 import { page } from './routes/page.ts';
 
 /** Every group of routes; each adds itself and describes itself for the OpenAPI document. */
-const ROUTES = [chatCompletions, completions, models, machine, health, metrics, openapi, page] as const;
+const ROUTES = [
+  chatCompletions,
+  completions,
+  messages,
+  models,
+  machine,
+  health,
+  metrics,
+  openapi,
+  page,
+] as const;
 
 /** Paths that need no key, exactly so; the files of the page, which asks for one itself, come to them. */
 const OPEN_PATHS = ['/healthz', '/readyz'] as const;

@@ -101,6 +101,8 @@ function addressError(error: NodeJS.ErrnoException, host: string, port: number):
 function refuse(incoming: IncomingMessage, outgoing: ServerResponse, error: HadalError): void {
   const problem = problemOf(error);
   outgoing.writeHead(problem.status, { 'content-type': 'application/json', connection: 'close' });
-  outgoing.end(JSON.stringify(protocolOf('').error(problem)));
+  // Only for the shape: nothing is routed by it.
+  const path = incoming.url?.startsWith('/') ? incoming.url.split('?')[0]! : '';
+  outgoing.end(JSON.stringify(protocolOf(path).error(problem)));
   incoming.resume();
 }

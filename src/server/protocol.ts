@@ -2,6 +2,7 @@
  * Owns: which protocol a path belongs to, and so the shape of what goes wrong there.
  * Refuses to know: the routes themselves.
  */
+import { anthropicError } from '../api/anthropic/error.ts';
 import { openaiError } from '../api/openai/error.ts';
 import type { Problem } from '../api/problem.ts';
 import type { StreamEvent } from '../api/request.ts';
@@ -22,8 +23,18 @@ export const OPENAI: Protocol = {
   streamError: (problem) => [{ data: JSON.stringify(openaiError(problem)) }],
 };
 
+/** Anthropic's. */
+export const ANTHROPIC: Protocol = {
+  name: 'anthropic',
+  error: anthropicError,
+  streamError: (problem) => [{ event: 'error', data: JSON.stringify(anthropicError(problem)) }],
+};
+
 /** Paths of each protocol; the first that fits, OpenAI's where none does. */
-const PROTOCOLS: readonly (readonly [path: RegExp, protocol: Protocol])[] = [];
+const PROTOCOLS: readonly (readonly [path: RegExp, protocol: Protocol])[] = [
+  [/^\/v1\/messages(\/|$)/, ANTHROPIC],
+  [/^\/anthropic\//, ANTHROPIC],
+];
 
 /** The protocol of a path. Example: `protocolOf('/v1/models').name // 'openai'` */
 export function protocolOf(path: string): Protocol {

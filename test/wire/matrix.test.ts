@@ -25,6 +25,19 @@ const GOOD: readonly (readonly [path: RegExp, body: object, fields: readonly str
   ],
   [/\/models\/(load|unload)$/, { model: 'toy' }, ['model']],
   [/\/models\/pin$/, { model: 'toy', pinned: false }, ['model', 'pinned']],
+  [
+    /\/messages$/,
+    { model: 'toy', max_tokens: 1, messages: [{ role: 'user', content: 'hi' }] },
+    [
+      ...['model', 'messages', 'max_tokens', 'system', 'tools', 'tool_choice', 'thinking'],
+      ...['stop_sequences', 'stream', 'temperature', 'top_p', 'top_k'],
+    ],
+  ],
+  [
+    /\/messages\/count_tokens$/,
+    { model: 'toy', messages: [{ role: 'user', content: 'hi' }] },
+    ['model', 'messages', 'system', 'tools', 'tool_choice', 'thinking'],
+  ],
 ];
 
 let server: TestServer;
@@ -54,7 +67,8 @@ async function send(request: RawRequest, more: readonly string[] = [bearer]): Pr
   expect(response.body).not.toMatch(/\n\s+at |node:|\.ts:|\.js:|\/src\/|\/dist\//);
   if (response.status >= 400) {
     const path = request.target.split('?')[0] ?? '';
-    const shape = protocolOf(path.startsWith('/') ? path : '').error({ status: 1, code: 'c', message: 'm' });
+    const resolved = /^\/(?!\/)/.test(path) ? new URL(path, 'http://localhost').pathname : path;
+    const shape = protocolOf(resolved).error({ status: 1, code: 'c', message: 'm' });
     const body = JSON.parse(response.body) as object;
     expect(keysOf(body)).toEqual(keysOf(shape));
     expect(response.headers.get('content-type')).toMatch(/^application\/json/);

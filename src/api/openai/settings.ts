@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import type { Sampling } from '../../engine/request.ts';
-import { HadalError } from '../../error.ts';
 import { type FieldTable, honoured, noEffect } from '../fields.ts';
+import { KEEP_ALIVE_RULE, keepAliveField, keepAliveOf } from '../keep-alive.ts';
 import type { AnswerSettings } from '../request.ts';
 
 /** Most parallel answers to one request. */
@@ -37,7 +37,7 @@ export const settingsShape = {
   seed: optional(z.int()),
   stop: optional(z.union([z.string().max(1024), z.array(z.string().max(1024)).max(16)])),
   n: optional(z.int().min(1).max(MOST_CHOICES)),
-  keep_alive: optional(z.union([z.number(), z.string().max(32)])),
+  keep_alive: keepAliveField,
 } as const;
 
 /** What {@link settingsShape} reads. */
@@ -62,7 +62,7 @@ export const SETTINGS_FIELDS: FieldTable = {
   seed: honoured('same request, same seed, same answer; of a negative one the absolute value'),
   stop: honoured('up to 16 texts'),
   n: honoured(`1 to ${MOST_CHOICES}; choice i draws with seed + i`),
-  keep_alive: honoured('how long the model stays loaded after this: seconds or "5m"; 0 unloads, -1 keeps'),
+  keep_alive: KEEP_ALIVE_RULE,
   user: noEffect('nothing is kept by user'),
   user_id: noEffect('nothing is kept by user'),
   safety_identifier: noEffect('nothing is kept by user'),
@@ -101,31 +101,4 @@ function samplingOf(fields: SettingsFields): Partial<Sampling> {
     ],
   ];
   return Object.fromEntries(pairs.filter(([, value]) => value !== undefined && value !== null));
-}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
-
-/**
- * A `keep_alive` in milliseconds: a number of seconds, or a text like `"90s"`, `"5m"`, `"1h30m"`. Below 0 is for ever.
- *
- * @throws HadalError `request-invalid`
- * @example keepAliveOf('5m'); // 300000
- */
-export function keepAliveOf(given: number | string | undefined): number | undefined {
-  if (given === undefined) return undefined;
-  const seconds =
-    typeof given === 'number' ? given : /^-?\d+(\.\d+)?$/.test(given) ? Number(given) : undefined;
-  if (seconds !== undefined && Number.isFinite(seconds)) return seconds * 1000;
-  const text = `${given}`;
-  if (/^-?(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) {
-    const parts = text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g);
-    const sum = [...parts].reduce((total, [, count, unit]) => total + Number(count) * UNITS[unit!]!, 0);
-    return text.startsWith('-') ? -1 : sum;
-  }
-  throw new HadalError('request-invalid', {
-    what: 'keep_alive',
-    expected: 'seconds, or a time like "5m"',
-    got: JSON.stringify(given),
-    next: 'correct the request',
-  });
 }
