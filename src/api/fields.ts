@@ -114,7 +114,7 @@ function shown(value: unknown): string {
  */
 export function fieldRows(table: FieldTable): string {
   return Object.entries(table)
-    .map(([name, { treatment, note }]) => `| \`${name}\` | ${treatment} | ${note} |`)
+    .map(([name, { treatment, note }]) => `| \`${name}\` | ${treatment} | ${note.replaceAll('|', '\\|')} |`)
     .join('\n');
 }
 
