@@ -3,7 +3,7 @@
 
 use crate::error::{Fault, Outcome, misfit};
 use crate::formats::{CacheFormat, Format};
-use crate::kernels::{Activations, latent, moe};
+use crate::kernels::{Activations, attention, latent, moe};
 use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
 use crate::pool::Pool;
 use crate::simd::{self, Kernels};
@@ -103,6 +103,7 @@ pub struct State {
     pub pool: Pool,
     pub kernels: &'static Kernels,
     pub activations: Activations,
+    pub attention: attention::Workspace,
     pub experts: moe::Workspace,
     pub latent: latent::Workspace,
 }
@@ -136,6 +137,7 @@ impl Context {
             pool,
             kernels,
             activations: Activations::default(),
+            attention: attention::Workspace::default(),
             experts: moe::Workspace::default(),
             latent: latent::Workspace::default(),
         };

@@ -1,22 +1,22 @@
 //! Owns: causal grouped-query attention over paged cache rows.
 //! Refuses to know: who gives out pages, layers, models.
 //!
-//! A row's positions are cut into segments of 256. Each segment gives a largest score, a sum of exponentials and a
-//! weighted sum of values by itself; segments are merged in order. So the result is the same however rows and
-//! segments are shared among threads.
+//! A row's positions are cut into segments, each reduced by itself and merged in order (`blockwise`). So the result is
+//! the same however rows and segments are shared among threads.
 
+use super::blockwise::{BLOCK, Part, SEGMENT, Segment, Work, see, take_in};
 use super::cache_rows::read_part;
 use super::linear::same;
 use super::{Span, index};
 use crate::context::{Cache, State, cache_of};
 use crate::error::{Outcome, misfit};
-use crate::map::{Mat, MatMut, View};
-use crate::pool::Grid;
-use crate::simd::Kernels;
+use crate::map::{Buffer, Mat, MatMut, View};
+use crate::pool::{Grid, Pool};
+use crate::simd::{Floats, Kernels};
 use std::ops::Range;
 
-/// Positions that are reduced together.
-const SEGMENT: usize = 256;
+/// Rows of a prompt that share one reading of keys and values.
+const TOGETHER: usize = 64;
 
 /// The ragged batch as views.
 pub struct Batch {
@@ -27,12 +27,22 @@ pub struct Batch {
 }
 
 /// Heads of q, of the cache, and their columns.
+#[derive(Clone, Copy)]
 pub struct Heads {
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
     pub value_dim: usize,
     pub scale: f32,
+}
+
+/// Memory that is kept from step to step.
+#[derive(Default)]
+pub struct Workspace {
+    /// [segments, heads * (value_dim + 2)]
+    partials: Buffer<f32>,
+    /// [heads], twice
+    totals: Buffer<f32>,
 }
 
 /// Where the cached positions of every batch row are.
@@ -71,6 +81,11 @@ impl<'a> Paging<'a> {
     /// Positions that batch row i sees.
     pub fn positions(&self, i: usize) -> usize {
         self.rows[i].1
+    }
+
+    /// The most positions that one of some batch rows sees.
+    pub fn longest(&self, rows: Range<usize>) -> usize {
+        rows.map(|i| self.positions(i)).max().unwrap_or(0)
     }
 
     /// Neighbouring batch rows of one sequence.
@@ -114,89 +129,164 @@ pub fn attend(
     let mut claim = state.tensors.claim(&[out], &[q, batch.positions, batch.sequences, batch.pages])?;
     let (out, q): (MatMut, Mat) = (claim.write()?, claim.read()?);
     let paging = Paging::new(batch.span, claim.read()?, claim.read()?, claim.read()?, keys)?;
-    let kernels = state.kernels;
-    let tile_cols = heads.heads / heads.kv_heads * heads.value_dim;
-    state.pool.grids(vec![Grid { out, tile_rows: 1, tile_cols }], &|tile, scratch| {
-        let (i, group) = (tile.rows.start, tile.cols.start / tile_cols);
-        let one = Group { kernels, heads, keys, values, paging: &paging, group };
-        one.attend(i, q.row(i), tile.out.row(0), &mut scratch.floats, &mut scratch.more_floats);
-    });
+    let of = Cached { kernels: state.kernels, heads, keys, values, paging };
+    let (decoding, reading) = out.split_rows(batch.span.decode_rows);
+    of.decode(&mut state.pool, &mut state.attention, decoding, q);
+    of.read(&mut state.pool, batch.span, reading, q);
     Ok(())
 }
 
-/// The heads that share one head of the cache.
-struct Group<'a> {
+/// What all tiles work with.
+struct Cached<'a> {
     kernels: &'a Kernels,
     heads: &'a Heads,
     keys: &'a Cache,
     values: &'a Cache,
-    paging: &'a Paging<'a>,
+    paging: Paging<'a>,
+}
+
+/// One head of the cache and the heads of q that share it, for some rows of one sequence.
+struct Group<'a> {
+    of: &'a Cached<'a>,
+    rows: Range<usize>,
     group: usize,
 }
 
-impl Group<'_> {
-    /// out [heads of the group, value_dim] for batch row i.
-    fn attend(
-        &self,
-        i: usize,
-        q: &[f32],
-        out: &mut [f32],
-        cached: &mut crate::map::Buffer<f32>,
-        work: &mut crate::map::Buffer<f32>,
-    ) {
-        let Heads { heads, kv_heads, head_dim, value_dim, scale } = *self.heads;
-        let members = heads / kv_heads;
-        let q = &q[self.group * members * head_dim..(self.group + 1) * members * head_dim];
-        let cached = cached.ensure(SEGMENT * head_dim.max(value_dim)); // [segment, dim]
-        let work = work.ensure(members * (SEGMENT + value_dim + 2));
-        let (scores, work) = work.split_at_mut(members * SEGMENT); // [members, segment]
-        let (sums, totals) = work.split_at_mut(members * value_dim); // [members, value_dim], [members] x 2
-        let (largest, total) = totals.split_at_mut(members);
-        let positions = self.paging.positions(i);
-        for from in (0..positions).step_by(SEGMENT) {
-            let n = SEGMENT.min(positions - from);
-            for (t, key) in cached.chunks_exact_mut(head_dim).take(n).enumerate() {
-                let row = self.keys.row(self.paging.cache_row(i, from + t));
-                read_part(self.kernels, self.keys.format, row, self.group * head_dim, key);
-                for (h, q) in q.chunks_exact(head_dim).enumerate() {
-                    scores[h * SEGMENT + t] = (self.kernels.dot)(q, key) * scale;
-                }
+/// A thread's memory, cut up.
+struct Memory<'a> {
+    /// [segment, head_dim]
+    keys: &'a mut [f32],
+    /// [segment, value_dim]
+    values: &'a mut [f32],
+    /// [block, head_dim]
+    queries: &'a mut [f32],
+    block: Work<'a>,
+}
+
+impl<'a> Memory<'a> {
+    fn cut(buffer: &'a mut Buffer<f32>, &Heads { head_dim, value_dim, .. }: &Heads) -> Self {
+        let sizes = [SEGMENT * head_dim, SEGMENT * value_dim, BLOCK * head_dim, BLOCK * SEGMENT, BLOCK * value_dim];
+        let mut rest = buffer.ensure(sizes.iter().sum());
+        let [keys, values, queries, scores, sums] = sizes.map(|size| {
+            let (part, others) = std::mem::take(&mut rest).split_at_mut(size);
+            rest = others;
+            part
+        });
+        Self { keys, values, queries, block: Work { scores, sums } }
+    }
+}
+
+impl Cached<'_> {
+    /// Heads of q that share a head of the cache.
+    fn members(&self) -> usize {
+        self.heads.heads / self.heads.kv_heads
+    }
+
+    /// Rows of the decode class: every segment is a tile, so that one long context keeps all threads at work.
+    fn decode(&self, pool: &mut Pool, work: &mut Workspace, mut out: MatMut<'_>, q: Mat<'_>) {
+        let (Heads { heads, kv_heads, value_dim, .. }, members) = (*self.heads, self.members());
+        let segments: Vec<(usize, usize)> = (0..out.rows())
+            .flat_map(|i| (0..self.paging.positions(i)).step_by(SEGMENT).map(move |from| (i, from)))
+            .collect();
+        let width = value_dim + 2; // sum, largest, total
+        let partials = work.partials.ensure(segments.len() * heads * width);
+        let (tile_rows, tile_cols) = (1, members * width);
+        let grid = Grid { out: MatMut::over(partials, kv_heads * tile_cols), tile_rows, tile_cols };
+        pool.grids(vec![grid], &|tile, scratch| {
+            let (i, from) = segments[tile.rows.start];
+            let group = Group { of: self, rows: i..i + 1, group: tile.cols.start / tile_cols };
+            let partials = tile.out.row(0);
+            group.segment(q, from, &mut Memory::cut(&mut scratch.floats, self.heads), |m, part| {
+                let (sum, totals) = partials[m * width..(m + 1) * width].split_at_mut(value_dim);
+                sum.copy_from_slice(part.sum);
+                totals.copy_from_slice(&[part.largest, part.total]);
+            });
+        });
+        let totals = work.totals.ensure(2 * heads);
+        let (largest, total) = totals.split_at_mut(heads);
+        for (&(i, from), partials) in segments.iter().zip(partials.chunks_exact(heads * width)) {
+            for (h, (partial, out)) in partials.chunks_exact(width).zip(out.row(i).chunks_exact_mut(value_dim)).enumerate() {
+                let part = Part { largest: partial[value_dim], total: partial[value_dim + 1], sum: &partial[..value_dim] };
+                take_in(from == 0, (&mut largest[h], &mut total[h], out), part);
             }
-            for (t, value) in cached.chunks_exact_mut(value_dim).take(n).enumerate() {
-                let row = self.values.row(self.paging.cache_row(i, from + t));
-                read_part(self.kernels, self.values.format, row, self.group * value_dim, value);
-            }
-            for h in 0..members {
-                let scores = &mut scores[h * SEGMENT..h * SEGMENT + n];
-                let most = scores.iter().fold(f32::NEG_INFINITY, |most, s| most.max(*s));
-                let weight = (self.kernels.exponentials)(scores, most);
-                let sum = &mut sums[h * value_dim..(h + 1) * value_dim];
-                sum.fill(0.0);
-                for (p, value) in scores.iter().zip(cached.chunks_exact(value_dim)) {
-                    (self.kernels.add_scaled)(sum, *p, value);
-                }
-                let out = &mut out[h * value_dim..(h + 1) * value_dim];
-                if from == 0 {
-                    (largest[h], total[h]) = (most, weight);
-                    out.copy_from_slice(sum);
-                } else {
-                    merge((&mut largest[h], &mut total[h], out), (most, weight, sum));
-                }
+            if from + SEGMENT >= self.paging.positions(i) {
+                divide(out.row(i), total);
             }
         }
-        for (out, total) in out.chunks_exact_mut(value_dim).zip(total) {
-            out.iter_mut().for_each(|x| *x /= *total);
+    }
+
+    /// Rows of the prefill class: some rows of a sequence meet each segment together.
+    fn read(&self, pool: &mut Pool, span: Span, out: MatMut<'_>, q: Mat<'_>) {
+        let (value_dim, members) = (self.heads.value_dim, self.members());
+        let runs = self.paging.runs(span.decode_rows..span.rows);
+        let mut rest = out;
+        let mut grids = Vec::with_capacity(runs.len());
+        for run in &runs {
+            let (rows, others) = rest.split_rows(run.len());
+            grids.push(Grid { out: rows, tile_rows: TOGETHER, tile_cols: members * value_dim });
+            rest = others;
+        }
+        pool.grids(grids, &|tile, scratch| {
+            let first = runs[tile.grid].start;
+            let rows = first + tile.rows.start..first + tile.rows.end;
+            let longest = self.paging.longest(rows.clone());
+            let group = Group { of: self, rows, group: tile.cols.start / (members * value_dim) };
+            let mut memory = Memory::cut(&mut scratch.floats, self.heads);
+            let queries = tile.rows.len() * members;
+            let (largest, total) = scratch.more_floats.ensure(2 * queries).split_at_mut(queries);
+            for from in (0..longest).step_by(SEGMENT) {
+                group.segment(q, from, &mut memory, |n, part| {
+                    let out = &mut tile.out.row(n / members)[n % members * value_dim..][..value_dim];
+                    take_in(from == 0, (&mut largest[n], &mut total[n], out), part);
+                });
+            }
+            for (r, total) in total.chunks_exact(members).enumerate() {
+                divide(tile.out.row(r), total);
+            }
+        });
+    }
+}
+
+impl Group<'_> {
+    /// Calls `with(n, part)` for what head n % members of row n / members sees of the segment that begins at `from`.
+    fn segment(&self, q: Mat<'_>, from: usize, memory: &mut Memory<'_>, mut with: impl FnMut(usize, Part<'_>)) {
+        let Cached { kernels, keys, values, ref paging, .. } = *self.of;
+        let (Heads { head_dim, value_dim, scale, .. }, members) = (*self.of.heads, self.of.members());
+        let positions = SEGMENT.min(paging.longest(self.rows.clone()) - from);
+        for (t, key) in memory.keys.chunks_exact_mut(head_dim).take(positions).enumerate() {
+            let row = keys.row(paging.cache_row(self.rows.start, from + t));
+            read_part(kernels, keys.format, row, self.group * head_dim, key);
+        }
+        for (t, value) in memory.values.chunks_exact_mut(value_dim).take(positions).enumerate() {
+            let row = values.row(paging.cache_row(self.rows.start, from + t));
+            read_part(kernels, values.format, row, self.group * value_dim, value);
+        }
+        let segment = Segment {
+            keys: Floats { numbers: memory.keys, stride: head_dim, rows: positions, cols: head_dim },
+            values: Floats { numbers: memory.values, stride: value_dim, rows: positions, cols: value_dim },
+        };
+        let seen = |n: usize| {
+            let positions = paging.positions(self.rows.start + n / members);
+            positions.saturating_sub(from).min(SEGMENT)
+        };
+        let all = self.rows.len() * members;
+        for first in (0..all).step_by(BLOCK) {
+            let rows = BLOCK.min(all - first);
+            for (n, query) in (first..first + rows).zip(memory.queries.chunks_exact_mut(head_dim)) {
+                let head = self.group * members + n % members;
+                query.copy_from_slice(&q.row(self.rows.start + n / members)[head * head_dim..(head + 1) * head_dim]);
+            }
+            let queries = Floats { numbers: memory.queries, stride: head_dim, rows, cols: head_dim };
+            let seen = |b: usize| seen(first + b);
+            see(kernels, queries, segment, scale, seen, &mut memory.block, |b, part| with(first + b, part));
         }
     }
 }
 
-/// Adds a later segment to what came before it: largest score, sum of exponentials, weighted sum of values.
-pub fn merge(before: (&mut f32, &mut f32, &mut [f32]), (largest, total, sum): (f32, f32, &[f32])) {
-    let most = before.0.max(largest);
-    let (old, new) = (crate::simd::scalar::exp(*before.0 - most), crate::simd::scalar::exp(largest - most));
-    *before.0 = most;
-    *before.1 = *before.1 * old + total * new;
-    for (x, sum) in before.2.iter_mut().zip(sum) {
-        *x = *x * old + sum * new;
+/// Divides every head's sum by its total.
+fn divide(sums: &mut [f32], total: &[f32]) {
+    let value_dim = sums.len() / total.len();
+    for (sum, total) in sums.chunks_exact_mut(value_dim).zip(total) {
+        sum.iter_mut().for_each(|x| *x /= *total);
     }
 }

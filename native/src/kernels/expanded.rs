@@ -6,17 +6,12 @@
 //! whatever the context: for each thread the head's two matrices and SEGMENT rows of latents, keys and values.
 
 use super::Span;
-use super::attention::merge;
+use super::blockwise::{self, BLOCK, SEGMENT, Segment, see, take_in};
 use super::latent::{Halves, Latents, Shape};
 use crate::map::{Mat, MatMut};
 use crate::pool::{Grid, Pool, Scratch, Tile};
 use crate::simd::Floats;
 use std::ops::Range;
-
-/// Positions that are reduced together.
-const SEGMENT: usize = 256;
-/// Rows of queries that are scored together.
-const BLOCK: usize = 16;
 
 /// out = attention of the rows from `span.decode_rows` on; row 0 of `out` is the first of them.
 pub fn attend(of: &Latents<'_>, pool: &mut Pool, span: Span, out: MatMut<'_>, q: Mat<'_>) {
@@ -93,7 +88,7 @@ impl Head<'_> {
         let head = tile.cols.start / value;
         let mut work = Work::cut(scratch, &of.shape, self.run.len());
         self.decode_halves(head, &mut work);
-        let longest = self.run.clone().map(|i| of.paging.positions(i)).max().unwrap_or(0);
+        let longest = of.paging.longest(self.run.clone());
         for from in (0..longest).step_by(SEGMENT) {
             let n = SEGMENT.min(longest - from);
             of.read(self.run.start, from, &mut work.cached[..n * (latent + rope)]);
@@ -160,39 +155,20 @@ impl Head<'_> {
         let Shape { nope, rope, value, scale, .. } = *shape;
         // How many of the segment's positions a row sees.
         let seen = |i: usize| paging.positions(i).min(positions.end).saturating_sub(positions.start);
-        let most = rows.clone().map(seen).max().unwrap_or(0);
-        if most == 0 {
-            return;
-        }
         let width = nope + rope;
         for (i, query) in rows.clone().zip(work.queries.chunks_exact_mut(width)) {
             query.copy_from_slice(&q.row(i)[head * width..(head + 1) * width]);
         }
         let queries = Floats { numbers: work.queries, stride: width, rows: rows.len(), cols: width };
-        let keys = Floats { numbers: work.keys, stride: width, rows: most, cols: width };
-        (kernels.dots)(queries, keys, work.scores, SEGMENT);
-        work.sums[..rows.len() * value].fill(0.0);
-        let mut largest = [f32::NEG_INFINITY; BLOCK];
-        let mut total = [0.0f32; BLOCK];
-        for (b, i) in rows.clone().enumerate() {
-            let (scores, beyond) = work.scores[b * SEGMENT..b * SEGMENT + most].split_at_mut(seen(i));
-            beyond.fill(0.0);
-            scores.iter_mut().for_each(|s| *s *= scale);
-            largest[b] = scores.iter().fold(f32::NEG_INFINITY, |most, s| most.max(*s));
-            total[b] = (kernels.exponentials)(scores, largest[b]);
-        }
-        let weights = Floats { numbers: work.scores, stride: SEGMENT, rows: rows.len(), cols: most };
-        let values = Floats { numbers: work.values, stride: value, rows: most, cols: value };
-        (kernels.sums)(weights, values, work.sums, value);
-        for (b, i) in rows.enumerate().filter(|&(_, i)| seen(i) > 0) {
-            let r = i - self.run.start;
-            let (sum, out) = (&work.sums[b * value..(b + 1) * value], tile.out.row(r));
-            if positions.start == 0 {
-                (work.largest[r], work.total[r]) = (largest[b], total[b]);
-                out.copy_from_slice(sum);
-            } else {
-                merge((&mut work.largest[r], &mut work.total[r], out), (largest[b], total[b], sum));
-            }
-        }
+        let segment = Segment {
+            keys: Floats { numbers: work.keys, stride: width, rows: positions.len(), cols: width },
+            values: Floats { numbers: work.values, stride: value, rows: positions.len(), cols: value },
+        };
+        let mut block = blockwise::Work { scores: &mut *work.scores, sums: &mut *work.sums };
+        see(kernels, queries, segment, scale, |b| seen(rows.start + b), &mut block, |b, part| {
+            let r = rows.start + b - self.run.start;
+            let out = tile.out.row(r);
+            take_in(positions.start == 0, (&mut work.largest[r], &mut work.total[r], out), part);
+        });
     }
 }

@@ -6,7 +6,8 @@
 //! exponentials and a weighted sum of latents; they are merged in order. So a row's bits do not depend on how segments
 //! and heads are shared among threads.
 
-use super::attention::{Batch, Paging, merge};
+use super::attention::{Batch, Paging};
+use super::blockwise::{Part, take_in};
 use super::cache_rows::read_part;
 use super::linear::same;
 use super::multiply::{Piece, Rows, multiply};
@@ -263,13 +264,10 @@ impl Latents<'_> {
                 let partials = partial[s * heads * (latent + 2)..].chunks_exact(latent + 2).take(heads);
                 for (h, partial) in partials.enumerate() {
                     let merged = tile.out.row(h);
-                    if segment.from == 0 {
-                        merged.copy_from_slice(partial);
-                        continue;
-                    }
                     let (sum, totals) = merged.split_at_mut(latent);
                     let (largest, total) = totals.split_at_mut(1);
-                    merge((&mut largest[0], &mut total[0], sum), (partial[latent], partial[latent + 1], &partial[..latent]));
+                    let part = Part { largest: partial[latent], total: partial[latent + 1], sum: &partial[..latent] };
+                    take_in(segment.from == 0, (&mut largest[0], &mut total[0], sum), part);
                 }
             }
         });

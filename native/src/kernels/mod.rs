@@ -3,6 +3,7 @@
 
 mod activations;
 pub mod attention;
+mod blockwise;
 pub mod cache_rows;
 mod expanded;
 pub mod latent;

@@ -7,13 +7,20 @@ use super::avx2_floats::{self as floats, dot as floats_dot};
 use super::avx2_k::{levels, rows256};
 use super::featured::{featured, featured_table};
 use super::unpack::{FP4_DOUBLED, IQ4_LEVELS, halved_e8m0};
-use super::{Floats, Kernels, Row, RowsFn, scalar};
+use super::{Floats, Kernels, Row, RowsFn, products, scalar};
 use crate::formats::Format;
 use std::arch::x86_64::*;
 
 featured_table!("avx2", "avx2,fma,f16c");
 
-static KERNELS: Kernels = Kernels { rows: ROWS, dot: by_hand_dot, squares: by_hand_squares, ..TABLE };
+static KERNELS: Kernels = Kernels {
+    rows: ROWS,
+    dot: by_hand_dot,
+    squares: by_hand_squares,
+    dots: by_hand_dots,
+    sums: by_hand_sums,
+    ..TABLE
+};
 
 /// The row kernels by hand, for AVX-512 to begin from.
 pub(super) const ROWS: [RowsFn; Format::ALL.len()] = {
@@ -83,6 +90,8 @@ featured! {
     fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<1, floats::F8E4M3>;
     fn by_hand_dot(a: &[f32], b: &[f32]) -> f32 = floats_dot;
     fn by_hand_squares(x: &[f32]) -> f32 = floats::squares;
+    fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::dots;
+    fn by_hand_sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::sums;
     fn from_half(bytes: &[u8], out: &mut [f32]) = halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = floats_to_halves;
 }

@@ -25,6 +25,8 @@ mod avx512_blocks;
 mod avx512_lanes;
 #[cfg(target_arch = "x86_64")]
 mod avx512_rows;
+#[cfg(target_arch = "x86_64")]
+mod products;
 #[cfg(test)]
 mod twins;
 

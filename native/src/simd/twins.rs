@@ -2,7 +2,7 @@
 //! Refuses to know: operations. Where only the order of f32 sums may differ, the bound is that of such sums.
 
 use super::blocks::{half, to_half};
-use super::{Kernels, Row, available, scalar};
+use super::{Floats, Kernels, Row, available, scalar};
 use crate::formats::{Family, Format};
 use crate::map::{Buffer, Mat};
 use crate::pool::Pool;
@@ -269,6 +269,45 @@ fn sums_of_floats_differ_by_their_order_alone() {
             assert!(difference <= order_bound(n) * magnitude, "{} dot {n}: {difference}", table.isa);
             let (got, expected) = ((table.squares)(&a), scalar::squares(&a));
             assert!((got - expected).abs() <= order_bound(n) * expected, "{} squares {n}", table.isa);
+        }
+    }
+}
+
+#[test]
+fn products_of_matrices_differ_by_the_order_of_their_sums_and_by_nothing_that_is_beside_them() {
+    let mut noise = Noise(7);
+    for table in others() {
+        for (rows, across, n) in [(1, 1, 1), (3, 5, 7), (4, 4, 16), (9, 70, 64), (16, 256, 128), (2, 33, 200)] {
+            let (stride, beside) = (n + 3, across + 2);
+            let (a, b) = (noise.floats(rows * stride), noise.floats(across * stride));
+            let of = |numbers, rows| Floats { numbers, stride, rows, cols: n };
+            let mut dots = vec![0.5; rows * beside];
+            (table.dots)(of(&a, rows), of(&b, across), &mut dots, beside);
+            // a's rows as factors of as many rows of b as they have columns.
+            let wide = noise.floats(n * beside);
+            let factors = Floats { numbers: &wide, stride: beside, rows: n, cols: across };
+            let mut sums = vec![0.5; rows * beside];
+            (table.sums)(of(&a, rows), factors, &mut sums, beside);
+            for i in 0..rows {
+                let a = &a[i * stride..][..n];
+                let (dots, sums) = (&dots[i * beside..][..beside], &sums[i * beside..][..beside]);
+                for (j, (&dot, &sum)) in dots.iter().zip(sums).enumerate().take(across) {
+                    let b = &b[j * stride..][..n];
+                    let bound = 2.0 * order_bound(n);
+                    let magnitude: f32 = a.iter().zip(b).map(|(a, b)| (a * b).abs()).sum();
+                    assert!((dot - scalar::dot(a, b)).abs() <= bound * magnitude, "{} {rows} {across} {n}", table.isa);
+                    let column: Vec<f32> = (0..n).map(|k| wide[k * beside + j]).collect();
+                    let magnitude: f32 = 0.5 + a.iter().zip(&column).map(|(a, b)| (a * b).abs()).sum::<f32>();
+                    let expected = a.iter().zip(&column).fold(0.5, |sum, (a, b)| sum + a * b);
+                    assert!((sum - expected).abs() <= bound * magnitude, "{} {rows} {across} {n}", table.isa);
+                    let mut alone = [0.0, 0.5];
+                    let one = |numbers, cols| Floats { numbers, stride: cols, rows: 1, cols };
+                    (table.dots)(one(a, n), one(b, n), &mut alone[..1], 1);
+                    (table.sums)(one(a, n), Floats { numbers: &column, stride: 1, rows: n, cols: 1 }, &mut alone[1..], 1);
+                    assert_eq!(bits(&alone), bits(&[dot, sum]), "{} {rows} {across} {n}", table.isa);
+                }
+                assert_eq!((&dots[across..], &sums[across..]), (&[0.5; 2][..], &[0.5; 2][..]), "{}", table.isa);
+            }
         }
     }
 }
