@@ -123,7 +123,7 @@ function keep(document) {
   const folder = join(root, 'bench', 'results');
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${flags.out}.json`);
-  writeFileSync(path, `${JSON.stringify(withEarlierRows(document, path), undefined, 1)}\n`);
+  writeFileSync(path, `${JSON.stringify(withEarlierRows(document, path), undefined, 2)}\n`);
   writePage(root);
 }
 
