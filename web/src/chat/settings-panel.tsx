@@ -76,7 +76,7 @@ export function SettingsPanel({ onClose }: { readonly onClose: () => void }) {
               type="number"
               {...bounds}
               value={settings[name] ?? ''}
-              placeholder="the model’s"
+              placeholder="default"
               onChange={({ currentTarget: { value, validity } }) =>
                 validity.valid && changeSettings({ [name]: value === '' ? undefined : Number(value) })
               }

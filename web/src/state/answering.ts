@@ -42,6 +42,16 @@ export interface Question {
 
 const TOP_TOKENS = 5;
 
+/** Ends in the words of the API; all others are the model's own. */
+const ENDS: Readonly<Record<string, Pick<Turn, 'end' | 'error'>>> = {
+  length: { end: 'length' },
+  tool_calls: { end: 'calls' },
+  insufficient_system_resource: {
+    end: 'failed',
+    error: 'The server ended this answer before it was complete.',
+  },
+};
+
 /** Begins an answer. */
 export function beginAnswer(question: Question): Answering {
   const abort = new AbortController();
@@ -173,7 +183,7 @@ class Heard {
     const figures = this.#figures();
     return {
       content: this.#content,
-      end: this.#finish === 'length' ? 'length' : this.#finish === 'tool_calls' ? 'calls' : 'stop',
+      ...(ENDS[this.#finish ?? ''] ?? { end: 'stop' }),
       ...(this.#reasoning === '' ? {} : { reasoning: this.#reasoning }),
       ...(this.#thoughtSeconds === undefined ? {} : { thoughtSeconds: this.#thoughtSeconds }),
       ...(this.#calls.length === 0 ? {} : { calls: this.#calls }),

@@ -53,8 +53,13 @@ export async function start(): Promise<void> {
     if (loaded) show(loaded);
   }
   await refreshModels();
+  setInterval(() => {
+    if (!document.hidden && trouble.value === '') void refreshModels();
+  }, LOOK_MS);
 }
 
+/** Models come and go by themselves, and servers too. */
+const LOOK_MS = 5000;
 const RETRY_MS = 1000;
 
 /** Asks which models there are; again and again while the server is away. */
