@@ -33,6 +33,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('plan', 'show what this machine can run, how fast, and how', () => import('./plan.ts')),
   entry('infill', 'write what belongs between two texts', () => import('./infill.ts')),
   entry('inspect', 'show what a model file holds, without loading it', () => import('./inspect.ts')),
+  entry('convert', 'write a Hugging Face folder as a GGUF file', () => import('./convert.ts')),
   entry('quantize', 'write a model file in fewer bits', () => import('./quantize.ts')),
   entry('bench', 'measure how fast a model runs here', () => import('./bench.ts')),
   entry('tokenize', 'show how a text is cut into tokens', () => import('./tokenize.ts')),

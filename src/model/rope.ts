@@ -36,6 +36,21 @@ export function softmaxScale(headDim: number, { scaling }: RopeConfig): number {
   return plain * (1 + scaling.logMultiplier * Math.log(scaling.factor)) ** 2;
 }
 
+/**
+ * What Llama 3's scaling divides every plain frequency by: [dim / 2], as GGUF's `rope_freqs.weight` holds it; undefined
+ * for other scalings.
+ *
+ * @example llama3Divisors(config.rope)
+ */
+export function llama3Divisors(rope: RopeConfig): Float32Array<ArrayBuffer> | undefined {
+  const { dim, base, scaling } = rope;
+  if (scaling.type !== 'llama3') return undefined;
+  return Float32Array.from({ length: dim / 2 }, (_, i) => {
+    const plain = base ** ((-2 * i) / dim);
+    return plain / scaled(plain, i, rope, scaling);
+  });
+}
+
 function scaled(plain: number, i: number, rope: RopeConfig, scaling: RopeScaling): number {
   switch (scaling.type) {
     case 'none':

@@ -24,6 +24,8 @@ export interface EncodeJob {
     /** Which row of its block the first row is. */
     readonly firstRow: number;
   };
+  /** Rows of a head whose two halves rotate together and come out so that neighbours do: [2, h / 2] becomes [h / 2, 2]. */
+  readonly interleavedRows?: number;
   /** The rows come out as columns: [cols, rows] of what came in. */
   readonly transposed?: boolean;
   /** How much an error in each column weighs: [cols]. */
@@ -37,8 +39,11 @@ export interface EncodeJob {
  * @example encodeRows({ name: 'x', bytes, from: 'BF16', to: 'Q8_0', cols: 576, rows: 64 })
  */
 export function encodeRows(job: EncodeJob): Uint8Array<ArrayBuffer> {
-  const { name, bytes, from, to, cols, rows, scales, transposed, importance } = job;
-  if (from === to && !scales && !transposed) return Uint8Array.from(bytes);
+  const { name, bytes, from, to, cols, rows, scales, interleavedRows, transposed, importance } = job;
+  if (from === to && !scales && !transposed) {
+    if (!interleavedRows) return Uint8Array.from(bytes);
+    return interleave(bytes, new Uint8Array(bytes.length), rows, interleavedRows);
+  }
   const { decode } = dtype(from);
   const { encode } = dtype(to);
   if (!decode || !encode) {
@@ -49,7 +54,7 @@ export function encodeRows(job: EncodeJob): Uint8Array<ArrayBuffer> {
       next: 'choose another type',
     });
   }
-  let values = new Float32Array(rows * cols);
+  let values: Float32Array<ArrayBuffer> = new Float32Array(rows * cols);
   decode(bytes, 0, values, 0, values.length);
   if (scales) applyScales(values, job, scales);
   const odd = values.findIndex((value) => !Number.isFinite(value));
@@ -61,6 +66,7 @@ export function encodeRows(job: EncodeJob): Uint8Array<ArrayBuffer> {
       next: 'the file is damaged, or its training went wrong: fetch it again',
     });
   }
+  if (interleavedRows) values = interleave(values, new Float32Array(values.length), rows, interleavedRows);
   if (transposed) values = transpose(values, rows, cols);
   const [outCols, outRows] = transposed ? [rows, cols] : [cols, rows];
   const out = new Uint8Array(rowBytes(to, outCols) * outRows);
@@ -89,4 +95,21 @@ function transpose(values: Float32Array, rows: number, cols: number): Float32Arr
     for (let col = 0; col < cols; col++) turned[col * rows + row] = values[row * cols + col]!;
   }
   return turned;
+}
+
+/** Copies rows of numbers or of bytes into their new order; whole heads of `headRows`. */
+function interleave<T extends Uint8Array | Float32Array>(
+  from: Uint8Array | Float32Array,
+  to: T,
+  rows: number,
+  headRows: number,
+): T {
+  const stride = from.length / rows;
+  const half = headRows / 2;
+  for (let row = 0; row < rows; row++) {
+    const inside = row % headRows;
+    const at = row - inside + (inside % half) * 2 + Math.floor(inside / half);
+    to.set(from.subarray(row * stride, (row + 1) * stride), at * stride);
+  }
+  return to;
 }
