@@ -1,5 +1,5 @@
 /**
- * Owns: server-sent events as bytes: events, comments, pings while nothing happens, the reader's pace.
+ * Owns: server-sent events and lines of JSON as bytes: events, comments, pings while nothing happens, the reader's pace.
  * Refuses to know: what the events say, any protocol.
  *
  * The stream is pulled: a reader that is slow holds up its own stream and nothing else, and an idle stream costs one
@@ -10,8 +10,16 @@ import type { StreamEvent } from '../api/request.ts';
 /** An event, or a comment that clients pass over. */
 export type SseItem = StreamEvent | { readonly comment: string };
 
-/** Options of {@link sseBody}. */
-export interface SseOptions {
+/** How items are written. */
+export interface Framing {
+  readonly headers: Readonly<Record<string, string>>;
+  /** One item; empty where the form has no place for it. */
+  text(item: SseItem): string;
+}
+
+/** Options of {@link streamBody}. */
+export interface StreamOptions {
+  readonly framing: Framing;
   /** A comment is sent after so long without an event. */
   readonly pingMs: number;
   /** Called once when the reader has gone. */
@@ -27,26 +35,43 @@ export function sseText(item: SseItem): string {
   return `${event}data: ${item.data.replace(/\r\n|\r|\n/g, '\ndata: ')}\n\n`;
 }
 
+const NO_STORE = { 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' };
+
+/** Server-sent events; the last of their headers keeps proxies from collecting them. */
+export const EVENTS: Framing = {
+  headers: { 'content-type': 'text/event-stream; charset=utf-8', ...NO_STORE },
+  text: sseText,
+};
+
+/** One JSON document a line; there is no place for comments. */
+export const LINES: Framing = {
+  headers: { 'content-type': 'application/x-ndjson', ...NO_STORE },
+  text: (item) => ('comment' in item ? '' : `${item.data}\n`),
+};
+
 /**
- * A body of server-sent events. It ends where the source ends; a source that throws must have said why before.
+ * A body of items. It ends where the source ends; a source that throws must have said why before.
  *
- * @example new Response(sseBody(items, { pingMs: 15_000, onLeave: () => abort() }), { headers: SSE_HEADERS });
+ * @example new Response(streamBody(items, { framing: EVENTS, pingMs: 15_000, onLeave }), { headers: EVENTS.headers });
  */
-export function sseBody(source: AsyncIterable<SseItem>, { pingMs, onLeave }: SseOptions): ReadableStream {
+export function streamBody(
+  source: AsyncIterable<SseItem>,
+  { framing, pingMs, onLeave }: StreamOptions,
+): ReadableStream {
   const items = source[Symbol.asyncIterator]();
   let next: Promise<IteratorResult<SseItem>> | undefined;
   return new ReadableStream(
     {
       async pull(controller) {
-        next ??= items.next();
-        const step = await orAfter(next, pingMs);
-        if (step === undefined) {
-          controller.enqueue(encoder.encode(sseText({ comment: 'ping' })));
-          return;
+        // A pull must bring something: what the form has no place for is passed over.
+        for (;;) {
+          next ??= items.next();
+          const step = await orAfter(next, pingMs);
+          if (step !== undefined) next = undefined;
+          if (step?.done) return controller.close();
+          const text = framing.text(step === undefined ? { comment: 'ping' } : step.value);
+          if (text !== '') return controller.enqueue(encoder.encode(text));
         }
-        next = undefined;
-        if (step.done) controller.close();
-        else controller.enqueue(encoder.encode(sseText(step.value)));
       },
       async cancel() {
         onLeave();
@@ -56,13 +81,6 @@ export function sseBody(source: AsyncIterable<SseItem>, { pingMs, onLeave }: Sse
     { highWaterMark: 0 },
   );
 }
-
-/** Headers of an event stream; the last keeps proxies from collecting it. */
-export const SSE_HEADERS: Readonly<Record<string, string>> = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache, no-transform',
-  'x-accel-buffering': 'no',
-};
 
 /** What `promise` gives, or undefined when it takes longer. */
 function orAfter<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {

@@ -98,11 +98,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
   const { env = process.env, signal, threads, host = 'worker', cacheDType = DEFAULT_CACHE } = options;
   const path = await resolved(name, options);
   const startedMs = performance.now();
-  const { description, tokenizer, metadata } = await withFile(path, async (file) => ({
-    description: describeModel(file),
-    tokenizer: await tokenizerOf(path, file),
-    metadata: file.format === 'gguf' ? file.metadata : withChatTemplate(file.metadata),
-  }));
+  const { description, tokenizer, metadata } = await withFile(path, (file) => readHeader(path, file));
   const contextTokens = contextOf(path, description, options);
   signal?.throwIfAborted();
   const engine = await startEngineHost({
@@ -211,6 +207,28 @@ async function resolved(name: string, { env, signal, onAnnounce, onFetch }: File
   });
 }
 
+/** What a file says before anything of it is loaded. */
+export interface ModelHeader {
+  readonly description: ModelDescription;
+  readonly tokenizer: Tokenizer;
+  /** With the chat template under the key that GGUF files have it under. */
+  readonly metadata: ReadonlyMap<string, MetaValue>;
+}
+
+/**
+ * Reads the header of an opened file.
+ *
+ * @throws HadalError as `describeModel`, `tokenizerFromGguf` and `tokenizerFromJson` do; `tokenizer-missing`.
+ * @example (await readHeader('model.gguf', file)).description.architecture;
+ */
+export async function readHeader(path: string, file: ModelFile): Promise<ModelHeader> {
+  return {
+    description: describeModel(file),
+    tokenizer: await tokenizerOf(path, file),
+    metadata: file.format === 'gguf' ? file.metadata : withChatTemplate(file.metadata),
+  };
+}
+
 async function withFile<T>(path: string, read: (file: ModelFile) => T | Promise<T>): Promise<T> {
   const file = await openModelFile(path);
   try {
@@ -247,7 +265,7 @@ function samplingOf(metadata: ReadonlyMap<string, MetaValue>): Sampling {
 }
 
 /** The format of a known family; else the file's own template, by an interpreter that is loaded only then. */
-async function chatFormatOf(
+export async function chatFormatOf(
   metadata: ReadonlyMap<string, MetaValue>,
   tokenizer: Tokenizer,
 ): Promise<() => ChatFormat> {

@@ -23,6 +23,7 @@ import { machine } from './routes/machine.ts';
 import { messages } from './routes/messages.ts';
 import { metrics } from './routes/metrics.ts';
 import { models } from './routes/models.ts';
+import { ollama } from './routes/ollama.ts';
 import { openapi } from './routes/openapi.ts';
 import { page } from './routes/page.ts';
 
@@ -31,6 +32,7 @@ const ROUTES = [
   chatCompletions,
   completions,
   messages,
+  ollama,
   models,
   machine,
   health,

@@ -8,6 +8,7 @@ import type { HostRules } from '../http/host-check.ts';
 import type { BodyLimits, JsonEnv } from '../http/json-body.ts';
 import type { KeyRing } from '../http/keys.ts';
 import type { Limiter } from '../http/limits.ts';
+import type { FactsReader } from '../runtime/facts.node.ts';
 import type { ServingModel } from './answering.ts';
 import type { Models } from './models.ts';
 import type { Observers } from './observing.ts';
@@ -19,6 +20,8 @@ export interface ServerParts {
   /** Bytes that all models together may take. */
   readonly budgetBytes: number;
   readonly models: Models<ServingModel>;
+  /** What a model's file says of it. */
+  readonly facts: FactsReader;
   readonly keys: KeyRing;
   readonly limiter: Limiter;
   readonly observers: Observers;

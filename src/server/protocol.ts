@@ -3,9 +3,11 @@
  * Refuses to know: the routes themselves.
  */
 import { anthropicError } from '../api/anthropic/error.ts';
+import { ollamaError } from '../api/ollama/error.ts';
 import { openaiError } from '../api/openai/error.ts';
 import type { Problem } from '../api/problem.ts';
 import type { StreamEvent } from '../api/request.ts';
+import { type Framing, LINES } from '../http/sse.ts';
 
 /** How a protocol tells of failures. */
 export interface Protocol {
@@ -14,6 +16,8 @@ export interface Protocol {
   error(problem: Problem): object;
   /** The events of a failure in a stream that has begun. */
   streamError(problem: Problem): readonly StreamEvent[];
+  /** Server-sent events when absent. */
+  readonly framing?: Framing;
 }
 
 /** OpenAI's, and DeepSeek's own. */
@@ -30,10 +34,19 @@ export const ANTHROPIC: Protocol = {
   streamError: (problem) => [{ event: 'error', data: JSON.stringify(anthropicError(problem)) }],
 };
 
+/** Ollama's. */
+export const OLLAMA: Protocol = {
+  name: 'ollama',
+  error: ollamaError,
+  streamError: (problem) => [{ data: JSON.stringify(ollamaError(problem)) }],
+  framing: LINES,
+};
+
 /** Paths of each protocol; the first that fits, OpenAI's where none does. */
 const PROTOCOLS: readonly (readonly [path: RegExp, protocol: Protocol])[] = [
   [/^\/v1\/messages(\/|$)/, ANTHROPIC],
   [/^\/anthropic\//, ANTHROPIC],
+  [/^\/api\//, OLLAMA],
 ];
 
 /** The protocol of a path. Example: `protocolOf('/v1/models').name // 'openai'` */

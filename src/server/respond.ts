@@ -7,7 +7,7 @@ import type { AnswerRequest, ResponseContext, StreamEncoder } from '../api/reque
 import type { Delta } from '../chat/delta.ts';
 import { HadalError } from '../error.ts';
 import { problemOf } from '../http/problems.ts';
-import { SSE_HEADERS, type SseItem, sseBody } from '../http/sse.ts';
+import { EVENTS, type SseItem, streamBody } from '../http/sse.ts';
 import { answer, type ServingModel } from './answering.ts';
 import type { ServerContext, ServerParts } from './context.ts';
 import { watchAnswer } from './observing.ts';
@@ -82,8 +82,9 @@ export async function respond(
   const first = deltas.next();
   await begun(first, parts.pingMs);
   const items = streamItems(first, deltas, codec.stream(context), codec.protocol);
-  const body = sseBody(items, { pingMs: parts.pingMs, onLeave: () => gone.abort() });
-  return c.body(body, 200, SSE_HEADERS);
+  const framing = codec.protocol.framing ?? EVENTS;
+  const body = streamBody(items, { framing, pingMs: parts.pingMs, onLeave: () => gone.abort() });
+  return c.body(body, 200, framing.headers);
 }
 
 /** Waits for the first delta, but not for long: a client that hears nothing gives up. Rejects as the delta does. */

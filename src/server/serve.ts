@@ -10,6 +10,7 @@ import type { KeyRing } from '../http/keys.ts';
 import { createLimiter } from '../http/limits.ts';
 import type { Log } from '../http/log.ts';
 import { createMetrics } from '../http/metrics.ts';
+import { factsReader } from '../runtime/facts.node.ts';
 import type { ServingModel } from './answering.ts';
 import { createApp } from './app.ts';
 import { type ListenOptions, listen } from './listen.ts';
@@ -78,6 +79,7 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
     version: settings.version,
     budgetBytes,
     models,
+    facts: factsReader(settings.local.env),
     keys,
     limiter: createLimiter({ maxOpen: settings.maxOpen }),
     observers,

@@ -4,6 +4,10 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { COUNT_FIELDS, MESSAGES_FIELDS } from '../../src/api/anthropic/message-request.ts';
 import { fieldRows } from '../../src/api/fields.ts';
+import { CHAT_FIELDS as OLLAMA_CHAT_FIELDS } from '../../src/api/ollama/chat-request.ts';
+import { GENERATE_FIELDS } from '../../src/api/ollama/generate-request.ts';
+import { SHOW_FIELDS } from '../../src/api/ollama/models.ts';
+import { OPTION_FIELDS } from '../../src/api/ollama/settings.ts';
 import { CHAT_FIELDS } from '../../src/api/openai/chat-request.ts';
 import { COMPLETION_FIELDS } from '../../src/api/openai/completion-request.ts';
 
@@ -14,6 +18,10 @@ test.each([
   ['POST /v1/completions', COMPLETION_FIELDS],
   ['POST /v1/messages', MESSAGES_FIELDS],
   ['POST /v1/messages/count_tokens', COUNT_FIELDS],
+  ['POST /api/chat', OLLAMA_CHAT_FIELDS],
+  ['POST /api/chat, options', OPTION_FIELDS],
+  ['POST /api/generate', GENERATE_FIELDS],
+  ['POST /api/show', SHOW_FIELDS],
 ])('%s', (route, table) => {
   const section = guide.split(`## \`${route}\`\n`)[1]?.split('\n## ')[0];
   expect(section).toContain(`| field | | |\n|---|---|---|\n${fieldRows(table)}\n`);

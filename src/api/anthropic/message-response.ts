@@ -3,6 +3,7 @@
  * Refuses to know: requests, HTTP, how deltas come about.
  */
 import type { Delta, FinishReason } from '../../chat/delta.ts';
+import { argumentsObject } from '../call-arguments.ts';
 import type { ResponseContext, StreamEncoder, StreamEvent } from '../request.ts';
 
 /** An answer that the server cut off was as little finished as one that grew too long. */
@@ -83,19 +84,8 @@ function wholeBlock(delta: PartDelta, text: string, context: ResponseContext): o
     case 'content':
       return { ...emptyBlock(delta), text };
     case 'tool-call':
-      return { ...emptyBlock(delta), input: inputOf(text) };
+      return { ...emptyBlock(delta), input: argumentsObject(text) };
   }
-}
-
-/** Arguments as an object, as the protocol wants them; those that the model wrote wrongly under a name of their own. */
-function inputOf(json: string): object {
-  try {
-    const value: unknown = JSON.parse(json === '' ? '{}' : json);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-  } catch {
-    // Shown as it is, so that whoever runs the tool can tell the model.
-  }
-  return { arguments: json };
 }
 
 /**
