@@ -6,7 +6,8 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { readPage } from '../../src/server/page.ts';
 import { keepShot, startBrowser, type TestBrowser } from '../fixtures/browser.ts';
-import { describeWith } from '../fixtures/needs.ts';
+import { describeWith, testModelPath } from '../fixtures/needs.ts';
+import { answered, answers, findings, say } from '../fixtures/page.ts';
 import { scriptedModel } from '../fixtures/scripted-model.ts';
 import { startTestServer, type TestServer } from '../fixtures/server.ts';
 
@@ -51,17 +52,10 @@ describeWith(['browser'], 'the page', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  const answers = () => page.getByRole('article', { name: 'Answer of deep' });
-  const say = async (text: string) => {
-    await page.getByLabel('Your message').fill(text);
-    await page.keyboard.press('Enter');
-  };
-  const ready = () => page.getByRole('button', { name: 'Send' }).waitFor();
-
   test('answers, with thinking, Markdown, code and mathematics; what a model writes is never HTML', async () => {
-    await say('What is an orbit?');
-    await ready();
-    const answer = answers().first();
+    await say(page, 'What is an orbit?');
+    await answered(page);
+    const answer = answers(page).first();
     expect(await answer.locator('strong').first().textContent()).toBe('misses');
     expect(await answer.locator('summary').textContent()).toMatch(/^Thought for \d/);
     expect(await answer.locator('td').first().textContent()).toBe('Moon');
@@ -72,19 +66,20 @@ describeWith(['browser'], 'the page', () => {
     expect(await answer.locator('a').count()).toBe(0);
     expect(await page.title()).toBe('Hadal');
     expect(await answer.locator('.figures').textContent()).toMatch(/\d+ tokens · .*of context left/);
+    expect(await findings(page)).toEqual([]);
     await keepShot(page, 'answer-dark');
   });
 
   test('stops, and what was said stays over a reload', async () => {
-    await say('Tell me a long story');
+    await say(page, 'Tell me a long story');
     await page.getByText('It goes on').first().waitFor();
     await page.getByRole('button', { name: 'Stop' }).click();
-    await ready();
-    const said = await answers().last().locator('.markdown').last().textContent();
+    await answered(page);
+    const said = await answers(page).last().locator('.markdown').last().textContent();
     expect(said).toContain('It goes on');
     await page.reload();
     await page.getByText('Stopped here.').waitFor();
-    expect(await answers().last().locator('.markdown').last().textContent()).toBe(said);
+    expect(await answers(page).last().locator('.markdown').last().textContent()).toBe(said);
   });
 
   test('editing makes a branch, and both stay', async () => {
@@ -92,7 +87,7 @@ describeWith(['browser'], 'the page', () => {
     await page.locator('.editor textarea').fill('why is that');
     await page.getByRole('button', { name: 'Ask this instead' }).click();
     await page.getByText('Because it falls.').waitFor();
-    await ready();
+    await answered(page);
     expect(await page.getByText('2 of 2').count()).toBe(1);
     await page.getByRole('button', { name: 'Branch before' }).click();
     await page.getByText('Stopped here.').waitFor();
@@ -109,6 +104,7 @@ describeWith(['browser'], 'the page', () => {
     await card.getByRole('button', { name: 'Unload' }).click();
     await card.getByRole('button', { name: 'Load', exact: true }).click();
     await card.getByRole('button', { name: 'Unload' }).waitFor();
+    expect(await findings(page)).toEqual([]);
     await keepShot(page, 'machine-dark');
     await page.getByRole('link', { name: 'Back to the conversation' }).click();
     await page.getByText('Stopped here.').waitFor();
@@ -132,5 +128,42 @@ describeWith(['browser'], 'the page', () => {
     expect(policy).toContain("default-src 'none'");
     expect(policy).toContain("require-trusted-types-for 'script'");
     expect(policy).not.toMatch(/unsafe|data:|\*/);
+  });
+});
+
+describeWith(['browser', 'weights'], 'the page with a real model', () => {
+  test('a conversation of two turns; the second finds the first in the cache', async () => {
+    await using server = await startTestServer({
+      served: [{ name: 'smollm2', aliases: [], source: testModelPath()!, pinned: true }],
+      local: { env: process.env, contextTokens: 2048, onAnnounce() {}, onWarning() {} },
+    });
+    await using browser = await startBrowser({ viewport: { width: 1280, height: 800 } });
+    const page = await browser.page();
+    await page.goto(server.url);
+    await page.getByRole('button', { name: 'Settings', exact: true }).click();
+    for (const [label, value] of [
+      ['Temperature', '0'],
+      ['Longest answer, tokens', '60'],
+    ] as const) {
+      await page.getByLabel(label).fill(value);
+      await page.getByLabel(label).blur();
+    }
+    await say(page, 'What is gravity?');
+    await answers(page)
+      .getByText(/gravity is/i)
+      .first()
+      .waitFor();
+    await answered(page);
+    await say(page, 'Why does an apple fall?');
+    await answers(page)
+      .nth(1)
+      .getByText(/force|gravity/i)
+      .first()
+      .waitFor();
+    await answered(page);
+    const figures = await answers(page).nth(1).locator('.figures').textContent();
+    expect(figures).toMatch(/\d+ tokens · [\d.]+ tokens\/s · .*\d+ from the cache · [\d,]+ of context left/);
+    await keepShot(page, 'real-model-light');
+    expect(browser.complaints).toEqual([]);
   });
 });

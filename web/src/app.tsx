@@ -15,7 +15,10 @@ import { ModelPicker } from './shell/model-picker.tsx';
 import { ThemeButton } from './shell/theme.tsx';
 import { announcement, answering, startOver, stop, trouble } from './state/store.ts';
 
-const historyOpen = signal(!matchMedia('(max-width: 60rem)').matches);
+/** Whether panels lie over the page: then they go when something has been chosen. */
+const isNarrow = () => matchMedia('(max-width: 60rem)').matches;
+
+const historyOpen = signal(!isNarrow());
 const settingsOpen = signal(false);
 /** In the address, so that the browser's own way back works. */
 const showsMachine = signal(location.hash === '#machine');
@@ -38,6 +41,9 @@ export function App() {
         Write a message
       </button>
       {historyOpen.value && <HistoryPanel onLeave={leaveHistory} />}
+      {(historyOpen.value || settingsOpen.value) && (
+        <button type="button" class="scrim" aria-label="Close the panel" onClick={closePanels} />
+      )}
       <div class="middle">
         <header class="bar">
           <button
@@ -110,9 +116,14 @@ function toggle(panel: typeof historyOpen): void {
   panel.value = !panel.value;
 }
 
+function closePanels(): void {
+  historyOpen.value = false;
+  settingsOpen.value = false;
+}
+
 function leaveHistory(): void {
   location.hash = '';
-  if (matchMedia('(max-width: 60rem)').matches) historyOpen.value = false;
+  if (isNarrow()) historyOpen.value = false;
 }
 
 function onHash(): void {
@@ -135,6 +146,7 @@ function onKey(event: KeyboardEvent): void {
   const { key, ctrlKey, metaKey, shiftKey } = event;
   const command = ctrlKey || metaKey;
   if (key === 'Escape' && answering.value !== undefined) stop();
+  else if (key === 'Escape' && isNarrow()) closePanels();
   else if (key === '/' && !isTyping(event.target)) focusComposer();
   else if (command && shiftKey && key.toLowerCase() === 'o') begin();
   else if (command && key.toLowerCase() === 'k') {

@@ -12,9 +12,10 @@ export function Welcome() {
       <img src="/icon.svg" alt="" width="64" height="64" />
       <h1>What shall we look into?</h1>
       <p>
-        {modelName.value === '' ? 'No model is here yet' : <strong>{modelName.value}</strong>}
-        {context === undefined ? '' : `, ${context.toLocaleString('en')} tokens of context`}. It runs on this
-        machine; nothing that is said here leaves it.
+        {modelName.value !== '' && <strong>{modelName.value}</strong>}
+        {context !== undefined && ` with ${context.toLocaleString('en')} tokens of context`}
+        {modelName.value !== '' && '. '}
+        What is said here goes to the machine that shows this page, and nowhere else.
       </p>
     </section>
   );

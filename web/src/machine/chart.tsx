@@ -64,6 +64,15 @@ export function Chart({ title, seconds, lines }: ChartProps) {
   );
 }
 
+/** At least so long, so that the first moments do not fill the width. */
+const WINDOW_SECONDS = 60;
+const CLOCK = new Intl.DateTimeFormat([], { hour: '2-digit', minute: '2-digit', second: '2-digit' });
+
+function windowFrom(low: number | null, high: number | null): [number, number] {
+  const end = high ?? Date.now() / 1000;
+  return [Math.min(low ?? end, end - WINDOW_SECONDS), end];
+}
+
 function options(element: HTMLElement, lines: readonly Line[]): UPlot.Options {
   const styles = getComputedStyle(document.documentElement);
   const colour = (name: string) => styles.getPropertyValue(name).trim();
@@ -78,8 +87,14 @@ function options(element: HTMLElement, lines: readonly Line[]): UPlot.Options {
     height: HEIGHT_PX,
     cursor: { show: false },
     legend: { show: false },
-    scales: { y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.1)] } },
-    axes: [axis, { ...axis, size: 48 }],
+    scales: {
+      x: { range: (_plot, low, high) => windowFrom(low, high) },
+      y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.1)] },
+    },
+    axes: [
+      { ...axis, values: (_plot, at) => at.map((one) => CLOCK.format(one * 1000)), space: 90 },
+      { ...axis, size: 48 },
+    ],
     series: [
       {},
       ...lines.map((line) => ({

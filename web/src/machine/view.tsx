@@ -151,7 +151,7 @@ function described(model: MachineModelDocument, bytes: number | null): string {
     pinned,
   } = model;
   const parts = [
-    architecture === null ? undefined : `${architecture}, ${layers} layers`,
+    architecture === null ? undefined : `${architecture}, ${layers} layer${layers === 1 ? '' : 's'}`,
     context === null ? undefined : `${context.toLocaleString('en')} tokens of context`,
     backend === null
       ? undefined
