@@ -2,7 +2,7 @@
  * Owns: opening a model for a command, and what a person is shown meanwhile.
  * Refuses to know: what the command does with it.
  */
-import type { Announcement, FetchProgress } from '../hub/fetch.node.ts';
+import type { Announcement, FetchProgress } from '../hub/progress.ts';
 import { type OpenedModel, type OpenOptions, openModel } from '../runtime/open.node.ts';
 import type { Surroundings } from './context.ts';
 import { formatBytes, formatMs } from './figures.ts';
@@ -60,7 +60,9 @@ export function fetchShown(terminal: Terminal): {
       startedMs = performance.now();
       startBytes = undefined;
       show = slowProgress(terminal);
-      terminal.err(`fetching ${title} (${license}), ${formatBytes(bytes)}, from ${from}\n  to ${path}\n`);
+      terminal.err(
+        `fetching ${title} (${license})${bytes > 0 ? `, ${formatBytes(bytes)}` : ''}, from ${from}\n  to ${path}\n`,
+      );
     },
     onFetch({ stage, doneBytes, totalBytes }) {
       startBytes ??= doneBytes;

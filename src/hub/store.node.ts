@@ -2,12 +2,12 @@
  * Owns: where models live on disk, and whether a stored file is whole.
  * Refuses to know: the network, what is inside a model file.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { CatalogueModel } from './catalogue.ts';
+import { sha256OfFile } from './digest.node.ts';
+import { isPlainPath } from './hugging-face.node.ts';
 
 /** The environment variables that say where things are. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -62,33 +62,25 @@ export async function writeNote(path: string, model: CatalogueModel): Promise<vo
   await writeFile(notePath(path), noteText(model, facts.mtimeMs)).catch(() => undefined);
 }
 
+/** The last segment of a path as a file name; `model.gguf` where it is not plain. Example: `fileName('/a/b.gguf')`. */
+export function fileName(path: string): string {
+  let name = 'model.gguf';
+  try {
+    name = decodeURIComponent(path.slice(path.lastIndexOf('/') + 1));
+  } catch {
+    // A broken escape is no name.
+  }
+  return isPlainPath(name) && !name.startsWith('.') && name.length <= 200 ? name : 'model.gguf';
+}
+
 /** Removes a stored file and its note. */
 export async function removeStored(path: string): Promise<void> {
   await rm(notePath(path), { force: true });
   await rm(path, { force: true });
 }
 
-/**
- * The SHA-256 of a file, hexadecimal.
- *
- * @example await sha256OfFile('model.gguf');
- */
-export async function sha256OfFile(
-  path: string,
-  onProgress?: (done: number, total: number) => void,
-): Promise<string> {
-  const hash = createHash('sha256');
-  const total = (await stat(path)).size;
-  let done = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
-    hash.update(chunk as Buffer);
-    done += (chunk as Buffer).length;
-    onProgress?.(done, total);
-  }
-  return hash.digest('hex');
-}
-
-function notePath(path: string): string {
+/** Where it is noted that a file was found whole. */
+export function notePath(path: string): string {
   return `${path}.verified`;
 }
 

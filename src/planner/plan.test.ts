@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { findInFamily, readFamily } from './family.ts';
+import { findInFamily, readFamily } from '../hub/family.ts';
 import { parseMachine, readMachine } from './machine.ts';
 import { type ModelPlan, type PlanRequest, planFamily, planModel, type Way, waysToFit } from './plan.ts';
 import { parseNvidiaTool, parseVulkanTool, probeMachine } from './probe.ts';

@@ -3,8 +3,8 @@
  * Refuses to know: terminals, where machines and models come from.
  */
 import type { CacheDType } from '../backend/backend.ts';
+import type { FamilyModel } from '../hub/family.ts';
 import { runnersOf } from './engines.ts';
-import type { FamilyModel } from './family.ts';
 import type { Machine } from './machine.ts';
 import { type Demand, demandedCache, devicesOf, type Placement } from './placement.ts';
 import { decodeRate, type EngineName, prefillRate, type Rate } from './speed.ts';

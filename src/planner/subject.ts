@@ -7,6 +7,7 @@ import type { DTypeName } from '../dtypes/dtype.ts';
 import { rowBytes } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
 import type { ModelFile } from '../formats/tensor-info.ts';
+import type { FamilyModel, Native } from '../hub/family.ts';
 import { ARCHITECTURES, type ModelConfig } from '../model/config.ts';
 import { configFromHf } from '../model/config-hf.ts';
 import { describeModel, outlineModel, planTensors } from '../model/load.ts';
@@ -14,7 +15,6 @@ import type { CacheStream } from '../model/model.ts';
 import { cacheCost } from '../model/streams.ts';
 import { type Part, planBytes, specNumbers } from '../model/weights.ts';
 import { type MixName, mixTypes } from '../quantize/mixes.ts';
-import type { FamilyModel, Native } from './family.ts';
 import { outlineV4, type V4Outline } from './v4-outline.ts';
 
 /** What a tensor is for. */

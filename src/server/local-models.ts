@@ -2,7 +2,7 @@
  * Owns: opening served models on this machine, each in a process of its own.
  * Refuses to know: when models are loaded or put out, HTTP.
  */
-import type { Announcement } from '../hub/fetch.node.ts';
+import type { Announcement } from '../hub/progress.ts';
 import type { Environment } from '../hub/store.node.ts';
 import { measureModel, type OpenedModel, type OpenOptions, openModel } from '../runtime/open.node.ts';
 import type { ModelOpener, ServedModel } from './models.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { readCatalogue } from '../hub/catalogue.ts';
+import { cacheBytes, multiplyAddsPerToken, parameters, subjectOf, weightBytes } from '../planner/subject.ts';
 import { MIX_NAMES, type MixName } from '../quantize/mixes.ts';
+import { readCatalogue } from './catalogue.ts';
 import { findInFamily, parseFamily, readFamily } from './family.ts';
-import { cacheBytes, multiplyAddsPerToken, parameters, subjectOf, weightBytes } from './subject.ts';
 
 const family = readFamily();
 const shapes = [...new Map(family.map((model) => [model.shape, model])).values()];

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { HadalError } from '../error.ts';
-import { nearest } from '../hub/nearest.ts';
+import { nearest } from './nearest.ts';
 
 const block = z.tuple([z.int().min(1), z.int().min(1)]);
 
@@ -144,6 +144,30 @@ export function findInFamily(models: readonly FamilyModel[], name: string): Fami
         : '`hadal plan` lists the models that fit this machine, `hadal plan --all` every one',
   });
 }
+
+/**
+ * Where the files of a model of the family are: its repository as published, or one of quantized files; undefined when the
+ * name is none of the family.
+ *
+ * @throws HadalError `quantization-needed` when a quantization is asked for and no repository with it is known.
+ * @example familyReference(readFamily(), 'r1:Q4_K_M') // 'unsloth/DeepSeek-R1-GGUF:Q4_K_M'
+ */
+export function familyReference(models: readonly FamilyModel[], text: string): string | undefined {
+  const [name = '', quantization] = text.toLowerCase().split(':');
+  const model = models.find((one) => one.name === name || one.aliases?.includes(name));
+  if (model === undefined) return undefined;
+  const { repo, gguf } = model;
+  if (quantization === 'native' || (quantization === undefined && gguf === undefined)) return repo;
+  if (gguf !== undefined) return `${gguf}:${quantization?.toUpperCase() ?? USUAL_QUANTIZATION}`;
+  throw new HadalError('quantization-needed', {
+    what: `${model.title} in ${quantization?.toUpperCase()}`,
+    expected: 'a known repository of quantized files',
+    got: 'none',
+    next: `name one (hadal pull USER/REPO:${quantization?.toUpperCase()}), or take it as published: hadal pull ${repo}`,
+  });
+}
+
+const USUAL_QUANTIZATION = 'Q4_K_M';
 
 function broken(what: string, got: string): HadalError {
   return new HadalError('catalogue-broken', {

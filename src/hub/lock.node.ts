@@ -1,0 +1,50 @@
+/**
+ * Owns: that one process of this machine at a time brings a file in.
+ * Refuses to know: what it does meanwhile.
+ */
+import { open, readFile, rm, stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * Runs `work` while no other process on this machine fetches the same file; a lock of a process that is gone is broken.
+ *
+ * @example await alone(path, signal, () => fetchTo(path));
+ */
+export async function alone<T>(
+  path: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  const lock = `${path}.lock`;
+  for (;;) {
+    const file = await open(lock, 'wx').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') return undefined;
+      throw error;
+    });
+    if (file !== undefined) {
+      await file.write(`${process.pid}\n`);
+      await file.close();
+      break;
+    }
+    const owner = Number(await readFile(lock, 'utf8').catch(() => '0'));
+    const facts = await stat(lock).catch(() => undefined);
+    const young = facts !== undefined && Date.now() - facts.mtimeMs < 2_000;
+    if (!young && !isAlive(owner)) await rm(lock, { force: true });
+    else await sleep(200, undefined, signal === undefined ? {} : { signal });
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+function isAlive(processId: number): boolean {
+  if (!Number.isSafeInteger(processId) || processId <= 0) return false;
+  try {
+    process.kill(processId, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}

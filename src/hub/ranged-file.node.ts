@@ -1,0 +1,204 @@
+/**
+ * Owns: a large file on its way in by pieces, in any order: which bytes are there, kept across runs and kills, and the
+ * name it gets only when it is whole.
+ * Refuses to know: where the bytes come from.
+ *
+ * Beside `<path>.incomplete` lies a log of the ranges that were written. A range is logged after its bytes went to the
+ * system, so a killed process loses at most what it had not logged; whatever else may go wrong, the digest finds.
+ */
+import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { HadalError } from '../error.ts';
+import { blobDigest, type Expectation, sha256OfFile } from './digest.node.ts';
+
+/** From the first byte to the one after the last. */
+export interface ByteRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Written bytes that are not logged yet. */
+const LOG_BYTES = 1 << 20;
+
+/**
+ * An unfinished file.
+ *
+ * @example
+ * const file = await RangedFile.open(path, { bytes, sha256 });
+ * for (const gap of file.missing(8 << 20)) await file.write(gap.from, await fetchBytes(gap));
+ * await file.finish();
+ */
+export class RangedFile {
+  readonly #path: string;
+  readonly #expected: Expectation;
+  readonly #file: FileHandle;
+  readonly #log: FileHandle;
+  #held: ByteRange[];
+  #unlogged: ByteRange[] = [];
+  #unloggedBytes = 0;
+
+  private constructor(
+    path: string,
+    expected: Expectation,
+    file: FileHandle,
+    log: FileHandle,
+    held: ByteRange[],
+  ) {
+    this.#path = path;
+    this.#expected = expected;
+    this.#file = file;
+    this.#log = log;
+    this.#held = held;
+  }
+
+  /** Opens what an earlier run left, if it was of the same file. */
+  static async open(path: string, expected: Expectation): Promise<RangedFile> {
+    const size = (await stat(incomplete(path)).catch(() => undefined))?.size;
+    const held = size === undefined ? undefined : await readLog(path, expected, size);
+    const file = await open(incomplete(path), held === undefined ? 'w+' : 'r+', 0o644);
+    const log = await open(logPath(path), held === undefined ? 'w' : 'a', 0o644);
+    if (held === undefined) await log.write(header(expected));
+    return new RangedFile(path, expected, file, log, held ?? []);
+  }
+
+  /** Bytes that are there. */
+  get heldBytes(): number {
+    return this.#held.reduce((sum, { from, to }) => sum + to - from, 0);
+  }
+
+  /** What is not there yet, in pieces of at most so many bytes. */
+  missing(mostBytes: number): ByteRange[] {
+    const gaps: ByteRange[] = [];
+    const ends = [...this.#held, { from: this.#expected.bytes, to: this.#expected.bytes }];
+    let at = 0;
+    for (const { from, to } of ends) {
+      for (; at < from; at += mostBytes) gaps.push({ from: at, to: Math.min(at + mostBytes, from) });
+      at = to;
+    }
+    return gaps;
+  }
+
+  /** @throws HadalError `download-too-long`, before a byte too many is written. */
+  async write(at: number, chunk: Uint8Array): Promise<void> {
+    if (at + chunk.length > this.#expected.bytes) {
+      throw new HadalError('download-too-long', {
+        what: basename(this.#path),
+        expected: `${this.#expected.bytes} bytes`,
+        got: 'more',
+      });
+    }
+    if (chunk.length === 0) return;
+    let done = 0;
+    while (done < chunk.length) {
+      done += (await this.#file.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
+    }
+    const range = { from: at, to: at + chunk.length };
+    this.#held = joined([...this.#held, range]);
+    this.#unlogged.push(range);
+    this.#unloggedBytes += chunk.length;
+    if (this.#unloggedBytes >= LOG_BYTES) await this.#writeLog();
+  }
+
+  /** Throws away what is there. */
+  async restart(): Promise<void> {
+    this.#held = [];
+    this.#unlogged = [];
+    this.#unloggedBytes = 0;
+    await this.#log.truncate(0);
+    await this.#file.truncate(0);
+    await this.#log.write(header(this.#expected));
+  }
+
+  /**
+   * Checks the digest of the whole, and gives the file its name. A wrong file is thrown away.
+   *
+   * @param onProgress bytes checked so far
+   * @throws HadalError `download-incomplete` (what is there stays, to be continued) or `digest-mismatch`.
+   */
+  async finish(onProgress?: (doneBytes: number) => void): Promise<void> {
+    const { bytes } = this.#expected;
+    if (this.heldBytes !== bytes) {
+      throw new HadalError('download-incomplete', {
+        what: basename(this.#path),
+        expected: `${bytes} bytes`,
+        got: `${this.heldBytes}`,
+      });
+    }
+    const wanted = 'sha256' in this.#expected ? this.#expected.sha256 : this.#expected.gitBlob;
+    const got =
+      'sha256' in this.#expected
+        ? await sha256OfFile(incomplete(this.#path), onProgress)
+        : await blobDigest(incomplete(this.#path));
+    if (got !== wanted) {
+      await this.restart();
+      throw new HadalError('digest-mismatch', {
+        what: basename(this.#path),
+        expected: `${'sha256' in this.#expected ? 'SHA-256' : 'the git digest'} ${wanted}`,
+        got,
+      });
+    }
+    await this.#file.sync();
+    await this.close();
+    await rename(incomplete(this.#path), this.#path);
+    await rm(logPath(this.#path), { force: true });
+  }
+
+  /** Writes the log and closes; a file without a byte is removed. */
+  async close(): Promise<void> {
+    await this.#writeLog().catch(() => undefined);
+    await this.#log.close().catch(() => undefined);
+    await this.#file.close().catch(() => undefined);
+    if (this.#held.length > 0) return;
+    await rm(incomplete(this.#path), { force: true });
+    await rm(logPath(this.#path), { force: true });
+  }
+
+  async #writeLog(): Promise<void> {
+    const ranges = joined(this.#unlogged);
+    this.#unlogged = [];
+    this.#unloggedBytes = 0;
+    if (ranges.length > 0) await this.#log.write(ranges.map(({ from, to }) => `${from} ${to}\n`).join(''));
+  }
+}
+
+/** Removes what an unfinished file left at a path. Example: `await removeIncomplete(path)`. */
+export async function removeIncomplete(path: string): Promise<void> {
+  await rm(incomplete(path), { force: true });
+  await rm(logPath(path), { force: true });
+}
+
+function incomplete(path: string): string {
+  return `${path}.incomplete`;
+}
+
+function logPath(path: string): string {
+  return `${path}.incomplete.ranges`;
+}
+
+function header(expected: Expectation): string {
+  return `${expected.bytes} bytes of ${'sha256' in expected ? expected.sha256 : expected.gitBlob}\n`;
+}
+
+/** The logged ranges, or undefined where there is no log of this file. A last line that was cut off does not count. */
+async function readLog(path: string, expected: Expectation, size: number): Promise<ByteRange[] | undefined> {
+  const text = await readFile(logPath(path), 'utf8').catch(() => '');
+  const first = header(expected);
+  if (!text.startsWith(first)) return undefined;
+  const ranges: ByteRange[] = [];
+  for (const [, from, to] of text.slice(first.length).matchAll(/^(\d+) (\d+)\n/gm)) {
+    const range = { from: Number(from), to: Number(to) };
+    if (range.from < range.to && range.to <= Math.min(size, expected.bytes)) ranges.push(range);
+  }
+  return joined(ranges);
+}
+
+/** Sorted, and without overlaps or seams. */
+function joined(ranges: readonly ByteRange[]): ByteRange[] {
+  const out: ByteRange[] = [];
+  for (const range of ranges.toSorted((a, b) => a.from - b.from)) {
+    const last = out.at(-1);
+    if (last === undefined || range.from > last.to) out.push(range);
+    else if (range.to > last.to) out[out.length - 1] = { from: last.from, to: range.to };
+  }
+  return out;
+}
