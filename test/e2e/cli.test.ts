@@ -215,10 +215,19 @@ test('version says what this is and what it runs on', async () => {
   }
 });
 
+test('alone it says what this machine can run, and three commands to try', async () => {
+  const { out, err, code } = await hadal([]);
+  expect({ err, code }).toEqual({ err: '', code: 0 });
+  expect(out).toMatch(/^machine +\S/);
+  const [, tries = ''] = out.split('Try\n');
+  expect(tries.split('\n\n')[0]?.split('\n')).toHaveLength(3);
+  expect(out).toContain('hadal --help lists every command');
+});
+
 test('help of the program and of every command, with every flag', async () => {
-  const root = await hadal([]);
+  const root = await hadal(['--help']);
   expect(root).toMatchObject({ ...done, err: '' });
-  for (const spelling of [['--help'], ['-h'], ['help']]) expect((await hadal(spelling)).out).toBe(root.out);
+  for (const spelling of [['-h'], ['help']]) expect((await hadal(spelling)).out).toBe(root.out);
   for (const command of ['run', 'inspect', 'bench', 'tokenize', 'completion', 'version']) {
     expect(root.out).toMatch(new RegExp(`^  ${command} +\\w`, 'm'));
     const help = await hadal([command, '--help']);
