@@ -39,6 +39,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('inspect', 'show what a model file holds, without loading it', () => import('./inspect.ts')),
   entry('convert', 'write a Hugging Face folder as a GGUF file', () => import('./convert.ts')),
   entry('quantize', 'write a model file in fewer bits', () => import('./quantize.ts')),
+  entry('evaluate', 'measure perplexity, and what quantizing lost', () => import('./evaluate.ts')),
   entry('bench', 'measure how fast a model runs here', () => import('./bench.ts')),
   entry('tokenize', 'show how a text is cut into tokens', () => import('./tokenize.ts')),
   entry('completion', 'print the completion script for bash, zsh or fish', () => import('./completion.ts')),

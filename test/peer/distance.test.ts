@@ -3,7 +3,8 @@
  * Refuses to know: models.
  */
 import { describe, expect, it } from 'vitest';
-import { best, divergence, logSoftmax, Tally } from './distance.ts';
+import { best, divergence, logSoftmax } from '../../src/evaluate/distributions.ts';
+import { Tally } from './distance.ts';
 
 const logits = (...probabilities: number[]) => Float32Array.from(probabilities, (p) => Math.log(p) + 3);
 

@@ -1,0 +1,100 @@
+/**
+ * Owns: `hadal evaluate`: perplexity of a model on a text, and what it lost against a reference.
+ * Refuses to know: how either is computed.
+ */
+import { readFile } from 'node:fs/promises';
+import { defineCommand } from 'citty';
+import { HadalError } from '../error.ts';
+import { evaluateText, type TextEvaluation } from '../evaluate/perplexity.ts';
+import { readArguments } from './arguments.ts';
+import type { CommandText, Surroundings } from './context.ts';
+import { usageError } from './exit-codes.ts';
+import { formatCount, table } from './figures.ts';
+import { openShown } from './opening.ts';
+import { promptFrom } from './standard-input.ts';
+
+export const text: CommandText = {
+  usage: 'evaluate MODEL [TEXTFILE] [flags]',
+  examples: [
+    'hadal evaluate ./model-q4_k_m.gguf ./wiki.test.raw',
+    'hadal evaluate ./model-q4_k_m.gguf ./wiki.test.raw --against ./model-bf16.gguf',
+  ],
+};
+
+export const command = defineCommand({
+  meta: { name: 'evaluate', description: 'measure perplexity, and what quantizing lost' },
+  args: {
+    model: {
+      type: 'positional',
+      required: false,
+      description: 'a GGUF file, a folder, or a name of the catalogue',
+    },
+    textfile: { type: 'positional', required: false, description: 'a text; standard input otherwise' },
+    against: { type: 'string', valueHint: 'MODEL', description: 'a reference, as the unquantized model' },
+    window: { type: 'string', valueHint: 'N', description: 'tokens of a window; 512 otherwise' },
+    windows: { type: 'string', valueHint: 'N', description: 'at most so many windows' },
+    threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
+    json: { type: 'boolean', description: 'print one JSON document' },
+  },
+  async run({ rawArgs, cmd, data }) {
+    const surroundings = data as Surroundings;
+    const { terminal, interruption } = surroundings;
+    const given = readArguments(cmd.args as object, rawArgs, { words: 2 });
+    const name = given.word(0, 'MODEL', `hadal ${text.usage}`);
+    const windowTokens = given.number('window', { min: 16, max: 1 << 20, whole: true }) ?? 512;
+    const windows = given.number('windows', { min: 1, whole: true });
+    const threads = given.number('threads', { min: 1, max: 1024, whole: true });
+    const against = given.text('against');
+    const judged = await textOf(given.words[1], surroundings);
+    const opening = { contextTokens: windowTokens + 1, ...(threads === undefined ? {} : { threads }) };
+    await using model = await openShown(name, surroundings, opening);
+    await using reference =
+      against === undefined ? undefined : await openShown(against, surroundings, opening);
+    const result = await evaluateText(model.engine, model.answerer.tokenizer, judged, {
+      windowTokens,
+      ...(windows === undefined ? {} : { windows }),
+      ...(reference === undefined ? {} : { reference: reference.engine }),
+      signal: interruption.signal,
+      onProgress: (done, all, { perplexity, error }) =>
+        terminal.progress(
+          `${done} of ${all} windows · perplexity ${perplexity.toFixed(3)} ± ${error.toFixed(3)}`,
+        ),
+    });
+    terminal.progress('');
+    if (given.has('json')) terminal.json({ model: name, ...(against && { against }), ...result });
+    else terminal.out(report(result));
+  },
+});
+
+async function textOf(path: string | undefined, surroundings: Surroundings): Promise<string> {
+  if (path === undefined) {
+    const piped = await promptFrom([], surroundings);
+    if (piped !== undefined) return piped;
+    throw usageError({ what: 'TEXTFILE is missing', next: `usage: hadal ${text.usage}` });
+  }
+  return readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    const got = cause.code ?? cause.message;
+    throw new HadalError('file-unreadable', { what: path, expected: 'a text', got, next: 'check the path' });
+  });
+}
+
+function report({ perplexity, error, tokens, windows, windowTokens, distance }: TextEvaluation): string {
+  const plusMinus = (mean: number, by: number, digits: number) =>
+    `${mean.toFixed(digits)} ± ${by.toFixed(digits)}`;
+  const rows = [
+    ['perplexity', plusMinus(perplexity, error, 4)],
+    ['tokens judged', `${formatCount(tokens)} in ${formatCount(windows)} windows of ${windowTokens}`],
+  ];
+  if (distance) {
+    const { kl, klMedian, kl99, klMost, sameTop, reference } = distance;
+    rows.push(
+      ['reference', plusMinus(reference.perplexity, reference.error, 4)],
+      ['mean KL', `${plusMinus(kl.mean, kl.error, 6)} nats`],
+      ['median KL', klMedian.toFixed(6)],
+      ['99 % KL', kl99.toFixed(6)],
+      ['largest KL', klMost.toFixed(6)],
+      ['same best token', `${plusMinus(100 * sameTop.mean, 100 * sameTop.error, 2)} %`],
+    );
+  }
+  return `${table(rows)}\n`;
+}
