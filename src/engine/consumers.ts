@@ -2,6 +2,7 @@
  * Owns: what becomes of a sequence's logits: an answer token by token, or scores.
  * Refuses to know: batches, pages, backends.
  */
+import { type TokenConstraint, type TokenMask, tokenMask } from './constraint.ts';
 import type { EventQueue } from './event-queue.ts';
 import { randomSeed } from './random.ts';
 import type { EndReason, EngineEvent, GenerateRequest, ScoreEvent, Usage } from './request.ts';
@@ -10,13 +11,14 @@ import type { Consumer, Sequence, Wanted } from './sequence.ts';
 
 /** Samples an answer and reports it. */
 export class AnswerConsumer implements Consumer {
-  readonly wanted: Wanted;
   readonly #request: GenerateRequest;
   readonly #contextTokens: number;
   readonly #events: EventQueue<EngineEvent>;
   readonly #sampler: Sampler;
   readonly #seed: number;
   readonly #ends: ReadonlySet<number>;
+  readonly #constraint: TokenConstraint | undefined;
+  #mask: TokenMask | undefined;
   readonly #startedMs = performance.now();
   #firstTokenMs: number | undefined;
   #generatedTokens = 0;
@@ -25,14 +27,23 @@ export class AnswerConsumer implements Consumer {
   /** Set by the engine once the sequence exists: where cached tokens are counted. */
   sequence: Sequence | undefined;
 
-  constructor(request: GenerateRequest, contextTokens: number, events: EventQueue<EngineEvent>) {
+  constructor(
+    request: GenerateRequest,
+    contextTokens: number,
+    events: EventQueue<EngineEvent>,
+    constraint?: TokenConstraint,
+  ) {
     this.#request = request;
+    this.#constraint = constraint;
     this.#contextTokens = contextTokens;
     this.#events = events;
     this.#seed = request.sampling.seed ?? randomSeed();
     this.#ends = new Set(request.endIds);
     this.#sampler = new Sampler(request.sampling, request.promptIds, this.#seed, request.topLogprobs);
-    this.wanted = this.#sampler.needsOnlyArgmax ? 'argmax' : 'logits';
+  }
+
+  get wanted(): Wanted {
+    return this.#sampler.needsOnlyArgmax && !this.#constraint?.armed ? 'argmax' : 'logits';
   }
 
   queued(before: number): void {
@@ -56,7 +67,7 @@ export class AnswerConsumer implements Consumer {
   }
 
   logits(logits: Float32Array): number | undefined {
-    return this.#took(this.#sampler.choose(logits));
+    return this.#took(this.#sampler.choose(logits, this.#allowed(logits.length)));
   }
 
   fail(error: unknown): void {
@@ -67,12 +78,21 @@ export class AnswerConsumer implements Consumer {
     this.#end('abort');
   }
 
+  #allowed(vocabSize: number): TokenMask | undefined {
+    if (!this.#constraint?.armed) return undefined;
+    this.#mask ??= tokenMask(vocabSize);
+    this.#mask.fill(0);
+    this.#constraint.mask(this.#mask);
+    return this.#mask;
+  }
+
   #took(choice: Choice): number | undefined {
     this.#firstTokenMs ??= performance.now();
     this.#generatedTokens++;
+    this.#constraint?.accept(choice.id);
     this.#events.push({ type: 'token', ...choice });
     const { promptIds, maxTokens } = this.#request;
-    if (this.#ends.has(choice.id)) this.#end('stop');
+    if (this.#ends.has(choice.id) || this.#constraint?.done) this.#end('stop');
     else if (this.#generatedTokens >= maxTokens) this.#end('length');
     else if (promptIds.length + this.#generatedTokens >= this.#contextTokens) this.#end('context');
     else return choice.id;

@@ -6,6 +6,7 @@ import type { Backend, CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
 import type { Model } from '../model/model.ts';
 import { PageCache } from './cache.ts';
+import type { ConstraintMaker, TokenConstraint } from './constraint.ts';
 import { AnswerConsumer, ScoreConsumer } from './consumers.ts';
 import { EventQueue } from './event-queue.ts';
 import type { ComputeLease } from './lease.ts';
@@ -32,6 +33,8 @@ export interface EngineOptions {
   readonly drafting?: Drafting;
   /** Held while a step is computed, so that engines that share it never compute at once. */
   readonly lease?: ComputeLease;
+  /** Makes the constraints of requests; without it they are refused. */
+  readonly constraints?: ConstraintMaker;
 }
 
 /** A running engine. Disposing of it aborts what runs; the backend and its weights stay the caller's. */
@@ -40,7 +43,8 @@ export interface Engine extends AsyncDisposable {
   /**
    * Answers a prompt: prefill events, tokens, one end. Leaving the iteration early aborts the request.
    *
-   * @throws HadalError (at the first `next`) `request-invalid`, `prompt-too-long`, and what the backend reports.
+   * @throws HadalError (at the first `next`) `request-invalid`, `prompt-too-long`, what the `ConstraintMaker` finds
+   *   wrong, and what the backend reports.
    */
   generate(request: GenerateRequest): AsyncIterable<EngineEvent>;
   /** Logits of every position of a text. Throws as {@link generate}. */
@@ -78,6 +82,7 @@ class RunningEngine implements Engine {
   readonly #stepper: Stepper;
   readonly #speculator: Speculator;
   readonly #lease: ComputeLease | undefined;
+  readonly #constraints: ConstraintMaker | undefined;
   readonly #live = new Map<string, Sequence>();
   /** Slices being computed. */
   #inFlight: readonly Slice[] = [];
@@ -90,6 +95,7 @@ class RunningEngine implements Engine {
     this.#backend = backend;
     this.#lease = options.lease;
     this.#vocabSize = model.vocabSize;
+    this.#constraints = options.constraints;
     const cacheTokens = Math.max(this.contextTokens, options.cacheTokens ?? 0);
     const maxSequences = options.maxSequences ?? MAX_SEQUENCES;
     const limits = {
@@ -116,7 +122,8 @@ class RunningEngine implements Engine {
     const events = new EventQueue<EngineEvent>(() => this.abort(requestId));
     this.#start(events, requestId, () => {
       checkRequest(request, { vocabSize: this.#vocabSize, contextTokens: this.contextTokens });
-      const consumer = new AnswerConsumer(request, this.contextTokens, events);
+      const constraint = this.#constraintOf(request);
+      const consumer = new AnswerConsumer(request, this.contextTokens, events, constraint);
       const { tenant, cacheSalt: salt } = request;
       consumer.sequence = new Sequence(requestId, promptIds, promptIds.length, consumer, { tenant, salt });
       return consumer.sequence;
@@ -185,6 +192,17 @@ class RunningEngine implements Engine {
     } catch (error) {
       events.end(error);
     }
+  }
+
+  #constraintOf({ constraint, endIds }: GenerateRequest): TokenConstraint | undefined {
+    if (constraint === undefined) return undefined;
+    if (this.#constraints !== undefined) return this.#constraints(constraint, { endIds });
+    throw new HadalError('constraint-unsupported', {
+      what: 'this engine',
+      expected: 'requests without a constraint',
+      got: 'one with it',
+      next: 'start the engine with a `ConstraintMaker`',
+    });
   }
 
   /** Steps until nobody wants anything. Begins after the current turn, so that requests made together run together. */

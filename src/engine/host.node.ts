@@ -5,7 +5,6 @@
  * A fault in a child process loses its requests and nothing else: they end with `engine-died` and what is known of why.
  */
 import { fork } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { CacheDType } from '../backend/backend.ts';
@@ -16,6 +15,8 @@ import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreReques
 
 /** Options of {@link startEngineHost}. */
 export interface EngineHostOptions {
+  /** The file that the thread or process runs; it calls `serveEngine`. */
+  readonly mainFile: URL;
   readonly modelPath: string;
   readonly kind: 'worker' | 'process';
   readonly contextTokens?: number;
@@ -68,12 +69,12 @@ const LAST_WORDS = 2_000;
  * Loads a model in a thread or process of its own.
  *
  * @throws HadalError what opening and loading throw there; `engine-died`; the signal's reason.
- * @example await using engine = await startEngineHost({ modelPath: 'model.gguf', kind: 'worker' });
+ * @example await using engine = await startEngineHost({ mainFile, modelPath: 'model.gguf', kind: 'worker' });
  */
 export async function startEngineHost(options: EngineHostOptions): Promise<EngineHost> {
-  const { signal, onLoad, onWarning, kind } = options;
+  const { signal, onLoad, onWarning, kind, mainFile } = options;
   signal?.throwIfAborted();
-  const carrier = kind === 'worker' ? startWorker() : startProcess(options.env);
+  const carrier = kind === 'worker' ? startWorker(mainFile) : startProcess(mainFile, options.env);
   const abortFlag = kind === 'worker' ? new SharedArrayBuffer(4) : undefined;
   const host = new Host(carrier, abortFlag);
   const stop = () => host.gone(signal?.reason);
@@ -298,22 +299,8 @@ function died(why: string): HadalError {
   });
 }
 
-/** The engine's main file: beside this one, or where a checkout has been built when this is the source. */
-function mainFile(): URL {
-  const beside = new URL('./host-main.node.js', import.meta.url);
-  const built = new URL('../../dist/engine/host-main.node.js', import.meta.url);
-  const main = existsSync(beside) ? beside : built;
-  if (existsSync(main)) return main;
-  throw new HadalError('not-built', {
-    what: 'the engine',
-    expected: fileURLToPath(built),
-    got: 'nothing there',
-    next: 'run `npm run build`',
-  });
-}
-
-function startWorker(): Carrier {
-  const worker = new Worker(mainFile());
+function startWorker(mainFile: URL): Carrier {
+  const worker = new Worker(mainFile);
   let failure: string | undefined;
   worker.on('error', (error) => {
     failure = error.message;
@@ -327,8 +314,8 @@ function startWorker(): Carrier {
   };
 }
 
-function startProcess(env: EngineHostOptions['env']): Carrier {
-  const child = fork(fileURLToPath(mainFile()), [], {
+function startProcess(mainFile: URL, env: EngineHostOptions['env']): Carrier {
+  const child = fork(fileURLToPath(mainFile), [], {
     serialization: 'advanced',
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     env: { ...(env ?? process.env) },

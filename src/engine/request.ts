@@ -37,6 +37,8 @@ export interface GenerateRequest {
   readonly tenant?: string;
   /** Prompts share their beginnings only where this is the same. */
   readonly cacheSalt?: string;
+  /** What the answer is held to, for the engine's `ConstraintMaker` to read; it can cross a message channel. */
+  readonly constraint?: unknown;
 }
 
 export interface TokenLogprob {

@@ -2,9 +2,11 @@
  * Owns: choosing the next token from logits, and its log-probability.
  * Refuses to know: where logits come from, batches, text.
  *
- * The order is that of transformers' logits processors: bias, penalties, temperature, top-k, top-p, min-p.
+ * The order is that of transformers' logits processors: bias, penalties, temperature, top-k, top-p, min-p. What a
+ * constraint forbids is out before all of them.
  */
 import { HadalError } from '../error.ts';
+import { forbid, type TokenMask } from './constraint.ts';
 import { argmax, largest } from './largest.ts';
 import { uniform } from './random.ts';
 import type { Sampling, TokenLogprob } from './request.ts';
@@ -55,11 +57,16 @@ export class Sampler {
     return temperature === 0 && plain && unbiased && this.#topLogprobs === undefined;
   }
 
-  /** Chooses the next token; `logits` [vocab] is used up. Throws `logits-broken` where one of them is no number. */
-  choose(logits: Float32Array): Choice {
+  /**
+   * Chooses the next token; `logits` [vocab] is used up. Throws `logits-broken` where one of them is no number, and
+   * `constraint-stuck` where bias and `mask` together leave no token.
+   */
+  choose(logits: Float32Array, mask?: TokenMask): Choice {
     if (logits.some(Number.isNaN) || !Number.isFinite(logits[argmax(logits)])) throw brokenLogits();
     const reported = this.#topLogprobs === undefined ? undefined : logits.slice();
+    if (mask !== undefined) forbid(logits, mask);
     bend(logits, this.#sampling, this.#seen, this.#counts);
+    if (mask !== undefined && logits[argmax(logits)] === Number.NEGATIVE_INFINITY) throw stuck();
     const { temperature } = this.#sampling;
     const id =
       temperature === 0 ? argmax(logits) : draw(logits, this.#sampling, uniform(this.#seed, this.#chosen));
@@ -73,6 +80,15 @@ export class Sampler {
     this.#seen.push(id);
     this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
   }
+}
+
+function stuck(): HadalError {
+  return new HadalError('constraint-stuck', {
+    what: 'the next token',
+    expected: 'one that the constraint allows',
+    got: 'none whose logit is a number',
+    next: 'leave out the biases that ban tokens',
+  });
 }
 
 /**

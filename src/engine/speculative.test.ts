@@ -8,6 +8,7 @@ import { createReferenceBackend } from '../backend/reference/reference.ts';
 import { ints } from '../backend/reference/storage.ts';
 import { loadModel } from '../model/load.ts';
 import type { Model } from '../model/model.ts';
+import type { ConstraintMaker } from './constraint.ts';
 import { DraftDepth } from './draft-depth.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
 import { NgramDrafter } from './ngram-drafter.ts';
@@ -355,4 +356,60 @@ describe('distribution', () => {
       (0.31938153 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))));
     return z >= 0 ? tail : 1 - tail;
   }
+});
+
+describe('a constraint', () => {
+  /** The next token of eight is likeliest, and the one after it where that is not allowed. */
+  const countingInTwos = (token: number) =>
+    Float32Array.from({ length: VOCAB }, (_, i) => (i < 8 ? ([0, 20, 18][(i - token + 8) % 8] ?? 0) : 0));
+  /** From 5 on, odd tokens only; it is whole after `most` tokens. */
+  const oddAfter5 = (most: number): ConstraintMaker => {
+    return () => {
+      let taken = 0;
+      let armed = false;
+      return {
+        get armed() {
+          return armed;
+        },
+        get done() {
+          return taken === most;
+        },
+        mask(allowed) {
+          allowed.fill(0xaaaaaaaa);
+        },
+        accept(id) {
+          if (armed && id % 2 === 0) throw new Error(`${id} is not allowed`);
+          taken++;
+          armed ||= id === 5;
+        },
+      };
+    };
+  };
+
+  test.each([0, 0.9])('holds for tokens that were drafted too, at temperature %s', async (temperature) => {
+    await using backend = createReferenceBackend();
+    const model = tableModel(backend, countingInTwos);
+    const request = { constraint: {}, sampling: { temperature, seed: 3 } };
+    const held = (drafting: Drafting) =>
+      answers(backend, model, { drafting, constraints: oddAfter5(40) }, [request]);
+    const [plain] = await held('off');
+    const [drafted] = await held(DEPTH_4);
+    expect(drafted!.tokens).toEqual(plain!.tokens);
+    expect(plain!.ids).toHaveLength(40);
+    expect(plain!.ids.slice(plain!.ids.indexOf(5) + 1).filter((id) => id % 2 === 0)).toEqual([]);
+    expect(drafted!.usage.drafts!.drafted).toBeGreaterThan(10);
+  });
+
+  test('that leaves no token ends the request with a sentence, and no other', async () => {
+    await using backend = createReferenceBackend();
+    const model = tableModel(backend, countingInTwos);
+    const begun = { constraint: {}, promptIds: Int32Array.of(4), sampling: { temperature: 0 } };
+    const none: ConstraintMaker = () => ({ armed: true, done: false, mask() {}, accept() {} });
+    await expect(answers(backend, model, { constraints: none }, [begun])).rejects.toMatchObject({
+      code: 'constraint-stuck',
+    });
+    await expect(answers(backend, model, {}, [begun])).rejects.toMatchObject({
+      code: 'constraint-unsupported',
+    });
+  });
 });

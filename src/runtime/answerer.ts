@@ -2,9 +2,9 @@
  * Owns: an engine, a tokenizer and a chat format put together: messages or text in, deltas out.
  * Refuses to know: files, where the engine runs, terminals, protocols.
  */
-import type { ConstraintSpec } from '../chat/constraint.ts';
 import type { Delta, FinishReason, Message } from '../chat/delta.ts';
 import type { AnswerParser, AnswerStart, ChatFormat } from '../chat/format.ts';
+import { contentGrammar } from '../chat/grammar/form.ts';
 import { infillEnds, infillParts, supportsInfill } from '../chat/infill.ts';
 import { plainParser } from '../chat/parsers/plain.ts';
 import { encodePrompt, renderPrompt } from '../chat/prompt.ts';
@@ -106,14 +106,16 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     parser: AnswerParser,
     ends: readonly number[],
     options: AnswerOptions,
+    around: { readonly after?: string | undefined; readonly begun?: string | undefined } = {},
   ) => {
-    if (options.constraint !== undefined) throw constraintUnsupported(options.constraint);
+    const { constraint } = options;
     return generate(engine, parser, options, {
       requestId: `answer-${++requests}`,
       promptIds,
       maxTokens: maxTokens(promptIds.length, contextTokens, options.maxTokens),
       sampling: { ...sampling, ...options.sampling },
       endIds: ends,
+      ...(constraint === undefined ? {} : { constraint: contentGrammar(constraint, around) }),
       ...(options.topLogprobs === undefined ? {} : { topLogprobs: options.topLogprobs }),
       ...(options.tenant === undefined ? {} : { tenant: options.tenant }),
       ...(options.cacheSalt === undefined ? {} : { cacheSalt: options.cacheSalt }),
@@ -143,7 +145,11 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         continues,
         tools: offered(options),
       });
-      yield* answer(promptIds, parser, format.endIds, options);
+      if (options.constraint !== undefined && offered(options).length > 0) throw constraintWithTools();
+      yield* answer(promptIds, parser, format.endIds, options, {
+        after: opens === 'reasoning' ? format.thinkingEnd : undefined,
+        begun: opens === 'content' && continues ? messages.at(-1)?.content : undefined,
+      });
     },
     async *complete(prompt, options = {}) {
       const promptIds =
@@ -174,12 +180,12 @@ function chatSupport(chatFormat: () => ChatFormat): ChatSupport | undefined {
   }
 }
 
-function constraintUnsupported({ kind }: ConstraintSpec): HadalError {
+function constraintWithTools(): HadalError {
   return new HadalError('constraint-unsupported', {
     what: 'this answer',
-    expected: 'no constraint (they are not enforced yet)',
-    got: `one of kind ${kind}`,
-    next: 'ask for the form in the prompt instead',
+    expected: 'either tools or a form that the content is held to',
+    got: 'both',
+    next: 'leave one of them out, or choose no tool',
   });
 }
 

@@ -8,20 +8,19 @@ import { type ChatFormat, chatFormatFor } from '../chat/format.ts';
 import { type EngineHost, startEngineHost } from '../engine/host.node.ts';
 import type { Sampling } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
-import { TOKENIZER_CONFIG_JSON, TOKENIZER_JSON } from '../formats/hf-folder.ts';
-import { closeModelFile, openModelFile, readFolderText } from '../formats/open.node.ts';
+import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import { modelOfMetadata, readCatalogue } from '../hub/catalogue.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import type { Announcement, FetchProgress } from '../hub/progress.ts';
 import type { Environment } from '../hub/store.node.ts';
 import { describeModel, type ModelDescription } from '../model/load.ts';
-import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
-import { tokenizerFromJson } from '../tokenizer/from-json.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type Answerer, createAnswerer } from './answerer.ts';
-import { chatTemplateOfFolder, endIdsOfFolder, jsonOf, samplingOfFolder } from './hf-settings.ts';
+import { engineMainFile } from './engine-file.node.ts';
+import { chatTemplateOfFolder, samplingOfFolder } from './hf-settings.ts';
 import { bytesNeeded, contextThatFits, memoryHere } from './memory.ts';
+import { tokenizerMaker } from './tokenizer-maker.node.ts';
 
 /** Options of {@link openTokenizer}, and of {@link openModel} as far as the file goes. */
 export interface FileOptions {
@@ -103,6 +102,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
   const contextTokens = contextOf(path, description, options);
   signal?.throwIfAborted();
   const engine = await startEngineHost({
+    mainFile: engineMainFile(),
     modelPath: path,
     kind: host,
     contextTokens,
@@ -196,7 +196,7 @@ function contextOf(
  */
 export async function openTokenizer(name: string, options: FileOptions = {}): Promise<Tokenizer> {
   const path = await resolved(name, options);
-  return withFile(path, (file) => tokenizerOf(path, file));
+  return withFile(path, async (file) => (await tokenizerMaker(path, file))());
 }
 
 async function resolved(name: string, { env, signal, onAnnounce, onFetch }: FileOptions): Promise<string> {
@@ -225,7 +225,7 @@ export interface ModelHeader {
 export async function readHeader(path: string, file: ModelFile): Promise<ModelHeader> {
   return {
     description: describeModel(file),
-    tokenizer: await tokenizerOf(path, file),
+    tokenizer: (await tokenizerMaker(path, file))(),
     metadata: file.format === 'gguf' ? file.metadata : withChatTemplate(file.metadata),
   };
 }
@@ -237,21 +237,6 @@ async function withFile<T>(path: string, read: (file: ModelFile) => T | Promise<
   } finally {
     await closeModelFile(file);
   }
-}
-
-async function tokenizerOf(path: string, { format, metadata }: ModelFile): Promise<Tokenizer> {
-  if (format === 'gguf') return tokenizerFromGguf(metadata);
-  const text = await readFolderText(path, TOKENIZER_JSON);
-  if (text === undefined) {
-    throw new HadalError('tokenizer-missing', {
-      what: path,
-      expected: TOKENIZER_JSON,
-      got: 'no such file',
-      next: 'fetch it too, or save it with `AutoTokenizer.from_pretrained(…).save_pretrained(…)`',
-    });
-  }
-  const json = jsonOf(new Map([[TOKENIZER_JSON, text]]), TOKENIZER_JSON);
-  return tokenizerFromJson(json, jsonOf(metadata, TOKENIZER_CONFIG_JSON), endIdsOfFolder(metadata));
 }
 
 /** A folder's metadata with its chat template under the key that GGUF files have it under. */

@@ -1,19 +1,25 @@
 /**
  * Owns: the engine's end of the channel: opens the model, runs the engine, answers messages.
- * Refuses to know: who asks; text, prompts, HTTP. It runs as the main file of a worker thread or a child process.
+ * Refuses to know: who asks; text, prompts, HTTP; how constraints are made.
  */
 import { parentPort } from 'node:worker_threads';
 import { chooseBackend } from '../backend/choose.node.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import type { ModelFile } from '../formats/tensor-info.ts';
 import { loadModel } from '../model/load.ts';
 import { type FromEngine, type OpenMessage, packError, type ToEngine } from './channel.ts';
+import type { ConstraintMaker } from './constraint.ts';
 import { createEngine, type Engine } from './engine.ts';
 import { machineLease } from './lease.node.ts';
 import type { EngineEvent, ScoreEvent } from './request.ts';
 
 const LOADING_EVERY_MS = 50;
 
-let opened: Opened | undefined;
+/** What {@link serveEngine} cannot know by itself. */
+export interface EngineParts {
+  /** Makes the constraints of requests to a model. */
+  readonly constraints: (path: string, file: ModelFile) => Promise<ConstraintMaker>;
+}
 
 interface Opened {
   readonly engine: Engine;
@@ -25,7 +31,7 @@ function send(message: FromEngine): void {
   else process.send?.(message);
 }
 
-async function open(message: OpenMessage): Promise<Opened> {
+async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
   const { env, threads, abortFlag } = message;
   const backend = chooseBackend({
     env,
@@ -47,6 +53,7 @@ async function open(message: OpenMessage): Promise<Opened> {
   const lease = message.leaseName === undefined ? undefined : machineLease(message.leaseName);
   const engine = createEngine(backend, model, {
     ...(lease === undefined ? {} : { lease }),
+    constraints: await parts.constraints(message.modelPath, file),
     ...(contextTokens === undefined ? {} : { contextTokens }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
     ...(cacheDType === undefined ? {} : { cacheDType }),
@@ -86,38 +93,45 @@ async function forward(requestId: string, events: AsyncIterable<EngineEvent | Sc
   }
 }
 
-async function receive(message: ToEngine): Promise<void> {
-  switch (message.type) {
-    case 'open':
-      try {
-        opened = await open(message);
-      } catch (error) {
-        send({ type: 'refused', error: packError(error) });
-      }
-      return;
-    case 'generate':
-      if (opened) await forward(message.request.requestId, opened.engine.generate(message.request));
-      return;
-    case 'score':
-      if (opened) await forward(message.request.requestId, opened.engine.score(message.request));
-      return;
-    case 'abort':
-      opened?.engine.abort(message.requestId);
-      return;
-    case 'stats':
-      if (opened) send({ type: 'stats', call: message.call, stats: opened.engine.stats() });
-      return;
-    case 'close':
-      await opened?.close();
-      send({ type: 'closed' });
-      if (parentPort) parentPort.close();
-      else process.disconnect();
+/**
+ * Answers the messages that this worker thread or child process is sent. For the main file of either.
+ *
+ * @example serveEngine({ constraints: async (path, file) => constraintsOf(file) });
+ */
+export function serveEngine(parts: EngineParts): void {
+  let opened: Opened | undefined;
+  const receive = async (message: ToEngine): Promise<void> => {
+    switch (message.type) {
+      case 'open':
+        try {
+          opened = await open(message, parts);
+        } catch (error) {
+          send({ type: 'refused', error: packError(error) });
+        }
+        return;
+      case 'generate':
+        if (opened) await forward(message.request.requestId, opened.engine.generate(message.request));
+        return;
+      case 'score':
+        if (opened) await forward(message.request.requestId, opened.engine.score(message.request));
+        return;
+      case 'abort':
+        opened?.engine.abort(message.requestId);
+        return;
+      case 'stats':
+        if (opened) send({ type: 'stats', call: message.call, stats: opened.engine.stats() });
+        return;
+      case 'close':
+        await opened?.close();
+        send({ type: 'closed' });
+        if (parentPort) parentPort.close();
+        else process.disconnect();
+    }
+  };
+  if (parentPort) parentPort.on('message', (message: ToEngine) => void receive(message));
+  else {
+    process.on('message', (message: ToEngine) => void receive(message));
+    // Without the asking process there is nobody to answer.
+    process.on('disconnect', () => process.exit(0));
   }
-}
-
-if (parentPort) parentPort.on('message', (message: ToEngine) => void receive(message));
-else {
-  process.on('message', (message: ToEngine) => void receive(message));
-  // Without the asking process there is nobody to answer.
-  process.on('disconnect', () => process.exit(0));
 }
