@@ -1,6 +1,6 @@
 /**
  * Owns: the flags of every command that answers: how long, until when, in which context, and, for chats, thinking and
- * tools.
+ * tools, and the form that it is held to.
  * Refuses to know: engines, terminals, how anything is answered.
  */
 import { readFile } from 'node:fs/promises';
@@ -29,6 +29,12 @@ export const ANSWER_FLAGS = {
     description: 'tokens of context; what fits otherwise',
   },
   threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
+} as const satisfies ArgsDef;
+
+/** The definitions of the flags that hold an answer to a form. */
+export const CONSTRAINT_FLAGS = {
+  'json-schema': { type: 'string', valueHint: 'FILE', description: 'the answer is JSON of this schema' },
+  regex: { type: 'string', valueHint: 'PATTERN', description: 'the whole answer fits this pattern' },
 } as const satisfies ArgsDef;
 
 /** The definitions of the flags of a chat. */
@@ -101,18 +107,40 @@ export async function chatOptionsOf(
   };
 }
 
+/**
+ * What the answer is held to.
+ *
+ * @throws HadalError `usage`, `file-unreadable`, `schema-invalid` where the file is no JSON
+ * @example const options = { ...answerOptionsOf(given), ...(await constraintOf(given)) };
+ */
+export async function constraintOf(given: Arguments): Promise<Pick<AnswerOptions, 'constraint'>> {
+  const file = given.text('json-schema');
+  const pattern = given.text('regex');
+  if (file !== undefined && pattern !== undefined) {
+    throw usageError({ what: '--regex', expected: 'one of --json-schema and --regex', got: 'both' });
+  }
+  if (pattern !== undefined) return { constraint: { kind: 'regex', pattern } };
+  if (file === undefined) return {};
+  const text = await readText(file, 'a JSON Schema');
+  try {
+    return { constraint: { kind: 'json-schema', schema: JSON.parse(text) as unknown } };
+  } catch {
+    throw new HadalError('schema-invalid', { what: file, expected: 'a JSON Schema', got: 'no JSON' });
+  }
+}
+
 const EFFORTS: readonly Effort[] = ['low', 'high', 'max'];
 
 const isEffort = (text: string): text is Effort => (EFFORTS as readonly string[]).includes(text);
 
-async function readTools(path: string): Promise<readonly ToolDefinition[]> {
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new HadalError('file-unreadable', {
-      what: path,
-      expected: 'a list of tools',
-      got: `${error.code}`,
-    });
+async function readText(path: string, expected: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new HadalError('file-unreadable', { what: path, expected, got: `${error.code}` });
   });
+}
+
+async function readTools(path: string): Promise<readonly ToolDefinition[]> {
+  const text = await readText(path, 'a list of tools');
   const invalid = (got: string) =>
     new HadalError('tools-invalid', {
       what: path,

@@ -6,7 +6,15 @@ import { defineCommand } from 'citty';
 import type { Message } from '../chat/delta.ts';
 import type { AnswerOptions } from '../runtime/answerer.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
-import { ANSWER_FLAGS, answerOptionsOf, CHAT_FLAGS, chatOptionsOf, openingOf } from './answer-flags.ts';
+import {
+  ANSWER_FLAGS,
+  answerOptionsOf,
+  CHAT_FLAGS,
+  CONSTRAINT_FLAGS,
+  chatOptionsOf,
+  constraintOf,
+  openingOf,
+} from './answer-flags.ts';
 import { answerDocument, callLine, figuresLine, showAnswer } from './answer-view.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
@@ -21,6 +29,7 @@ export const text: CommandText = {
     'hadal run smollm2-135m "What is gravity?"',
     'hadal run ./model.gguf',
     'cat notes.txt | hadal run smollm2-135m "Summarise this:"',
+    'hadal run smollm2-135m "Name a colour" --json-schema colour.json',
     'hadal run smollm2-135m --raw "Once upon a time" -n 64 --seed 7',
   ],
 };
@@ -45,6 +54,7 @@ export const command = defineCommand({
       description: "system message; the model's own otherwise",
     },
     ...ANSWER_FLAGS,
+    ...CONSTRAINT_FLAGS,
     ...CHAT_FLAGS,
     experts: { type: 'boolean', description: 'show how often each expert of the model was chosen' },
     raw: { type: 'boolean', description: 'complete the text as it is, no chat format' },
@@ -58,6 +68,7 @@ export const command = defineCommand({
     const answerOptions = {
       ...answerOptionsOf(given),
       ...(await chatOptionsOf(given)),
+      ...(await constraintOf(given)),
       signal: surroundings.interruption.signal,
     };
     const opening = openingOf(given);

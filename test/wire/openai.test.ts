@@ -138,6 +138,67 @@ test('chat: choices, seeds, stop texts and log-probabilities', async () => {
   });
 });
 
+describe('response_format', () => {
+  const schema = {
+    type: 'object',
+    properties: {
+      name: { type: 'string', maxLength: 6 },
+      sizes: { type: 'array', items: { type: 'integer', minimum: 1, maximum: 99 }, maxItems: 2 },
+      colour: { enum: ['red', 'green'] },
+    },
+    required: ['name', 'sizes', 'colour'],
+    additionalProperties: false,
+  };
+  const asked = (wanted: Record<string, unknown>) =>
+    ({ type: 'json_schema', json_schema: { name: 'thing', schema: wanted, strict: true } }) as const;
+
+  test.each([0, 1.5])('a schema is obeyed at temperature %s, whole and streamed', async (temperature) => {
+    const request = {
+      ...hello,
+      max_tokens: 200,
+      temperature,
+      seed: 7,
+      response_format: asked(schema),
+    };
+    const whole = await client.chat.completions.create(request);
+    expect(whole.choices[0]?.finish_reason).toBe('stop');
+    const said = whole.choices[0]?.message.content ?? '';
+    expect(JSON.parse(said)).toEqual({
+      name: expect.any(String),
+      sizes: expect.any(Array),
+      colour: expect.stringMatching(/^(red|green)$/),
+    });
+    let text = '';
+    for await (const chunk of await client.chat.completions.create({ ...request, stream: true }))
+      text += chunk.choices[0]?.delta.content ?? '';
+    expect(text).toBe(said);
+  });
+
+  test('a JSON object, as far as it comes', async () => {
+    const response = await client.chat.completions.create({
+      ...hello,
+      max_tokens: 30,
+      response_format: { type: 'json_object' },
+    });
+    expect(response.choices[0]?.message.content).toMatch(/^\{/);
+  });
+
+  test('what cannot be enforced is refused by name; what takes too much, too', async () => {
+    const refused = (wanted: Record<string, unknown>) =>
+      client.chat.completions.create({ ...hello, response_format: asked(wanted) });
+    await expect(refused({ type: 'array', uniqueItems: true })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('uniqueItems'),
+    });
+    await expect(refused({ type: 'string', pattern: '(a{1000}){1000}' })).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('steps to compile'),
+    });
+    await expect(refused({ type: 'integer', minimum: 2, maximum: 1 })).rejects.toMatchObject({ status: 400 });
+    expect(server.errors).toEqual([]);
+  });
+});
+
 test('fields without effect are named, refused ones refused', async () => {
   const { response } = await client.chat.completions
     .create({ ...hello, user: 'u', store: false, metadata: { a: 'b' }, made_up: 1 } as typeof hello)
