@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { defineCommand } from 'citty';
-import { keysPath, NO_KEYS, watchedKeys } from '../http/keys.ts';
+import { keysPath, watchedKeys } from '../http/keys.ts';
 import { createLog } from '../http/log.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
 import { memoryHere } from '../runtime/memory.ts';
@@ -146,8 +146,8 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
     origins: [...(config.origins ?? []), ...given.texts('allow-origin')],
     sharedCache: config.share_cache ?? false,
     pingMs: (config.ping_seconds ?? 15) * 1000,
-    // A file that was named has to be there; one that was not may be missing, and then nobody needs a key.
-    keys: keysFile === undefined && !existsSync(keysAt) ? NO_KEYS : watchedKeys(keysAt, { onTrouble }),
+    // A file that was named has to be there; one that was not may be missing.
+    keys: watchedKeys(keysAt, { onTrouble, mayBeMissing: keysFile === undefined }),
     log,
     ...(terminal.errIsTerminal ? { onModel: (event) => terminal.err(modelSentence(event)) } : {}),
   };

@@ -106,7 +106,8 @@ export async function writeKeys(path: string, keys: readonly ApiKey[]): Promise<
     await chmod(part, 0o600);
     await rename(part, path);
   } catch (error) {
-    await rm(part, { force: true });
+    // Where it could not even be begun there is nothing to remove.
+    await rm(part, { force: true }).catch(() => undefined);
     throw new HadalError(
       'keys-unwritable',
       {
@@ -157,34 +158,43 @@ export function keyRing(keys: readonly ApiKey[]): KeyRing {
   };
 }
 
+/** Options of {@link watchedKeys}. */
+export interface WatchOptions {
+  /** Told why a file that changed was not taken. */
+  readonly onTrouble: (error: unknown) => void;
+  /** Whether the file may be missing: nobody needs a key until there is one, and everybody from then on. */
+  readonly mayBeMissing?: boolean;
+}
+
 /**
- * The keys of a file, read again when it changes. A file that has become unreadable changes nothing: `onTrouble` is told.
+ * The keys of a file, read again when it changes. A file that has become unreadable, or is gone, changes nothing.
  *
  * @throws HadalError as {@link readKeys}, the first time.
  * @example const ring = watchedKeys(path, { onTrouble: log });
  */
-export function watchedKeys(path: string, { onTrouble }: { onTrouble: (error: unknown) => void }): KeyRing {
-  let ring = keyRing(readKeys(path));
+export function watchedKeys(path: string, { onTrouble, mayBeMissing = false }: WatchOptions): KeyRing {
   let version = versionOf(path);
+  let ring = mayBeMissing && version === '' ? NO_KEYS : keyRing(readKeys(path));
   let checkedMs = performance.now();
+  const current = () => {
+    const nowMs = performance.now();
+    if (nowMs - checkedMs < CHECK_EVERY_MS) return ring;
+    checkedMs = nowMs;
+    const seen = versionOf(path);
+    if (seen === version) return ring;
+    version = seen;
+    try {
+      ring = keyRing(readKeys(path));
+    } catch (error) {
+      onTrouble(error);
+    }
+    return ring;
+  };
   return {
-    required: true,
-    find(secret) {
-      const nowMs = performance.now();
-      if (nowMs - checkedMs >= CHECK_EVERY_MS) {
-        checkedMs = nowMs;
-        const seen = versionOf(path);
-        if (seen !== version) {
-          version = seen;
-          try {
-            ring = keyRing(readKeys(path));
-          } catch (error) {
-            onTrouble(error);
-          }
-        }
-      }
-      return ring.find(secret);
+    get required() {
+      return current().required;
     },
+    find: (secret) => current().find(secret),
   };
 }
 
