@@ -26,11 +26,13 @@ import { models } from './routes/models.ts';
 import { ollama } from './routes/ollama.ts';
 import { openapi } from './routes/openapi.ts';
 import { page } from './routes/page.ts';
+import { responses } from './routes/responses.ts';
 
 /** Every group of routes; each adds itself and describes itself for the OpenAPI document. */
 const ROUTES = [
   chatCompletions,
   completions,
+  responses,
   messages,
   ollama,
   models,

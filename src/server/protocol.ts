@@ -27,6 +27,15 @@ export const OPENAI: Protocol = {
   streamError: (problem) => [{ data: JSON.stringify(openaiError(problem)) }],
 };
 
+/** OpenAI's responses: the same, but that a stream's failure is an event. */
+export const RESPONSES: Protocol = {
+  ...OPENAI,
+  name: 'responses',
+  streamError: (problem) => [
+    { event: 'error', data: JSON.stringify({ type: 'error', ...openaiError(problem) }) },
+  ],
+};
+
 /** Anthropic's. */
 export const ANTHROPIC: Protocol = {
   name: 'anthropic',

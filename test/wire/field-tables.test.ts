@@ -10,12 +10,14 @@ import { SHOW_FIELDS } from '../../src/api/ollama/models.ts';
 import { OPTION_FIELDS } from '../../src/api/ollama/settings.ts';
 import { CHAT_FIELDS } from '../../src/api/openai/chat-request.ts';
 import { COMPLETION_FIELDS } from '../../src/api/openai/completion-request.ts';
+import { RESPONSES_FIELDS } from '../../src/api/openai/response-request.ts';
 
 const guide = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'guide', 'protocols.md'), 'utf8');
 
 test.each([
   ['POST /v1/chat/completions', CHAT_FIELDS],
   ['POST /v1/completions', COMPLETION_FIELDS],
+  ['POST /v1/responses', RESPONSES_FIELDS],
   ['POST /v1/messages', MESSAGES_FIELDS],
   ['POST /v1/messages/count_tokens', COUNT_FIELDS],
   ['POST /api/chat', OLLAMA_CHAT_FIELDS],

@@ -37,6 +37,14 @@ const GOOD: readonly (readonly [path: RegExp, body: object, fields: readonly str
   [/\/models\/(load|unload)$/, { model: 'toy' }, ['model']],
   [/\/models\/pin$/, { model: 'toy', pinned: false }, ['model', 'pinned']],
   [
+    /\/responses$/,
+    { model: 'toy', max_output_tokens: 1, input: 'hi' },
+    [
+      ...['model', 'input', 'instructions', 'max_output_tokens', 'tools', 'tool_choice'],
+      ...['stream', 'temperature', 'top_p', 'previous_response_id', 'background'],
+    ],
+  ],
+  [
     /\/messages$/,
     { model: 'toy', max_tokens: 1, messages: [{ role: 'user', content: 'hi' }] },
     [
