@@ -50,6 +50,12 @@ export interface ToolCall {
   readonly arguments: string;
 }
 
+/** A stretch of an earlier answer, token by token as it was sampled. */
+export interface SampledText {
+  readonly text: string;
+  readonly ids: readonly number[];
+}
+
 /** A message of a conversation, the common ground of every chat API. */
 export interface Message {
   readonly role: 'system' | 'user' | 'assistant' | 'tool';
@@ -57,6 +63,8 @@ export interface Message {
   /** Thinking of an earlier answer, as clients hand it back. */
   readonly reasoning?: string;
   readonly toolCalls?: readonly ToolCall[];
+  /** An earlier answer with calls as it was sampled, written instead of what the fields above would be rendered to. */
+  readonly sampled?: { readonly reasoning?: SampledText; readonly answer: SampledText };
   /** Of a tool's result: the call that it answers. */
   readonly toolCallId?: string;
   /** Of a last message of the assistant: the answer goes on where its text ends (prefill). */

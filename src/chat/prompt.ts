@@ -8,12 +8,11 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 /**
  * A stretch of a prompt. A `control` is the exact text of one special token; `text` is ordinary text, in which nothing
  * is ever taken for a special token, so a message cannot pretend to be another role; `template` is what a template of
- * the model's own wrote, in which special tokens are recognised.
+ * the model's own wrote, in which special tokens are recognised; `sampled` is what the model wrote, by its own ids.
  */
-export interface PromptPart {
-  readonly kind: 'control' | 'text' | 'template';
-  readonly text: string;
-}
+export type PromptPart =
+  | { readonly kind: 'control' | 'text' | 'template'; readonly text: string }
+  | { readonly kind: 'sampled'; readonly text: string; readonly ids: readonly number[] };
 
 /**
  * A prompt as one text, as a template would write it.
@@ -51,7 +50,8 @@ export function encodePrompt(
     if (!written) ids.push(tokenizer.bosId);
   }
   for (const part of joinText(parts)) {
-    if (part.kind === 'control') ids.push(controlId(tokenizer, part.text));
+    if (part.kind === 'sampled') for (const id of part.ids) ids.push(id);
+    else if (part.kind === 'control') ids.push(controlId(tokenizer, part.text));
     else if (part.kind === 'template') {
       for (const id of tokenizer.encode(part.text, { special: true })) ids.push(id);
     } else {
@@ -105,5 +105,5 @@ function joinText(parts: readonly PromptPart[]): PromptPart[] {
       joined[joined.length - 1] = { kind: 'text', text: last.text + part.text };
     else joined.push(part);
   }
-  return joined.filter(({ text }) => text !== '');
+  return joined.filter((part) => part.text !== '' || (part.kind === 'sampled' && part.ids.length > 0));
 }

@@ -77,6 +77,18 @@ export function createMetrics() {
       labelNames: [...model],
       registers,
     }),
+    replayedAnswers: new Counter({
+      name: 'hadal_replayed_answers_total',
+      help: 'Earlier answers with calls that were read token by token as they were written',
+      labelNames: [...model],
+      registers,
+    }),
+    prefixBreaks: new Counter({
+      name: 'hadal_prefix_breaks_total',
+      help: 'Conversations that no longer begin as their last request did: tools, system, message, answer, rendering',
+      labelNames: [...model, 'why'],
+      registers,
+    }),
     requests: new Counter({
       name: 'hadal_http_requests_total',
       help: 'Requests by route and status',

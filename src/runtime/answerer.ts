@@ -12,6 +12,7 @@ import { type ChatSupport, offered, type RenderOptions } from '../chat/support.t
 import type { EndReason, EngineEvent, GenerateRequest, Sampling, Usage } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { createReplayBook, type PrefixReport } from './replay.ts';
 
 /** What an answerer needs of an engine, wherever it runs. */
 export interface AnsweringEngine {
@@ -39,6 +40,8 @@ export interface AnswerOptions extends ConversationOptions {
   readonly tenant?: string;
   /** Prompts share what was computed of their beginnings only where this is the same. */
   readonly cacheSalt?: string;
+  /** Told, before a conversation is answered, what became of the beginning that it shares with its last request. */
+  readonly onPrefix?: (report: PrefixReport) => void;
 }
 
 /** A conversation as the model reads it. */
@@ -57,7 +60,7 @@ export interface Answerer {
   readonly sampling: Sampling;
   /**
    * Answers a conversation: progress, reasoning, content, tool calls, one end. A last message of the assistant with
-   * `prefix` is continued.
+   * `prefix` is continued. Every call has an id; an answer whose calls come back by their ids is read as it was written.
    *
    * @throws HadalError what {@link Answerer.render} throws, `prompt-too-long`, `constraint-unsupported`, and the engine's own.
    */
@@ -100,6 +103,7 @@ export interface AnswererParts {
  */
 export function createAnswerer(parts: AnswererParts): Answerer {
   const { engine, tokenizer, contextTokens, sampling } = parts;
+  const replays = createReplayBook(tokenizer);
   let requests = 0;
   const answer = (
     promptIds: Int32Array,
@@ -136,7 +140,9 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     sampling,
     async *chat(messages, options = {}) {
       const format = parts.chatFormat();
-      const { prompt, promptIds } = written(format, messages, options);
+      const salt = options.cacheSalt ?? '';
+      const restored = replays.restore(messages, salt);
+      const { prompt, promptIds } = written(format, restored, options);
       const { opens, opened = [], continues = false } = prompt;
       const parser = format.parser({
         ...parsing(options),
@@ -146,10 +152,21 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         tools: offered(options),
       });
       if (options.constraint !== undefined && offered(options).length > 0) throw constraintWithTools();
-      yield* answer(promptIds, parser, format.endIds, options, {
-        after: opens === 'reasoning' ? format.thinkingEnd : undefined,
+      const thinkingEnd = opens === 'reasoning' ? format.thinkingEnd : undefined;
+      const { report, turn } = replays.begin({
+        messages: restored,
+        tools: offered(options),
+        salt,
+        promptIds,
+        thinkingEnd,
+        begun: opened.length > 0 || continues,
+      });
+      options.onPrefix?.(report);
+      const deltas = answer(promptIds, turn.follow(parser), format.endIds, options, {
+        after: thinkingEnd,
         begun: opens === 'content' && continues ? messages.at(-1)?.content : undefined,
       });
+      for await (const delta of deltas) yield turn.delta(delta);
     },
     async *complete(prompt, options = {}) {
       const promptIds =

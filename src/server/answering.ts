@@ -3,12 +3,12 @@
  * Refuses to know: any protocol's documents, HTTP, keys.
  */
 
-import { randomBytes } from 'node:crypto';
 import type { AnswerRequest } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
 import { EventQueue } from '../engine/event-queue.ts';
 import type { EngineHost } from '../engine/host.node.ts';
 import type { Answerer, AnswerOptions } from '../runtime/answerer.ts';
+import type { PrefixReport } from '../runtime/replay.ts';
 import type { LoadedModel, Models } from './models.ts';
 
 /** A loaded model that answers. */
@@ -28,6 +28,8 @@ export interface AnsweringParts {
   readonly onModel?: (model: ServingModel) => void;
   /** Told every delta as it comes, however slowly it is read. */
   readonly onDelta?: (delta: Delta) => void;
+  /** Told what became of the beginning that a conversation shares with its last request. */
+  readonly onPrefix?: (report: PrefixReport) => void;
   /** Told once, when everything has been given back. */
   readonly onEnd?: (error?: unknown) => void;
 }
@@ -42,10 +44,9 @@ export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIter
   const left = new AbortController();
   const signal = AbortSignal.any([parts.signal, left.signal]);
   const deltas = new EventQueue<Delta>(() => left.abort(new DOMException('the reader left', 'AbortError')));
-  const named = nameCalls();
   const push = (delta: Delta) => {
     parts.onDelta?.(delta);
-    deltas.push(named(delta));
+    deltas.push(delta);
   };
   run(request, { ...parts, signal }, push).then(
     () => {
@@ -62,21 +63,9 @@ export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIter
   return deltas;
 }
 
-/** Models do not number their calls, but clients answer them by id: the first part of each gets one. */
-function nameCalls(): (delta: Delta) => Delta {
-  const seen = new Set<string>();
-  return (delta) => {
-    if (delta.type !== 'tool-call') return delta;
-    const call = `${delta.choice} ${delta.index}`;
-    if (seen.has(call)) return delta;
-    seen.add(call);
-    return delta.id === undefined ? { ...delta, id: `call_${randomBytes(12).toString('hex')}` } : delta;
-  };
-}
-
 async function run(
   request: AnswerRequest,
-  { models, signal, onModel, caller }: AnsweringParts,
+  { models, signal, onModel, onPrefix, caller }: AnsweringParts,
   push: (delta: Delta) => void,
 ): Promise<void> {
   const lease = await models.acquire(request.model, {
@@ -89,7 +78,9 @@ async function run(
     const prompts = request.kind === 'completion' ? request.prompts.length : 1;
     await Promise.all(
       Array.from({ length: prompts * request.choices }, async (_, choice) => {
-        for await (const delta of deltasOf(answerer, request, choice, { ...caller, signal })) push(delta);
+        // All choices have the same prompt: one of them tells of it.
+        const more = { ...caller, signal, ...(choice === 0 && onPrefix !== undefined ? { onPrefix } : {}) };
+        for await (const delta of deltasOf(answerer, request, choice, more)) push(delta);
       }),
     );
   } finally {
@@ -101,7 +92,7 @@ function deltasOf(
   answerer: Answerer,
   request: AnswerRequest,
   choice: number,
-  more: Pick<AnswerOptions, 'tenant' | 'cacheSalt' | 'signal'>,
+  more: Pick<AnswerOptions, 'tenant' | 'cacheSalt' | 'signal' | 'onPrefix'>,
 ): AsyncIterable<Delta> {
   const { maxTokens, topLogprobs, stop } = request;
   const { seed } = request.sampling;

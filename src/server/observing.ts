@@ -6,6 +6,7 @@ import type { Delta } from '../chat/delta.ts';
 import { HadalError } from '../error.ts';
 import type { Log } from '../http/log.ts';
 import type { Metrics } from '../http/metrics.ts';
+import type { PrefixReport } from '../runtime/replay.ts';
 import type { ServingModel } from './answering.ts';
 import type { ModelEvent, Models } from './models.ts';
 
@@ -22,6 +23,8 @@ export interface AnswerLabels {
 
 /** Follows one answer. */
 export interface AnswerWatch {
+  /** What became of the beginning that a conversation shares with its last request. */
+  prefix(report: PrefixReport): void;
   delta(delta: Delta): void;
   /** Called once, however it ended. */
   end(error?: unknown): void;
@@ -45,7 +48,13 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
   let firstMs: number | undefined;
   let lastMs = 0;
   const ends: Extract<Delta, { type: 'end' }>[] = [];
+  let prefix: PrefixReport | undefined;
   return {
+    prefix(report) {
+      prefix = report;
+      metrics.replayedAnswers.inc(model, report.replayed);
+      if (report.broke) metrics.prefixBreaks.inc({ ...model, why: report.broke.why });
+    },
     delta(delta) {
       if (delta.type === 'progress') return;
       if (delta.type === 'end') {
@@ -77,6 +86,7 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
         ...(firstMs === undefined ? {} : { firstTokenMs: Math.round(firstMs - startedMs) }),
         ...usage,
         ends: ends.map(({ reason }) => reason),
+        ...(prefix === undefined ? {} : { prefix }),
       };
       if (error === undefined) log.info(fields, 'answered');
       else log.warn({ ...fields, error: codeOf(error) }, 'not answered');

@@ -61,6 +61,7 @@ export async function respond(
       model = one;
     },
     onDelta: watch.delta,
+    onPrefix: watch.prefix,
     onEnd: (error) => {
       place.leave();
       const left = c.req.raw.signal.aborted || gone.signal.aborted;

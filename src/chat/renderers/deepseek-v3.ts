@@ -145,18 +145,20 @@ function systemOf(messages: readonly Message[], { systems }: DeepseekV3Variant):
 
 function answer(
   writer: PromptWriter,
-  { content, toolCalls = [] }: Message,
+  { content, toolCalls = [], sampled }: Message,
   variant: DeepseekV3Variant,
 ): void {
   const thinks = variant.family === 'deepseek-r1';
-  writer.text(thinks ? (content.split(THINK_END).at(-1) ?? '') : content);
-  for (const [index, { name, arguments: json }] of toolCalls.entries()) {
-    if (index === 0) writer.control(CALLS);
-    else writer.text('\n');
-    writer.control(CALL).text('function').control(CALL_SEP).text(`${name}\n\`\`\`json\n${json}\n\`\`\``);
-    writer.control(CALL_END);
-  }
-  if (toolCalls.length > 0) writer.control(CALLS_END);
+  writer.sampled(sampled?.answer, () => {
+    writer.text(thinks ? (content.split(THINK_END).at(-1) ?? '') : content);
+    for (const [index, { name, arguments: json }] of toolCalls.entries()) {
+      if (index === 0) writer.control(CALLS);
+      else writer.text('\n');
+      writer.control(CALL).text('function').control(CALL_SEP).text(`${name}\n\`\`\`json\n${json}\n\`\`\``);
+      writer.control(CALL_END);
+    }
+    if (toolCalls.length > 0) writer.control(CALLS_END);
+  });
   writer.control(EOS);
 }
 

@@ -96,7 +96,7 @@ export function deepseekV31Prompt(messages: readonly Message[], options: RenderO
 
 function answer(
   writer: PromptWriter,
-  { content, toolCalls = [] }: Message,
+  { content, toolCalls = [], sampled }: Message,
   before: Message['role'] | undefined,
 ): void {
   if (before === 'user') writer.control(ASSISTANT).control(THINK_END);
@@ -105,11 +105,14 @@ function answer(
     writer.text(end < 0 ? content : content.slice(end + THINK_END.length)).control(EOS);
     return;
   }
-  writer.text(content).control(CALLS);
-  for (const { name, arguments: json } of toolCalls) {
-    writer.control(CALL).text(name).control(CALL_SEP).text(json).control(CALL_END);
-  }
-  writer.control(CALLS_END).control(EOS);
+  writer.sampled(sampled?.answer, () => {
+    writer.text(content).control(CALLS);
+    for (const { name, arguments: json } of toolCalls) {
+      writer.control(CALL).text(name).control(CALL_SEP).text(json).control(CALL_END);
+    }
+    writer.control(CALLS_END);
+  });
+  writer.control(EOS);
 }
 
 function prefilled(

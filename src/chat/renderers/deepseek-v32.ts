@@ -83,9 +83,14 @@ export function deepseekV32Prompt(messages: readonly Message[], options: RenderO
         break;
       case 'assistant':
         if (message.prefix) return prefilled(writer, message, before, thinking);
-        if (thinking && index > lastUser) writer.text(message.reasoning ?? '').control(THINK_END);
-        writer.text(message.content);
-        if (message.toolCalls?.length) writer.add(dsmlCalls(DSML_V32, message.toolCalls).parts);
+        if (thinking && index > lastUser) {
+          writer.sampled(message.sampled?.reasoning, () => writer.text(message.reasoning ?? ''));
+          writer.control(THINK_END);
+        }
+        writer.sampled(message.sampled?.answer, () => {
+          writer.text(message.content);
+          if (message.toolCalls?.length) writer.add(dsmlCalls(DSML_V32, message.toolCalls).parts);
+        });
         writer.control(EOS);
         break;
     }

@@ -101,9 +101,15 @@ export function deepseekV4Prompt(
       const keeps = thought(message, version, thinking, tools.length > 0 || message.prefix === true);
       writer.control(ASSISTANT);
       if (message.prefix) return prefilled(writer, message, keeps, version, options);
-      if (keeps) writer.control(THINK).text(message.reasoning ?? '');
-      writer.control(THINK_END).text(message.content);
-      if (message.toolCalls?.length) writer.add(dsmlCalls(NAMES[version], message.toolCalls).parts);
+      if (keeps) {
+        writer.control(THINK);
+        writer.sampled(message.sampled?.reasoning, () => writer.text(message.reasoning ?? ''));
+      }
+      writer.control(THINK_END);
+      writer.sampled(message.sampled?.answer, () => {
+        writer.text(message.content);
+        if (message.toolCalls?.length) writer.add(dsmlCalls(NAMES[version], message.toolCalls).parts);
+      });
       writer.control(EOS);
     }
   }

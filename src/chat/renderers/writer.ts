@@ -2,6 +2,7 @@
  * Owns: writing a prompt part by part.
  * Refuses to know: any family's wording.
  */
+import type { SampledText } from '../delta.ts';
 import type { PromptPart } from '../prompt.ts';
 
 /**
@@ -23,6 +24,13 @@ export class PromptWriter {
 
   text(text: string): this {
     if (text !== '') this.#parts.push({ kind: 'text', text });
+    return this;
+  }
+
+  /** What the model itself wrote, by its own ids; `text` where they are not known. */
+  sampled(sampled: SampledText | undefined, text: () => void): this {
+    if (sampled === undefined) text();
+    else this.#parts.push({ kind: 'sampled', ...sampled });
     return this;
   }
 
