@@ -6,7 +6,7 @@ use crate::formats::{CacheFormat, Format};
 use crate::kernels::{Activations, attention, latent, moe};
 use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
 use crate::pool::Pool;
-use crate::simd::{self, Kernels};
+use crate::simd::{self, Kernels, SCALED_STEP, Scaled};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -66,6 +66,21 @@ impl Weight {
                 out.iter_mut().for_each(|x| *x *= scale);
             }
         }
+    }
+
+    /// Rows of an expert as block-scaled codes, where kernels may multiply them as they are.
+    pub fn scaled_rows(&self, expert: usize, rows: std::ops::Range<usize>) -> Option<Scaled<'_>> {
+        let Scales { values, rows: block_rows, cols: block_cols } = self.scales.as_ref()?;
+        let of_expert = self.rows.div_ceil(*block_rows) * self.cols.div_ceil(*block_cols);
+        let first = rows.start / block_rows * self.cols.div_ceil(*block_cols);
+        (self.format == Format::F8E4M3 && block_cols.is_multiple_of(SCALED_STEP)).then(|| Scaled {
+            codes: self.rows_of(expert, rows.start, rows.end),
+            cols: self.cols,
+            factors: &values[expert * of_expert + first..(expert + 1) * of_expert],
+            before: rows.start % block_rows,
+            block_rows: *block_rows,
+            block_cols: *block_cols,
+        })
     }
 
     /// All numbers of a small weight (a norm, a bias, frequencies).

@@ -68,6 +68,23 @@ export function noisyWeight(
   return backend.constant(`noise ${seed}`, name, [cols, rows], bytes);
 }
 
+/** Rows and columns of a block that shares a factor: neither divides what it is used on. */
+const SCALE_BLOCK = { rows: 5, cols: 48 };
+
+/** The weight with a factor between 0.5 and 1.5 for every block. */
+export function blockScaled(backend: Backend, weight: Weight, experts: number, seed: number): Weight {
+  const down = Math.ceil(weight.rows / SCALE_BLOCK.rows);
+  const across = Math.ceil(weight.cols / SCALE_BLOCK.cols);
+  const factors = noise(experts * down * across, seed).map((x) => 1 + x / 2);
+  const scales = backend.constant(
+    `scales ${seed}`,
+    'F32',
+    [across, down, experts],
+    new Uint8Array(factors.buffer),
+  );
+  return backend.scaled(weight, scales, SCALE_BLOCK);
+}
+
 /** Where a block has its f16 scales; MXFP4 has a byte that is a power of two, IQ1_M the four nibbles of a half. */
 const HALVES_AT: Partial<Record<DTypeName, readonly number[]>> = {
   Q8_0: [0],

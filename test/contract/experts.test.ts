@@ -8,7 +8,17 @@ import type { Backend, CacheDType, LatentWeights, RouteOptions, Weight } from '.
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
 import type { DTypeName } from '../../src/dtypes/dtype.ts';
 import { dtype, rowBytes } from '../../src/dtypes/table.ts';
-import { column, distance, filled, needsNative, noise, noisyWeight, open, VARIANTS } from './backends.ts';
+import {
+  blockScaled,
+  column,
+  distance,
+  filled,
+  needsNative,
+  noise,
+  noisyWeight,
+  open,
+  VARIANTS,
+} from './backends.ts';
 
 /** Rows of a batch, decode class first; `pick` computes some of them only, in this order. */
 interface Rows {
@@ -113,6 +123,7 @@ const mixtures: Case[] = (
   [
     ['F32', 1e-4],
     ['BF16', 1e-4],
+    ['F8_E4M3', 1e-4],
     ['Q8_0', 0.07],
     ['Q4_1', 0.07],
     ['Q6_K', 0.1],
@@ -123,10 +134,15 @@ const mixtures: Case[] = (
   async run(backend, rows, seed) {
     const span = spanOf(rows);
     const inter = 256;
+    // Codes of 8 bits are published with factors.
+    const weight = (rows: number, cols: number, seed: number) => {
+      const plain = stacked(backend, name, rows, cols, seed);
+      return name === 'F8_E4M3' ? blockScaled(backend, plain, EXPERTS, seed) : plain;
+    };
     const of = {
-      gate: stacked(backend, name, inter, HIDDEN, seed),
-      up: stacked(backend, name, inter, HIDDEN, seed + 1),
-      down: stacked(backend, name, HIDDEN, inter, seed + 2),
+      gate: weight(inter, HIDDEN, seed),
+      up: weight(inter, HIDDEN, seed + 1),
+      down: weight(HIDDEN, inter, seed + 2),
     };
     const all = [...rows.decode, ...rows.prompt];
     const chosen = all.flatMap((row) => [row % EXPERTS, (row * 3 + 1) % EXPERTS]);

@@ -3,7 +3,17 @@ import { describe, expect, test } from 'vitest';
 import type { Backend, CacheDType, Span } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
 import { DTYPES } from '../../src/dtypes/table.ts';
-import { column, distance, filled, needsNative, noise, noisyWeight, open, VARIANTS } from './backends.ts';
+import {
+  blockScaled,
+  column,
+  distance,
+  filled,
+  needsNative,
+  noise,
+  noisyWeight,
+  open,
+  VARIANTS,
+} from './backends.ts';
 
 /** One operation on small random inputs, computed on any backend: the numbers that come out. */
 interface Case {
@@ -28,13 +38,21 @@ const FLOAT = 2e-5;
 /** Activations are rounded to int8: one part in 254 of the largest of 32, averaged over a row. */
 const INT8 = { 32: 0.03, 256: 0.04 } as const;
 
-const products: Case[] = FORMATS.map(({ name, blockElements }) => ({
-  name: `matmul ${name}`,
+const products: Case[] = [
+  ...FORMATS.map(({ name, blockElements }) => ({ name, blockElements, scaled: false })),
+  ...FORMATS.filter(({ name }) => name === 'F8_E4M3').map(({ name, blockElements }) => ({
+    name,
+    blockElements,
+    scaled: true,
+  })),
+].map(({ name, blockElements, scaled }) => ({
+  name: `matmul ${name}${scaled ? ', block-scaled' : ''}`,
   tolerance: blockElements === 1 ? FLOAT : INT8[blockElements as 32 | 256],
   async run(backend, size) {
     const cols = Math.max(blockElements, 32) * size.scale;
     const rows = 7 * size.scale + 3;
-    const weight = noisyWeight(backend, name, rows, cols, size.seed);
+    const unscaled = noisyWeight(backend, name, rows, cols, size.seed);
+    const weight = scaled ? blockScaled(backend, unscaled, 1, size.seed + 4) : unscaled;
     const bias = noisyWeight(backend, 'F32', 1, rows, size.seed + 1);
     const x = filled(backend, size.rows, cols, noise(size.rows * cols, size.seed + 2));
     const out = filled(backend, size.rows, rows, noise(size.rows * rows, size.seed + 3));

@@ -178,7 +178,8 @@ impl Latents<'_> {
             let at = n % heads * (nope + rope);
             query.copy_from_slice(&q.row(n / heads)[at..at + nope]);
         }
-        let queries = Mat::over(queries, nope);
+        let numbers: &[f32] = queries;
+        let queries = Mat::over(numbers, nope);
         if let Halves::Split { k, .. } = &self.halves {
             let family = k.family();
             work.rounded.fill(pool, kernels, queries, family == Family::Blocks32, family == Family::Blocks256);
@@ -203,16 +204,18 @@ impl Latents<'_> {
                     scratch.floats = floats;
                 }
                 Halves::Merged(kv) => {
-                    let decoded = scratch.floats.ensure(latent);
-                    for i in 0..rows {
-                        tile.out.row(i)[..latent].fill(0.0);
+                    let first = head * (nope + self.shape.value);
+                    let half = scratch.floats.ensure(nope * latent); // [nope, latent]
+                    for (r, row) in half.chunks_exact_mut(latent).enumerate() {
+                        kv.decode_row(kernels, 0, first + r, row);
                     }
-                    for r in 0..nope {
-                        kv.decode_row(kernels, 0, head * (nope + self.shape.value) + r, decoded);
-                        for i in 0..rows {
-                            let factor = queries.x.row(i * heads + head)[r];
-                            (kernels.add_scaled)(&mut tile.out.row(i)[..latent], factor, decoded);
-                        }
+                    let half = Floats { numbers: half, stride: latent, rows: nope, cols: latent };
+                    let queries = Floats { numbers: &numbers[head * nope..], stride: heads * nope, rows, cols: nope };
+                    let answers = scratch.more_floats.ensure(rows * latent);
+                    answers.fill(0.0);
+                    (kernels.sums)(queries, half, answers, latent);
+                    for (i, answer) in answers.chunks_exact(latent).enumerate() {
+                        tile.out.row(i)[..latent].copy_from_slice(answer);
                     }
                 }
             }

@@ -8,7 +8,7 @@ use super::Activations;
 use crate::context::Weight;
 use crate::map::Mat;
 use crate::pool::Scratch;
-use crate::simd::{Kernels, Lanes, Row};
+use crate::simd::{Floats, Kernels, Lanes, Row};
 use std::ops::Range;
 
 /// Up to so many rows are multiplied where they lie.
@@ -51,15 +51,7 @@ pub fn multiply(
     scratch: &mut Scratch,
 ) {
     if weight.scales.is_some() {
-        let decoded = scratch.more_floats.ensure(weight.cols);
-        let across = rows.len();
-        for (r, row) in rows.enumerate() {
-            weight.decode_row(kernels, expert, row, decoded);
-            for (n, &i) in list.rows.iter().enumerate() {
-                out[n * across + r] = (kernels.dot)(decoded, activations.x.row(i));
-            }
-        }
-        return;
+        return scaled(kernels, Piece { weight, expert, rows }, activations.x, list.rows, out, scratch);
     }
     let family = weight.family();
     let bytes = weight.rows_of(expert, rows.start, rows.end);
@@ -76,5 +68,47 @@ pub fn multiply(
             *x = activations.rounded.row(family, &activations.x, i);
         }
         rows_kernel(bytes, &xs[..some.len()], out);
+    }
+}
+
+/// Weight rows that are decoded together for many rows of activations, which take turns in blocks of so many.
+const PANEL: usize = 32;
+const BLOCK: usize = 16;
+
+/// As `multiply`, for block-scaled weights: decoded in registers for few rows, into a panel for more, to the same bits.
+fn scaled(
+    kernels: &Kernels,
+    Piece { weight, expert, rows }: Piece<'_>,
+    x: Mat<'_>,
+    list: &[usize],
+    out: &mut [f32],
+    scratch: &mut Scratch,
+) {
+    if let Some(kernel) = kernels.scaled
+        && list.len() <= FEW
+        && let Some(codes) = weight.scaled_rows(expert, rows.clone())
+    {
+        let mut xs = [Row::default(); FEW];
+        for (x_row, &i) in xs.iter_mut().zip(list) {
+            x_row.floats = x.row(i);
+        }
+        return kernel(codes, &xs[..list.len()], out);
+    }
+    let (cols, across) = (weight.cols, rows.len());
+    let gathered = scratch.more_floats.ensure(BLOCK * cols);
+    for from in (0..across).step_by(PANEL) {
+        let here = PANEL.min(across - from);
+        let panel = scratch.panel.ensure(here * cols);
+        for (r, decoded) in panel.chunks_exact_mut(cols).enumerate() {
+            weight.decode_row(kernels, expert, rows.start + from + r, decoded);
+        }
+        let panel = Floats { numbers: panel, stride: cols, rows: here, cols };
+        for (block, some) in list.chunks(BLOCK).enumerate() {
+            for (to, &i) in gathered.chunks_exact_mut(cols).zip(some) {
+                to.copy_from_slice(x.row(i));
+            }
+            let block_of = Floats { numbers: gathered, stride: cols, rows: some.len(), cols };
+            (kernels.dots)(block_of, panel, &mut out[block * BLOCK * across + from..], across);
+        }
     }
 }

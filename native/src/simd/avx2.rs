@@ -3,11 +3,11 @@
 //! Refuses to know: tensors, threads, operations.
 
 use super::blocks::*;
-use super::avx2_floats::{self as floats, dot as floats_dot};
+use super::avx2_floats as floats;
 use super::avx2_k::{levels, rows256};
 use super::featured::{featured, featured_table};
 use super::unpack::{FP4_DOUBLED, IQ4_LEVELS, halved_e8m0};
-use super::{Floats, Kernels, Row, RowsFn, products, scalar};
+use super::{Floats, Kernels, Row, RowsFn, Scaled, products, scalar};
 use crate::formats::Format;
 use std::arch::x86_64::*;
 
@@ -15,8 +15,8 @@ featured_table!("avx2", "avx2,fma,f16c");
 
 static KERNELS: Kernels = Kernels {
     rows: ROWS,
-    dot: by_hand_dot,
     squares: by_hand_squares,
+    scaled: Some(by_hand_scaled),
     dots: by_hand_dots,
     sums: by_hand_sums,
     ..TABLE
@@ -88,9 +88,9 @@ featured! {
     fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::F16>;
     fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::Bf16>;
     fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<1, floats::F8E4M3>;
-    fn by_hand_dot(a: &[f32], b: &[f32]) -> f32 = floats_dot;
     fn by_hand_squares(x: &[f32]) -> f32 = floats::squares;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::dots;
+    fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::narrow::scaled;
     fn by_hand_sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::sums;
     fn from_half(bytes: &[u8], out: &mut [f32]) = halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = floats_to_halves;

@@ -6,7 +6,7 @@ use super::avx512_lanes::{lanes32, lanes256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;
 use super::featured::{featured, featured_table};
-use super::{Floats, Kernels, Lanes, LanesFn, Row, avx2, products, scalar};
+use super::{Floats, Kernels, Lanes, LanesFn, Row, Scaled, avx2, products, scalar};
 use crate::formats::Format;
 use crate::map::Buffer;
 use std::arch::x86_64::*;
@@ -35,8 +35,8 @@ static KERNELS: Kernels = {
     Kernels {
         rows,
         lanes,
-        dot: avx2::by_hand_dot,
         squares: avx2::by_hand_squares,
+        scaled: Some(by_hand_scaled),
         dots: by_hand_dots,
         sums: by_hand_sums,
         multiply_bytes: by_hand_multiply_bytes,
@@ -76,6 +76,7 @@ featured! {
     fn lanes_q5_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ5K>;
     fn lanes_q6_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ6K>;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::dots;
+    fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::wide::scaled;
     fn by_hand_sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::sums;
     fn by_hand_multiply_bytes(rounds: usize) -> i32 = vnni_rounds;
     fn from_half(bytes: &[u8], out: &mut [f32]) = avx2::halves_to_floats;

@@ -56,7 +56,6 @@ macro_rules! featured_table {
                 scaled_sums: &mut [f32]
             ) = scalar::quantize32;
             fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize256;
-            fn dot(a: &[f32], b: &[f32]) -> f32 = scalar::dot;
             fn squares(x: &[f32]) -> f32 = scalar::squares;
             fn swiglu(gate: &mut [f32], up: &[f32]) = scalar::swiglu;
             fn exponentials(x: &mut [f32], max: f32) -> f32 = scalar::exponentials;
@@ -101,9 +100,9 @@ macro_rules! featured_table {
                 isa: $isa,
                 rows,
                 lanes: [None; Format::ALL.len()],
+                scaled: None,
                 quantize32,
                 quantize256,
-                dot,
                 squares,
                 swiglu,
                 exponentials,

@@ -96,6 +96,36 @@ impl Lanes<'_> {
 
 /// out[t][r] = weight row r . row t of the lanes, for t below the count, with the bits that `RowsFn` gives.
 pub type LanesFn = fn(weights: &[u8], lanes: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]);
+/// Rows of E4M3 codes that lie one after the other; every block of them has a factor.
+#[derive(Clone, Copy)]
+pub struct Scaled<'a> {
+    pub codes: &'a [u8],
+    pub cols: usize,
+    /// [row blocks, col blocks]
+    pub factors: &'a [f32],
+    /// Rows of the first block of rows that come before the first row here.
+    pub before: usize,
+    pub block_rows: usize,
+    pub block_cols: usize,
+}
+
+impl<'a> Scaled<'a> {
+    pub fn row(&self, r: usize) -> &'a [u8] {
+        &self.codes[r * self.cols..(r + 1) * self.cols]
+    }
+
+    /// The factors of a row, one for each `block_cols` columns.
+    pub fn factors_of(&self, r: usize) -> &'a [f32] {
+        let across = self.cols.div_ceil(self.block_cols);
+        &self.factors[(self.before + r) / self.block_rows * across..][..across]
+    }
+}
+
+/// out[x][r] = weight row r . xs[x] with the bits that `dots` gives with the weights as floats; blocks are as wide as
+/// some vectors of `SCALED_STEP` columns.
+pub type ScaledFn = fn(weights: Scaled, xs: &[Row], out: &mut [f32]);
+/// What columns of blocks are a multiple of where `ScaledFn` multiplies them.
+pub const SCALED_STEP: usize = 16;
 /// out[x][r] = weight row r . xs[x]; the weight rows lie one after the other. A product's bits depend on its two rows.
 pub type RowsFn = fn(weights: &[u8], xs: &[Row], out: &mut [f32]);
 /// Rounds x to int8 with a scale for every 32 numbers: (x, q, scale, sums of 32, scale * sum).
@@ -110,10 +140,10 @@ pub struct Kernels {
     pub rows: [RowsFn; Format::ALL.len()],
     /// By `Format as usize`; faster than `rows` from a few rows on, where there is one.
     pub lanes: [Option<LanesFn>; Format::ALL.len()],
+    /// Products of block-scaled E4M3 that are decoded in registers.
+    pub scaled: Option<ScaledFn>,
     pub quantize32: Quantize32Fn,
     pub quantize256: Quantize256Fn,
-    /// Sum of a[i] * b[i].
-    pub dot: fn(a: &[f32], b: &[f32]) -> f32,
     /// Sum of x[i]^2.
     pub squares: fn(x: &[f32]) -> f32,
     /// gate[i] = silu(gate[i]) * up[i]

@@ -4,22 +4,102 @@
 //! An element's bits depend on its own row and column alone: `dots` adds every lane's products in order and the lanes
 //! at last, always by the same halves; `sums` adds in the order of k. How many rows share a tile changes nothing.
 
-use super::Floats;
+use super::avx2_floats::F8E4M3;
+use super::avx2_floats::Floats as _;
+use super::{Floats, Row, Scaled};
 use std::arch::x86_64::*;
 
 /// Rows of b (`dots`) or vectors of columns (`sums`) in a tile.
 const SIDE: usize = 4;
+/// How far ahead of the codes being multiplied memory is asked for.
+const AHEAD_BYTES: usize = 1 << 10;
 
 macro_rules! products {
     ($module:ident, $features:literal, $width:literal, $down:literal, $vector:ty, $mask:ty;
      $mask_of:ident, $zero:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $same:ident, $fmadd:ident,
-     $four_sums:ident) => {
+     $mul:ident, $codes:ident, $four_sums:ident) => {
         pub(super) mod $module {
             use super::*;
 
             const WIDTH: usize = $width;
             /// Rows of a in a tile: as many as leave no sum without a register.
             const DOWN: usize = $down;
+
+            /// Four rows of the right side, as vectors of floats.
+            trait Right: Copy {
+                /// What columns share until the next `enter`.
+                type Shared: Copy;
+                /// Columns after which `enter` is called again: a multiple of WIDTH, or all.
+                fn step(self) -> usize;
+                fn enter(self, k: usize) -> Self::Shared;
+                /// # Safety
+                /// The processor has the features; the rows have WIDTH columns from k on.
+                unsafe fn load(self, k: usize, shared: Self::Shared) -> [$vector; SIDE];
+                /// # Safety
+                /// The processor has the features; the rows have `count` columns from k on, fewer than WIDTH.
+                unsafe fn load_part(self, k: usize, count: usize, shared: Self::Shared) -> [$vector; SIDE];
+            }
+
+            impl Right for [&[f32]; SIDE] {
+                type Shared = ();
+                fn step(self) -> usize {
+                    self[0].len()
+                }
+                fn enter(self, _: usize) {}
+                #[inline]
+                #[target_feature(enable = $features)]
+                unsafe fn load(self, k: usize, (): ()) -> [$vector; SIDE] {
+                    // SAFETY: the caller's promise.
+                    self.map(|row| unsafe { $load(row.as_ptr().add(k)) })
+                }
+                #[inline]
+                #[target_feature(enable = $features)]
+                unsafe fn load_part(self, k: usize, count: usize, (): ()) -> [$vector; SIDE] {
+                    let mask: $mask = $mask_of(count);
+                    // SAFETY: the caller's promise; lanes beyond `count` are not read.
+                    self.map(|row| unsafe { $load_part(row.as_ptr().add(k), mask) })
+                }
+            }
+
+            /// Rows of codes, a factor for every `block` of them.
+            #[derive(Clone, Copy)]
+            struct Codes<'a> {
+                codes: [&'a [u8]; SIDE],
+                factors: [&'a [f32]; SIDE],
+                block: usize,
+            }
+
+            impl Right for Codes<'_> {
+                type Shared = [f32; SIDE];
+                fn step(self) -> usize {
+                    self.block
+                }
+                fn enter(self, k: usize) -> [f32; SIDE] {
+                    self.factors.map(|factors| factors[k / self.block])
+                }
+                #[inline]
+                #[target_feature(enable = $features)]
+                unsafe fn load(self, k: usize, shared: [f32; SIDE]) -> [$vector; SIDE] {
+                    std::array::from_fn(|n| {
+                        // SAFETY: the caller's promise; asking for memory never faults.
+                        unsafe {
+                            let at = self.codes[n].as_ptr().add(k);
+                            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD_BYTES).cast());
+                            $mul($codes(at), $same(shared[n]))
+                        }
+                    })
+                }
+                #[inline]
+                #[target_feature(enable = $features)]
+                unsafe fn load_part(self, k: usize, count: usize, shared: [f32; SIDE]) -> [$vector; SIDE] {
+                    std::array::from_fn(|n| {
+                        let mut last = [0; WIDTH];
+                        last[..count].copy_from_slice(&self.codes[n][k..k + count]);
+                        // SAFETY: WIDTH codes are there.
+                        unsafe { $mul($codes(last.as_ptr()), $same(shared[n])) }
+                    })
+                }
+            }
 
             /// out[i][j] = a[i] . b[j]
             #[target_feature(enable = $features)]
@@ -28,35 +108,70 @@ macro_rules! products {
                     let count = SIDE.min(b.rows - j);
                     // A row beyond the last is the last once more; what it gives is not kept.
                     let right: [&[f32]; SIDE] = std::array::from_fn(|n| b.row((j + n).min(b.rows - 1)));
-                    let mut i = 0;
-                    while i + DOWN <= a.rows {
-                        let left = std::array::from_fn(|m| a.row(i + m));
-                        dots_tile::<DOWN>(left, right, &mut out[i * stride + j..], stride, count);
-                        i += DOWN;
-                    }
-                    for i in i..a.rows {
-                        dots_tile::<1>([a.row(i)], right, &mut out[i * stride + j..], stride, count);
-                    }
+                    down(a.rows, |i| a.row(i), right, &mut out[j..], stride, count);
+                }
+            }
+
+            /// out[x][r] = weight row r . xs[x], with the bits that `dots` gives with the weights as floats.
+            #[target_feature(enable = $features)]
+            pub fn scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) {
+                let rows = weights.codes.len() / weights.cols;
+                assert!(weights.block_cols.is_multiple_of(WIDTH) && out.len() == rows * xs.len());
+                for j in (0..rows).step_by(SIDE) {
+                    let row = |n: usize| (j + n).min(rows - 1);
+                    let right = Codes {
+                        codes: std::array::from_fn(|n| weights.row(row(n))),
+                        factors: std::array::from_fn(|n| weights.factors_of(row(n))),
+                        block: weights.block_cols,
+                    };
+                    down(xs.len(), |i| xs[i].floats, right, &mut out[j..], rows, SIDE.min(rows - j));
+                }
+            }
+
+            /// All rows of the left side with four of the right.
+            #[inline]
+            #[target_feature(enable = $features)]
+            fn down<'a, R: Right>(
+                rows: usize,
+                left: impl Fn(usize) -> &'a [f32],
+                right: R,
+                out: &mut [f32],
+                stride: usize,
+                count: usize,
+            ) {
+                let mut i = 0;
+                while i + DOWN <= rows {
+                    let left = std::array::from_fn(|m| left(i + m));
+                    dots_tile::<DOWN, R>(left, right, &mut out[i * stride..], stride, count);
+                    i += DOWN;
+                }
+                for i in i..rows {
+                    dots_tile::<1, R>([left(i)], right, &mut out[i * stride..], stride, count);
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn dots_tile<const M: usize>(a: [&[f32]; M], b: [&[f32]; SIDE], out: &mut [f32], stride: usize, count: usize) {
+            fn dots_tile<const M: usize, R: Right>(a: [&[f32]; M], b: R, out: &mut [f32], stride: usize, count: usize) {
                 let n = a[0].len();
-                assert!(a.iter().chain(&b).all(|row| row.len() == n));
+                assert!(a.iter().all(|row| row.len() == n));
                 let mut sums = [[$zero(); SIDE]; M];
-                for k in (0..n).step_by(WIDTH) {
-                    // SAFETY: every row has n numbers, and no lane beyond them is read.
-                    unsafe {
-                        let (right, left): ([$vector; SIDE], [$vector; M]) = if k + WIDTH <= n {
-                            (b.map(|row| $load(row.as_ptr().add(k))), a.map(|row| $load(row.as_ptr().add(k))))
-                        } else {
-                            let mask: $mask = $mask_of(n - k);
-                            (b.map(|row| $load_part(row.as_ptr().add(k), mask)), a.map(|row| $load_part(row.as_ptr().add(k), mask)))
-                        };
-                        for (sums, left) in sums.iter_mut().zip(left) {
-                            for (sum, right) in sums.iter_mut().zip(right) {
-                                *sum = $fmadd(left, right, *sum);
+                let step = b.step().max(1);
+                for first in (0..n).step_by(step) {
+                    let shared = b.enter(first);
+                    let end = n.min(first + step);
+                    for k in (first..end).step_by(WIDTH) {
+                        // SAFETY: every row has n numbers, and no lane beyond them is read.
+                        unsafe {
+                            let (right, left): ([$vector; SIDE], [$vector; M]) = if k + WIDTH <= end {
+                                (b.load(k, shared), a.map(|row| $load(row.as_ptr().add(k))))
+                            } else {
+                                let mask: $mask = $mask_of(end - k);
+                                (b.load_part(k, end - k, shared), a.map(|row| $load_part(row.as_ptr().add(k), mask)))
+                            };
+                            for (sums, left) in sums.iter_mut().zip(left) {
+                                for (sum, right) in sums.iter_mut().zip(right) {
+                                    *sum = $fmadd(left, right, *sum);
+                                }
                             }
                         }
                     }
@@ -147,14 +262,14 @@ macro_rules! products {
 }
 
 products!(
-    wide, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", 16, 4, __m512, __mmask16;
+    wide, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", 16, 4, __m512, __mmask16;
     first_of_16, _mm512_setzero_ps, _mm512_loadu_ps, part_of_16, _mm512_storeu_ps,
-    _mm512_mask_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, four_sums_of_16
+    _mm512_mask_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_mul_ps, sixteen_codes, four_sums_of_16
 );
 products!(
-    narrow, "avx2,fma", 8, 2, __m256, __m256i;
+    narrow, "avx2,fma,f16c", 8, 2, __m256, __m256i;
     first_of_8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_storeu_ps,
-    _mm256_maskstore_ps, _mm256_set1_ps, _mm256_fmadd_ps, four_sums_of_8
+    _mm256_maskstore_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_mul_ps, eight_codes, four_sums_of_8
 );
 
 #[target_feature(enable = "avx512f")]
@@ -175,6 +290,33 @@ unsafe fn part_of_16(at: *const f32, mask: __mmask16) -> __m512 {
 #[target_feature(enable = "avx2")]
 fn first_of_8(n: usize) -> __m256i {
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+/// Sixteen E4M3 codes as floats.
+///
+/// # Safety
+/// They can be read.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+unsafe fn sixteen_codes(at: *const u8) -> __m512 {
+    // SAFETY: the caller's promise.
+    let codes = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(at.cast()) });
+    let magnitude = _mm256_and_si256(codes, _mm256_set1_epi16(0x7f));
+    let sign = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x80)), 8);
+    let nan = _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f)), _mm256_set1_epi16(0x7fff));
+    let half = _mm256_or_si256(_mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign), nan);
+    _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0))
+}
+
+/// Eight E4M3 codes as floats.
+///
+/// # Safety
+/// They can be read.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn eight_codes(at: *const u8) -> __m256 {
+    // SAFETY: the caller's promise.
+    unsafe { F8E4M3::eight(at) }
 }
 
 /// The sums of four vectors.

@@ -2,7 +2,7 @@
 //! Refuses to know: operations. Where only the order of f32 sums may differ, the bound is that of such sums.
 
 use super::blocks::{half, to_half};
-use super::{Floats, Kernels, Row, available, scalar};
+use super::{Floats, Kernels, Row, SCALED_STEP, Scaled, available, scalar};
 use crate::formats::{Family, Format};
 use crate::map::{Buffer, Mat};
 use crate::pool::Pool;
@@ -259,14 +259,11 @@ fn activations_are_rounded_to_the_same_bytes() {
 }
 
 #[test]
-fn sums_of_floats_differ_by_their_order_alone() {
+fn sums_of_squares_differ_by_their_order_alone() {
     let mut noise = Noise(3);
     for table in others() {
         for n in (0..70).chain([576, 4097]) {
-            let (a, b) = (noise.floats(n), noise.floats(n));
-            let magnitude: f32 = a.iter().zip(&b).map(|(a, b)| (a * b).abs()).sum();
-            let difference = ((table.dot)(&a, &b) - scalar::dot(&a, &b)).abs();
-            assert!(difference <= order_bound(n) * magnitude, "{} dot {n}: {difference}", table.isa);
+            let a = noise.floats(n);
             let (got, expected) = ((table.squares)(&a), scalar::squares(&a));
             assert!((got - expected).abs() <= order_bound(n) * expected, "{} squares {n}", table.isa);
         }
@@ -308,6 +305,34 @@ fn products_of_matrices_differ_by_the_order_of_their_sums_and_by_nothing_that_is
                 }
                 assert_eq!((&dots[across..], &sums[across..]), (&[0.5; 2][..], &[0.5; 2][..]), "{}", table.isa);
             }
+        }
+    }
+}
+
+#[test]
+fn block_scaled_codes_give_the_bits_of_their_floats() {
+    let mut noise = Noise(8);
+    for table in others() {
+        let Some(kernel) = table.scaled else { continue };
+        for (rows, before, cols, few) in [(1, 0, 16, 1), (7, 126, 128, 3), (32, 5, 512, 4), (5, 127, 200, 2), (4, 0, 77, 1)] {
+            let (block_rows, block_cols) = (128, SCALED_STEP * 8);
+            let codes = rows_of(&mut noise, Format::F8E4M3, rows, cols);
+            let factors = noise.floats((before + rows).div_ceil(block_rows) * cols.div_ceil(block_cols));
+            let weights = Scaled { codes: &codes, cols, factors: &factors, before, block_rows, block_cols };
+            let mut floats = vec![0.0; rows * cols];
+            for (r, row) in floats.chunks_exact_mut(cols).enumerate() {
+                scalar::decode(Format::F8E4M3, weights.row(r), row);
+                for (row, factor) in row.chunks_mut(block_cols).zip(weights.factors_of(r)) {
+                    row.iter_mut().for_each(|x| *x *= factor);
+                }
+            }
+            let xs = noise.floats(few * cols);
+            let of = |numbers, rows| Floats { numbers, stride: cols, rows, cols };
+            let (mut got, mut expected) = (vec![0.0; few * rows], vec![0.0; few * rows]);
+            let views: Vec<Row> = xs.chunks_exact(cols).map(|floats| Row { floats, ..Row::default() }).collect();
+            kernel(weights, &views, &mut got);
+            (table.dots)(of(&xs, few), of(&floats, rows), &mut expected, rows);
+            assert_eq!(bits(&got), bits(&expected), "{} {rows} x {cols}", table.isa);
         }
     }
 }
