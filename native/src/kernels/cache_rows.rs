@@ -5,10 +5,10 @@ use super::linear::same;
 use super::{Span, index};
 use crate::context::{State, cache_of};
 use crate::error::{Outcome, misfit};
-use crate::formats::{CACHE_BLOCK, CacheFormat};
+use crate::formats::{CACHE_BLOCK, CacheFormat, Format};
 use crate::map::{Mat, View};
 use crate::simd::Kernels;
-use crate::simd::blocks::{BlockQ8_0, blocks_of, e4m3, half, to_e4m3, to_half};
+use crate::simd::blocks::{BlockQ8_0, to_e4m3, to_half};
 
 /// Writes x into the cache rows slots[i].
 pub fn store(state: &mut State, span: Span, cache: usize, x: View, slots: View) -> Outcome<()> {
@@ -89,18 +89,15 @@ pub fn read_part(kernels: &Kernels, format: CacheFormat, row: &[u8], start: usiz
         }
         CacheFormat::F16 => (kernels.from_half)(&row[2 * start..2 * (start + out.len())], out),
         CacheFormat::Q8_0 => {
-            for (i, out) in out.iter_mut().enumerate() {
-                let at = start + i;
-                let block = &blocks_of::<BlockQ8_0>(row)[at / CACHE_BLOCK];
-                *out = half(block.d) * f32::from(block.q[at % CACHE_BLOCK] as i8);
-            }
+            let bytes = |numbers: usize| numbers / CACHE_BLOCK * size_of::<BlockQ8_0>();
+            (kernels.decode)(Format::Q8_0, &row[bytes(start)..bytes(start + out.len())], out);
         }
         CacheFormat::F8E4M3 => {
-            let cols = row.len() / 33 * CACHE_BLOCK;
-            for (i, out) in out.iter_mut().enumerate() {
-                let at = start + i;
-                let scale = 2f64.powi(i32::from(row[cols + at / CACHE_BLOCK]) - 127);
-                *out = (f64::from(e4m3(row[at])) * scale) as f32;
+            (kernels.decode)(Format::F8E4M3, &row[start..start + out.len()], out);
+            let scales = &row[row.len() / 33 * CACHE_BLOCK + start / CACHE_BLOCK..];
+            for (out, scale) in out.chunks_exact_mut(CACHE_BLOCK).zip(scales) {
+                let factor = 2f64.powi(i32::from(*scale) - 127) as f32;
+                out.iter_mut().for_each(|x| *x *= factor);
             }
         }
     }
