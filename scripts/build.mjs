@@ -33,7 +33,7 @@ export async function build() {
 function removeOrphans() {
   for (const file of files(DIST)) {
     const source = file.replace(/\.d\.ts$|\.js$/, '.ts');
-    if (source !== file && !file.startsWith('web') && !existsSync(join(SRC, source)))
+    if (source !== file && !/^web[\\/]/.test(file) && !existsSync(join(SRC, source)))
       rmSync(join(DIST, file));
   }
 }

@@ -52,8 +52,8 @@ export function Composer() {
       )}
       {files.value.length > 0 && (
         <ul class="files">
-          {files.value.map((file) => (
-            <li key={file.name}>
+          {files.value.map((file, i) => (
+            <li key={i}>
               {file.name}
               <button
                 type="button"

@@ -18,14 +18,14 @@ const NEAR_PX = 80;
 export function Thread() {
   const box = useRef<HTMLElement>(null);
   const atEnd = useSignal(true);
-  const { id } = conversation.value;
+  const { id, title } = conversation.value;
   const turns = path.value;
   useLayoutEffect(() => {
     atEnd.value = true;
     toEnd(box.current);
   }, [id]);
   useEffect(() => {
-    const inner = box.current?.firstElementChild;
+    const inner = box.current?.lastElementChild;
     if (inner == null) return undefined;
     const follow = new ResizeObserver(() => atEnd.peek() && toEnd(box.current));
     follow.observe(inner);
@@ -43,6 +43,7 @@ export function Thread() {
     <>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable without a mouse */}
       <section class="thread" aria-label="Conversation" tabIndex={0} ref={box} onScroll={onScroll}>
+        <h1 class="unseen">{title}</h1>
         <div class="turns">
           {turns.map((turn, i) => (
             <Lazy key={turn.id} characters={lengthOf(turn)} startsShown={i >= turns.length - 2}>

@@ -24,8 +24,8 @@ export function UserView({ turn }: { readonly turn: Turn }) {
         {content}
         {files.length > 0 && (
           <ul class="files">
-            {files.map(({ name, text }) => (
-              <li key={name}>
+            {files.map(({ name, text }, i) => (
+              <li key={i}>
                 {name} <small>{text.length.toLocaleString('en')} characters</small>
               </li>
             ))}
@@ -104,7 +104,7 @@ export function AnswerView({ turn, live }: { readonly turn: Turn; readonly live?
       {reasoning !== '' && (
         <Thinking text={reasoning} seconds={thoughtSeconds} live={live !== undefined && content === ''} />
       )}
-      {stage !== '' && <p class="stage">{STAGES[stage] ?? stage}</p>}
+      {stage !== '' && <p class="stage">{stageText(stage)}</p>}
       {showsTokens.value && tokens ? (
         <TokenView tokens={tokens} />
       ) : (
@@ -153,7 +153,15 @@ export function AnswerView({ turn, live }: { readonly turn: Turn; readonly live?
   );
 }
 
-const STAGES: Readonly<Record<string, string>> = { waiting: 'Waiting for the first token…' };
+/** What the server says of its progress, in words. */
+function stageText(stage: string): string {
+  const [, what = '', done, total] = /^(\w+).*?(\d+)(?:\/(\d+))?$/.exec(stage) ?? [];
+  const share = `${Math.floor((Number(done) / Math.max(1, Number(total))) * 100)} %`;
+  if (what === 'loading') return `Loading the model: ${share}`;
+  if (what === 'prefill') return `Reading the prompt: ${share}`;
+  if (what === 'queued') return `Waiting behind ${done}`;
+  return 'Waiting for the first token…';
+}
 
 function Thinking({
   text,

@@ -26,7 +26,7 @@ const HEIGHT_PX = 160;
 export function Chart({ title, seconds, lines }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<UPlot>(undefined);
-  const data = [[...seconds], ...lines.map(({ values }) => [...values])] as UPlot.AlignedData;
+  const data = dataOf(seconds, lines);
   useEffect(() => {
     const element = box.current!;
     const make = () => {
@@ -62,6 +62,13 @@ export function Chart({ title, seconds, lines }: ChartProps) {
       <div ref={box} role="img" aria-label={`${title} now: ${last}`} />
     </figure>
   );
+}
+
+/** Times and values; two moments without values where there are none yet, so that the axis has a time. */
+function dataOf(seconds: readonly number[], lines: readonly Line[]): UPlot.AlignedData {
+  if (seconds.length > 1) return [[...seconds], ...lines.map(({ values }) => [...values])];
+  const end = Date.now() / 1000;
+  return [[end - WINDOW_SECONDS, end], ...lines.map(() => [null, null])];
 }
 
 /** At least so long, so that the first moments do not fill the width. */

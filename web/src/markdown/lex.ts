@@ -32,6 +32,11 @@ const inlineMath: TokenizerAndRendererExtension = {
   tokenizer: (source) => mathOf(INLINE.exec(source), false),
 };
 
+/** A formula that has not ended yet: it may go on over blank lines. */
+const OPEN = /^(\$\$|\\\[)/m;
+/** A definition that links refer to. */
+const REFERENCE = /^ {0,3}\[[^\]\n]+\]:/m;
+
 const marked = new Marked({ gfm: true, extensions: [blockMath, inlineMath] });
 
 function found(index: number): number | undefined {
@@ -60,11 +65,16 @@ export function growingBlocks(): (text: string) => readonly Token[] {
   let before = '';
   let blocks: readonly Token[] = [];
   return (text) => {
-    const last = blocks.findLastIndex(({ type }) => type !== 'space');
+    const open = blocks.findIndex(({ type, raw }) => type === 'paragraph' && OPEN.test(raw));
+    const last = open < 0 ? blocks.findLastIndex(({ type }) => type !== 'space') : open;
     const done = text.startsWith(before) && last > 0 ? blocks.slice(0, last) : [];
     const at = done.reduce((sum, { raw }) => sum + raw.length, 0);
-    // Normalised line ends or tabs would shift what follows.
-    const whole = done.length === 0 || text.slice(0, at) !== done.map(({ raw }) => raw).join('');
+    const whole =
+      done.length === 0 ||
+      // Normalised line ends or tabs would shift what follows.
+      text.slice(0, at) !== done.map(({ raw }) => raw).join('') ||
+      // What a reference means may stand anywhere.
+      REFERENCE.test(text);
     blocks = whole ? blocksOf(text) : [...done, ...blocksOf(text.slice(at))];
     before = text;
     return blocks;

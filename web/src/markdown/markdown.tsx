@@ -37,8 +37,8 @@ function block(given: Token): ComponentChild {
   const token = given as Tokens.Generic;
   switch (token.type) {
     case 'heading': {
-      // The page itself has the first levels.
-      const Level = `h${Math.min(6, (token as Tokens.Heading).depth + 2)}` as 'h3';
+      // The conversation itself has the first level.
+      const Level = `h${Math.min(6, (token as Tokens.Heading).depth + 1)}` as 'h2';
       return <Level>{inlines(token.tokens)}</Level>;
     }
     case 'paragraph':

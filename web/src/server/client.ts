@@ -61,6 +61,7 @@ export async function listen(path: string, asking: Asking, listener: Listener): 
 }
 
 async function request(path: string, { key, body, signal }: Asking): Promise<Response> {
+  if (!/^[!-~]*$/.test(key)) throw new ServerError(401, 'key-wrong', 'this is no key');
   const response = await fetch(path, {
     method: body === undefined ? 'GET' : 'POST',
     headers: {

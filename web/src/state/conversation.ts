@@ -161,8 +161,12 @@ export type ApiMessage = Readonly<Record<string, unknown>>;
 /** What of a path is sent: answers without their thinking, which no model of these wants back but with its own calls. */
 export function messagesOf(path: readonly Turn[], { system }: Settings): readonly ApiMessage[] {
   const opening = system?.trim() ? [{ role: 'system', content: system }] : [];
-  return [...opening, ...path.map(messageOf)];
+  return [...opening, ...path.filter(isSaid).map(messageOf)];
 }
+
+/** An answer that failed before it began says nothing. */
+const isSaid = ({ role, content, calls = [] }: Turn) =>
+  role !== 'assistant' || content !== '' || calls.length > 0;
 
 function messageOf({ role, content, files = [], calls = [], callId, reasoning }: Turn): ApiMessage {
   if (role === 'user')

@@ -19,6 +19,8 @@ export interface History {
   load(id: string): Promise<Conversation | undefined>;
   /** Writes what has changed since `before`. */
   save(conversation: Conversation, before?: Conversation): Promise<void>;
+  /** Writes one turn of a conversation that is kept already. */
+  keepTurn(conversation: string, turn: Turn): Promise<void>;
   remove(id: string): Promise<void>;
   clear(): Promise<void>;
   /** Ids of the conversations that hold all the words, in their titles or turns. */
@@ -65,6 +67,7 @@ function historyOf(database: IDBDatabase): History {
         for (const turn of turns) if (!known.has(turn)) kept.put({ ...turn, conversation: conversation.id });
       });
     },
+    keepTurn: (conversation, turn) => change((_, turns) => void turns.put({ ...turn, conversation })),
     remove(id) {
       return change((conversations, turns) => {
         conversations.delete(id);

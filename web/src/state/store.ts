@@ -41,6 +41,9 @@ export const model = computed(() => models.value.find(({ id }) => id === modelNa
 let history: History | undefined;
 /** As it was last written, for what has changed since. */
 let kept: Conversation | undefined;
+/** Conversations that an answer which still ends must not bring back. */
+const forgotten = new Set<string>();
+let retry: number | undefined;
 
 /** Reads the history and the models. */
 export async function start(): Promise<void> {
@@ -73,10 +76,11 @@ export async function refreshModels(): Promise<void> {
     });
   } catch (error) {
     const { status } = error as ServerError;
-    if (status === 401 || status === 400) trouble.value = 'key';
+    if (status === 401) trouble.value = 'key';
     else {
       trouble.value = 'gone';
-      setTimeout(() => void refreshModels(), RETRY_MS);
+      clearTimeout(retry);
+      retry = window.setTimeout(() => void refreshModels(), RETRY_MS);
     }
   }
 }
@@ -109,10 +113,8 @@ export async function open(id: string): Promise<void> {
 }
 
 function reopened(next: Conversation, { turnId }: Answering): Conversation {
-  const turns = next.turns.map(({ end: _end, ...turn }) =>
-    turn.id === turnId ? turn : { ...turn, end: _end },
-  );
-  return { ...next, turns: turns as readonly Turn[] };
+  const unended = ({ end: _end, ...turn }: Turn): Turn => turn;
+  return { ...next, turns: next.turns.map((turn) => (turn.id === turnId ? unended(turn) : turn)) };
 }
 
 /** Begins an empty conversation with the settings of this one. */
@@ -212,7 +214,7 @@ async function answerAfter(parent: string, more: Settings = {}): Promise<void> {
   answering.value = running;
   announcement.value = 'The answer is being written.';
   await update(next);
-  const keeping = setInterval(() => void keepPart(next, running), KEEP_MS);
+  const keeping = setInterval(() => void keepPart(turn, running), KEEP_MS);
   const end = await running.ended;
   clearInterval(keeping);
   await finish(next, running, end);
@@ -227,9 +229,10 @@ function shownUpTo({ turns }: Conversation, id: string): readonly Turn[] {
 }
 
 /** Writes what has come so far, so that a reload loses no more than a second of it. */
-async function keepPart(before: Conversation, { turnId, progress }: Answering): Promise<void> {
+async function keepPart(turn: Turn, { conversationId, progress }: Answering): Promise<void> {
   const { content, reasoning } = progress.peek();
-  await history?.save(changed(before, turnId, { content, reasoning }), before);
+  if (!forgotten.has(conversationId))
+    await history?.keepTurn(conversationId, { ...turn, content, reasoning });
 }
 
 async function finish(before: Conversation, running: Answering, end: Partial<Turn>): Promise<void> {
@@ -241,6 +244,7 @@ async function finish(before: Conversation, running: Answering, end: Partial<Tur
     answering.value = undefined;
     if (here) conversation.value = next;
   });
+  if (forgotten.has(running.conversationId)) return;
   announcement.value = end.end === 'failed' ? `The answer failed: ${end.error}` : 'The answer is complete.';
   await update(next);
   await refreshModels();
@@ -253,6 +257,7 @@ export function stop(): void {
 
 /** Forgets a conversation. */
 export async function forget(id: string): Promise<void> {
+  forgotten.add(id);
   if (answering.value?.conversationId === id) stop();
   await history?.remove(id);
   if (conversation.value.id === id) startOver();
@@ -261,6 +266,7 @@ export async function forget(id: string): Promise<void> {
 
 /** Forgets all of them. */
 export async function forgetAll(): Promise<void> {
+  for (const { id } of summaries.value) forgotten.add(id);
   stop();
   await history?.clear();
   startOver();
