@@ -58,7 +58,7 @@ export function createApp(parts: ServerParts): OpenAPIHono<ServerEnv> {
   // Ids are ours: a caller's own would be written into logs as it is.
   app.use(requestId({ limitLength: 0 }));
   app.use(counted(parts));
-  app.use(secureHeaders());
+  app.use(secureHeaders({ xFrameOptions: 'DENY' }));
   app.use(checkHost(parts.hostRules));
   app.use(cors({ origin: [...parts.hostRules.origins], allowMethods: ['GET', 'POST'] }));
   app.use(checkKey(parts.keys, new Set([...OPEN_PATHS, ...parts.page.keys()])));

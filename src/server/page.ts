@@ -79,7 +79,6 @@ function pageFile(path: string, name: string): PageFile {
       'cache-control': lasting ? 'public, max-age=31536000, immutable' : 'no-cache',
       'content-security-policy': POLICY,
       'permissions-policy': 'camera=(), geolocation=(), microphone=()',
-      'x-frame-options': 'DENY',
       vary: 'accept-encoding',
     },
   };

@@ -116,7 +116,7 @@ export function machineDocument(machine: Machine): MachineDocument {
     memory: {
       total_bytes: machine.totalBytes,
       available_bytes: machine.availableBytes,
-      budget_bytes: machine.budgetBytes,
+      budget_bytes: Math.floor(machine.budgetBytes),
     },
     open_requests: machine.openRequests,
     models: machine.models.map(modelDocument),

@@ -12,7 +12,7 @@ const SHOWN_MS = 1500;
 export function CopyButton({ text, label }: { readonly text: string; readonly label: string }) {
   const copied = useSignal(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
+    await toClipboard(text);
     announcement.value = 'Copied.';
     copied.value = true;
     setTimeout(() => {
@@ -24,4 +24,16 @@ export function CopyButton({ text, label }: { readonly text: string; readonly la
       <Icon name={copied.value ? 'check' : 'copy'} />
     </button>
   );
+}
+
+/** The clipboard's own interface is there only where the page came over TLS or from this very machine. */
+async function toClipboard(text: string): Promise<void> {
+  if (navigator.clipboard !== undefined) return navigator.clipboard.writeText(text);
+  const field = document.createElement('textarea');
+  field.className = 'unseen';
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  document.execCommand('copy');
+  field.remove();
 }

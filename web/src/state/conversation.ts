@@ -91,9 +91,16 @@ export interface Conversation {
   readonly chosen: Readonly<Record<string, string>>;
 }
 
+/** An id like no other; `randomUUID` is there only where the page came over TLS or from this very machine. */
+export function newId(): string {
+  return crypto
+    .getRandomValues(new Uint8Array(16))
+    .reduce((id, byte) => id + byte.toString(16).padStart(2, '0'), '');
+}
+
 /** An empty conversation. */
 export function newConversation(settings: Settings = {}): Conversation {
-  return { id: crypto.randomUUID(), title: '', updatedMs: Date.now(), settings, turns: [], chosen: {} };
+  return { id: newId(), title: '', updatedMs: Date.now(), settings, turns: [], chosen: {} };
 }
 
 /** The turns that are shown, in order. Example: `shownPath(conversation).at(-1)` */
@@ -138,7 +145,7 @@ export function userTurn(
   files: readonly AttachedFile[] = [],
 ): Turn {
   return {
-    id: crypto.randomUUID(),
+    id: newId(),
     parent,
     role: 'user',
     content,

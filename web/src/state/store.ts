@@ -13,6 +13,7 @@ import {
   choosing,
   messagesOf,
   newConversation,
+  newId,
   type Settings,
   shownPath,
   type Turn,
@@ -193,7 +194,7 @@ async function answerAfter(parent: string, more: Settings = {}): Promise<void> {
   if (answering.value !== undefined) return;
   const before = shownUpTo(conversation.value, parent);
   const turn: Turn = {
-    id: crypto.randomUUID(),
+    id: newId(),
     parent,
     role: 'assistant',
     content: '',
