@@ -6,7 +6,7 @@ use super::avx512_lanes::{lanes32, lanes256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;
 use super::featured::{featured, featured_table};
-use super::{Floats, Kernels, Lanes, LanesFn, Row, Scaled, avx2, products, scalar};
+use super::{Floats, Kernels, Lanes, LanesFn, Row, Scaled, avx2, avx512_rounding, products, scalar};
 use crate::formats::Format;
 use crate::map::Buffer;
 use std::arch::x86_64::*;
@@ -39,6 +39,8 @@ static KERNELS: Kernels = {
         scaled: Some(by_hand_scaled),
         dots: by_hand_dots,
         sums: by_hand_sums,
+        quantize32: by_hand_quantize32,
+        quantize256: by_hand_quantize256,
         multiply_bytes: by_hand_multiply_bytes,
         round_operations: 2 * 64 * CHAINS,
         ..TABLE
@@ -78,6 +80,14 @@ featured! {
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::dots;
     fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::wide::scaled;
     fn by_hand_sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::sums;
+    fn by_hand_quantize32(
+        x: &[f32],
+        q: &mut [i8],
+        scale: &mut [f32],
+        sums: &mut [i32],
+        scaled_sums: &mut [f32]
+    ) = avx512_rounding::quantize32;
+    fn by_hand_quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = avx512_rounding::quantize256;
     fn by_hand_multiply_bytes(rounds: usize) -> i32 = vnni_rounds;
     fn from_half(bytes: &[u8], out: &mut [f32]) = avx2::halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = avx2::floats_to_halves;

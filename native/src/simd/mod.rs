@@ -24,6 +24,8 @@ mod avx512_blocks;
 #[cfg(target_arch = "x86_64")]
 mod avx512_lanes;
 #[cfg(target_arch = "x86_64")]
+mod avx512_rounding;
+#[cfg(target_arch = "x86_64")]
 mod avx512_rows;
 #[cfg(target_arch = "x86_64")]
 mod products;

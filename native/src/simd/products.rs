@@ -232,13 +232,14 @@ macro_rules! products {
                 // SAFETY: the asserts: `out` has a tile of M rows and `count` columns at (i, c), every row of b has those
                 // columns; no lane beyond them is read or written.
                 unsafe {
-                    let at: [*mut f32; M] = std::array::from_fn(|m| out.as_mut_ptr().add((i + m) * stride + c));
-                    let load = |from: *const f32| -> [$vector; N] {
-                        std::array::from_fn(|v| if N > 1 { $load(from.add(v * WIDTH)) } else { $load_part(from, mask) })
-                    };
-                    let mut sums = at.map(|at| load(at));
+                    let at = out.as_mut_ptr().add(i * stride + c);
+                    let mut sums = [[$zero(); N]; M];
+                    for (m, sums) in sums.iter_mut().enumerate() {
+                        load(at.add(m * stride), mask, sums);
+                    }
+                    let mut right = [$zero(); N];
                     for k in 0..b.rows {
-                        let right = load(b.numbers.as_ptr().add(k * b.stride + c));
+                        load(b.numbers.as_ptr().add(k * b.stride + c), mask, &mut right);
                         for (sums, left) in sums.iter_mut().zip(&left) {
                             let factor = $same(*left.get_unchecked(k));
                             for (sum, right) in sums.iter_mut().zip(right) {
@@ -246,15 +247,28 @@ macro_rules! products {
                             }
                         }
                     }
-                    for (at, sums) in at.into_iter().zip(sums) {
+                    for (m, sums) in sums.into_iter().enumerate() {
                         for (v, sum) in sums.into_iter().enumerate() {
                             if N > 1 {
-                                $store(at.add(v * WIDTH), sum);
+                                $store(at.add(m * stride + v * WIDTH), sum);
                             } else {
-                                $store_part(at, mask, sum);
+                                $store_part(at.add(m * stride), mask, sum);
                             }
                         }
                     }
+                }
+            }
+
+            /// N whole vectors, or a single one of the lanes of a mask.
+            ///
+            /// # Safety
+            /// They can be read.
+            #[inline]
+            #[target_feature(enable = $features)]
+            unsafe fn load<const N: usize>(from: *const f32, mask: $mask, to: &mut [$vector; N]) {
+                for (v, to) in to.iter_mut().enumerate() {
+                    // SAFETY: the caller's promise.
+                    *to = unsafe { if N > 1 { $load(from.add(v * WIDTH)) } else { $load_part(from, mask) } };
                 }
             }
         }
@@ -272,6 +286,7 @@ products!(
     _mm256_maskstore_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_mul_ps, eight_codes, four_sums_of_8
 );
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn first_of_16(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as u16
@@ -281,12 +296,14 @@ fn first_of_16(n: usize) -> __mmask16 {
 ///
 /// # Safety
 /// The lanes can be read.
+#[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn part_of_16(at: *const f32, mask: __mmask16) -> __m512 {
     // SAFETY: the caller's promise.
     unsafe { _mm512_maskz_loadu_ps(mask, at) }
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn first_of_8(n: usize) -> __m256i {
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
@@ -320,15 +337,21 @@ unsafe fn eight_codes(at: *const u8) -> __m256 {
 }
 
 /// The sums of four vectors.
+#[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2")]
 fn four_sums_of_16(v: [__m512; 4]) -> __m128 {
-    four_sums_of_8(v.map(|v| _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1))))
+    let mut halves = [_mm256_setzero_ps(); 4];
+    for (half, v) in halves.iter_mut().zip(v) {
+        *half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    }
+    four_sums_of_8(halves)
 }
 
 /// The sums of four vectors.
+#[inline]
 #[target_feature(enable = "avx2")]
 fn four_sums_of_8(v: [__m256; 4]) -> __m128 {
-    let [a, b, c, d] = v.map(|v| _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)));
-    let (ab, cd) = (_mm_hadd_ps(a, b), _mm_hadd_ps(c, d));
-    _mm_hadd_ps(ab, cd)
+    let [a, b, c, d] = v;
+    let sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1))
 }

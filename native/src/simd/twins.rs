@@ -242,6 +242,8 @@ fn activations_are_rounded_to_the_same_bytes() {
     let mut noise = Noise(2);
     let mut inputs = vec![noise.floats(1024), vec![0.0; 512], vec![-0.0; 512], vec![f32::MIN_POSITIVE / 4.0; 512]];
     inputs.push(noise.floats(512).iter().map(|x| x * 1e30).collect());
+    inputs.push((0..512).map(|i| [1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY][(i / 64 + i % 7 % 2) % 4]).collect());
+    inputs.push((0..512).map(|i| if i % 5 == 0 { f32::NAN } else { i as f32 }).collect());
     // Halves between two bytes go to the even one.
     inputs.push((0..512).map(|i| if i % 32 == 0 { 127.0 } else { i as f32 % 200.0 / 2.0 - 50.0 }).collect());
     for table in others() {
