@@ -5,6 +5,7 @@
 import type { BackendInfo, CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
 import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
+import type { Drafting } from './speculative.ts';
 
 /** What the other side opens. */
 export interface OpenMessage {
@@ -16,6 +17,7 @@ export interface OpenMessage {
   readonly maxSequences?: number;
   readonly threads?: number;
   readonly countExperts?: boolean;
+  readonly drafting?: Drafting;
   /** Engines that open with the same name take turns computing; none when absent. */
   readonly leaseName?: string;
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -12,6 +12,7 @@ import { HadalError } from '../error.ts';
 import { type EngineDescription, type FromEngine, type ToEngine, unpackError } from './channel.ts';
 import { EventQueue } from './event-queue.ts';
 import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
+import type { Drafting } from './speculative.ts';
 
 /** Options of {@link startEngineHost}. */
 export interface EngineHostOptions {
@@ -26,6 +27,8 @@ export interface EngineHostOptions {
   readonly threads?: number;
   /** Counts choices of experts for `stats`; off by default. */
   readonly countExperts?: boolean;
+  /** Drafting tokens from the text so far; `auto` by default, which drafts where it pays. */
+  readonly drafting?: Drafting;
   /** Engines of this machine with the same name take turns computing; none when absent. */
   readonly leaseName?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -88,6 +91,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
       maxSequences,
       threads,
       countExperts,
+      drafting,
       leaseName,
     } = options;
     await host.open(
@@ -101,6 +105,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
         ...(maxSequences === undefined ? {} : { maxSequences }),
         ...(threads === undefined ? {} : { threads }),
         ...(countExperts === undefined ? {} : { countExperts }),
+        ...(drafting === undefined ? {} : { drafting }),
         ...(leaseName === undefined ? {} : { leaseName }),
         ...(abortFlag === undefined ? {} : { abortFlag }),
       },

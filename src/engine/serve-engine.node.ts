@@ -49,7 +49,7 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
       send({ type: 'loading', doneBytes, totalBytes });
     },
   });
-  const { contextTokens, cacheTokens, cacheDType, maxSequences, countExperts } = message;
+  const { contextTokens, cacheTokens, cacheDType, maxSequences, countExperts, drafting } = message;
   const lease = message.leaseName === undefined ? undefined : machineLease(message.leaseName);
   const engine = createEngine(backend, model, {
     ...(lease === undefined ? {} : { lease }),
@@ -59,6 +59,7 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
     ...(cacheDType === undefined ? {} : { cacheDType }),
     ...(maxSequences === undefined ? {} : { maxSequences }),
     ...(countExperts === undefined ? {} : { countExperts }),
+    ...(drafting === undefined ? {} : { drafting }),
   });
   const { architecture, vocabSize, layers, weightBytes, multiplyAddsPerToken } = model;
   send({
