@@ -9,7 +9,7 @@ import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
 import { findInFamily, readFamily } from '../hub/family.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
-import { type Machine, machineJsonSchema, readMachine } from '../planner/machine.ts';
+import { type Machine, machineJsonSchema, readGpuTable, readMachine } from '../planner/machine.ts';
 import {
   bestPlan,
   type ModelPlan,
@@ -25,6 +25,7 @@ import { MIX_NAMES, mixNamed } from '../quantize/mixes.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
+import { costOf, costReport, trainingOf, trainingReport } from './plan-money.ts';
 import { familyReport, machineDocument, modelReport, planDocument } from './plan-view.ts';
 
 export const text: CommandText = {
@@ -54,6 +55,12 @@ export const command = defineCommand({
     parallel: { type: 'string', valueHint: 'N', description: 'conversations at the same time; 1 otherwise' },
     'cache-type': { type: 'string', valueHint: 'TYPE', description: 'F16 or Q8_0; F16 otherwise' },
     machine: { type: 'string', valueHint: 'FILE', description: 'a described machine instead of this one' },
+    cost: { type: 'string', valueHint: 'K=N,…', description: 'compare with a hosted API, at these prices' },
+    training: {
+      type: 'string',
+      valueHint: 'K=N,…',
+      description: 'what pre-training takes; tokens=N at least',
+    },
     all: { type: 'boolean', description: 'every model that fits, base models too' },
     disk: { type: 'boolean', description: 'measure the disk too, with a file of 64 MB' },
     schema: { type: 'boolean', description: 'print the JSON Schema of a described machine' },
@@ -68,8 +75,17 @@ export const command = defineCommand({
       return;
     }
     const request = requestOf(given);
-    const machine = await machineOf(given, surroundings);
     const [name] = given.words;
+    const training = given.text('training');
+    if (training !== undefined) {
+      const family = readFamily();
+      const model = findInFamily(family, given.word(0, 'MODEL', `hadal ${text.usage}`));
+      const report = trainingOf(training, model, family, readGpuTable());
+      if (given.has('json')) terminal.json(report);
+      else terminal.out(trainingReport(report));
+      return;
+    }
+    const machine = await machineOf(given, surroundings);
     if (name === undefined) {
       const family = readFamily().filter(({ kind }) => given.has('all') || kind !== 'base');
       const plans = planFamily(family, machine, request);
@@ -80,9 +96,16 @@ export const command = defineCommand({
     }
     const plan = await planNamed(name, machine, request, surroundings);
     const changes = plan.ways.some(({ fromDisk }) => !fromDisk) ? [] : waysToFit(plan, machine, request);
+    const prices = given.text('cost');
+    const cost = prices === undefined ? undefined : costOf(prices, plan);
     if (given.has('json')) {
-      terminal.json({ machine: machineDocument(machine), ...planDocument(plan), to_fit: changes });
-    } else terminal.out(modelReport(machine, plan, changes));
+      terminal.json({
+        machine: machineDocument(machine),
+        ...planDocument(plan),
+        to_fit: changes,
+        ...(cost === undefined ? {} : { cost }),
+      });
+    } else terminal.out(modelReport(machine, plan, changes) + (cost === undefined ? '' : costReport(cost)));
   },
 });
 

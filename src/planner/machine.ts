@@ -206,9 +206,28 @@ export type GivenGpu = Omit<NonNullable<z.output<typeof machineSchema>['gpus']>[
 
 type GpuTable = z.output<typeof tableSchema>['gpus'];
 
+/** What the table says of a GPU. */
+export type GpuEntry = GpuTable[number];
+
 /** What is known of GPUs by name. Example: `readGpuTable().length`. */
 export function readGpuTable(): GpuTable {
   return tableSchema.parse(JSON.parse(readFileSync(new URL('./gpus.json', import.meta.url), 'utf8'))).gpus;
+}
+
+/**
+ * A GPU of the table by its name, whatever the case. Throws `gpu-unknown` with the names that there are.
+ *
+ * @example findGpu(readGpuTable(), 'h800').tflops // 989
+ */
+export function findGpu(known: readonly GpuEntry[], name: string): GpuEntry {
+  const found = known.find((entry) => entry.name.toLowerCase() === name.toLowerCase());
+  if (found !== undefined) return found;
+  throw new HadalError('gpu-unknown', {
+    what: name,
+    expected: 'a known GPU',
+    got: 'none of that name',
+    next: `known: ${known.map((entry) => entry.name).join(', ')}`,
+  });
 }
 
 /**

@@ -43,6 +43,8 @@ export interface Subject {
   readonly architecture: string;
   readonly layers: number;
   readonly heads: number;
+  /** Multiply-adds of one token with one attended token, all layers together. */
+  readonly attentionWidth: number;
   readonly contextTokens: number;
   readonly tensors: readonly PlannedTensor[];
   readonly streams: readonly CacheStream[];
@@ -97,6 +99,7 @@ export function subjectOf(model: FamilyModel, quantization: Quantization): Subje
     architecture: outline.architecture,
     layers: facts.layers,
     heads: facts.heads,
+    attentionWidth: outline.attentionWidth,
     contextTokens: outline.contextTokens,
     tensors: [...tensors, ...beside],
     streams: outline.streams,
@@ -131,6 +134,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
     architecture: config.architecture,
     layers: config.layers,
     heads: config.attention.heads,
+    attentionWidth: attentionWidthOf(config),
     contextTokens: config.contextTokens,
     tensors: plans.map((plan): PlannedTensor => {
       const layer = plan.spec.part === 'predictor' ? undefined : layerOf(plan.spec.name);
@@ -209,6 +213,7 @@ interface Outline {
   readonly streams: readonly CacheStream[];
   readonly architecture: string;
   readonly contextTokens: number;
+  readonly attentionWidth: number;
   readonly facts: { readonly layers: number; readonly heads: number; readonly kvHeads: number };
   readonly experts?: { readonly count: number; readonly used: number };
   readonly known: boolean;
@@ -231,6 +236,7 @@ function outlineOf({ shape, title }: FamilyModel, latent: 'merged' | 'split'): O
     streams,
     architecture: config.architecture,
     contextTokens: config.contextTokens,
+    attentionWidth: attentionWidthOf(config),
     facts: {
       layers: config.layers,
       heads: attention.heads,
@@ -241,12 +247,22 @@ function outlineOf({ shape, title }: FamilyModel, latent: 'merged' | 'split'): O
   };
 }
 
+function attentionWidthOf({ attention: a, layers }: ModelConfig): number {
+  const keyDim = a.kind === 'latent' ? a.nopeDim + a.ropeDim : a.headDim;
+  return layers * a.heads * (keyDim + a.valueDim);
+}
+
 function outlineOfV4({ config, specs, streams }: V4Outline, architecture: string): Outline {
   return {
     specs,
     streams,
     architecture,
     contextTokens: config.max_position_embeddings,
+    // Compressed rows are both key and value; the window is too short to count.
+    attentionWidth: config.compress_ratios.reduce(
+      (sum, ratio) => sum + (ratio > 0 ? (2 * config.num_attention_heads * config.head_dim) / ratio : 0),
+      0,
+    ),
     facts: { layers: config.num_hidden_layers, heads: config.num_attention_heads, kvHeads: 1 },
     experts: { count: config.n_routed_experts, used: config.num_experts_per_tok },
     known: false,
