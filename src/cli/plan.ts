@@ -113,8 +113,9 @@ export const command = defineCommand({
  * The plan of a model that somebody typed: a path, a name that is on disk, or one of the family with a quantization.
  *
  * @throws HadalError `model-unknown`, `usage`, and what opening a file throws.
+ * @example await planNamed('deepseek-v3:Q4_K_M', machine, {}, surroundings);
  */
-async function planNamed(
+export async function planNamed(
   name: string,
   machine: Machine,
   request: PlanRequest,

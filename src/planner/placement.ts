@@ -115,7 +115,7 @@ export function placeWhole(subject: Subject, device: Device, demand: Demand): Pl
   if (weights + cache > device.usableBytes) return undefined;
   const layers = Array.from({ length: subject.layers }, (_, layer) => layer);
   const held = holding(device, subject.tensors, layers, layers, cache);
-  return { held: [held], split: 'layers', bytes: weights + cache + WORKING_BYTES };
+  return { held: [held], split: 'layers', bytes: weights + cache + subject.scratchBytes };
 }
 
 /**

@@ -45,6 +45,8 @@ export interface Subject {
   readonly heads: number;
   /** Multiply-adds of one token with one attended token, all layers together. */
   readonly attentionWidth: number;
+  /** Bytes of Hadal's scratch tensors; an estimate where it does not know the architecture. */
+  readonly scratchBytes: number;
   readonly contextTokens: number;
   readonly tensors: readonly PlannedTensor[];
   readonly streams: readonly CacheStream[];
@@ -100,6 +102,7 @@ export function subjectOf(model: FamilyModel, quantization: Quantization): Subje
     layers: facts.layers,
     heads: facts.heads,
     attentionWidth: outline.attentionWidth,
+    scratchBytes: outline.scratchBytes,
     contextTokens: outline.contextTokens,
     tensors: [...tensors, ...beside],
     streams: outline.streams,
@@ -135,6 +138,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
     layers: config.layers,
     heads: config.attention.heads,
     attentionWidth: attentionWidthOf(config),
+    scratchBytes: scratchBytesOf(config),
     contextTokens: config.contextTokens,
     tensors: plans.map((plan): PlannedTensor => {
       const layer = plan.spec.part === 'predictor' ? undefined : layerOf(plan.spec.name);
@@ -214,6 +218,7 @@ interface Outline {
   readonly architecture: string;
   readonly contextTokens: number;
   readonly attentionWidth: number;
+  readonly scratchBytes: number;
   readonly facts: { readonly layers: number; readonly heads: number; readonly kvHeads: number };
   readonly experts?: { readonly count: number; readonly used: number };
   readonly known: boolean;
@@ -237,6 +242,7 @@ function outlineOf({ shape, title }: FamilyModel, latent: 'merged' | 'split'): O
     architecture: config.architecture,
     contextTokens: config.contextTokens,
     attentionWidth: attentionWidthOf(config),
+    scratchBytes: scratchBytesOf(config),
     facts: {
       layers: config.layers,
       heads: attention.heads,
@@ -245,6 +251,37 @@ function outlineOf({ shape, title }: FamilyModel, latent: 'merged' | 'split'): O
     ...(experts === undefined ? {} : { experts: { count: experts.experts, used: experts.used } }),
     known: ARCHITECTURES.includes(config.architecture),
   };
+}
+
+const UNKNOWN_SCRATCH_BYTES = 128 << 20;
+/** What the engine prepares for: rows of a step, and rows whose logits are wanted. */
+const STEP_ROWS = 512;
+const STEP_OUTPUTS = 16;
+
+/** The columns of every scratch tensor of src/model, as decoder.ts makes one for each name and width. */
+function scratchBytesOf({
+  hidden,
+  vocabSize,
+  feedForward,
+  attention: a,
+  experts,
+  layers,
+}: ModelConfig): number {
+  const keyDim = a.kind === 'latent' ? a.nopeDim + a.ropeDim : a.headDim;
+  const attention =
+    a.kind === 'latent' ? a.kvLora + a.ropeDim + (a.qLora ?? 0) : a.kvHeads * (a.headDim + a.valueDim);
+  const index =
+    a.kind === 'latent' && a.indexer
+      ? a.indexer.heads * (a.indexer.dim + 1) + a.indexer.dim + a.indexer.topK
+      : 0;
+  const dense = experts === undefined || experts.leadingDense > 0 ? 2 * feedForward : 0;
+  const shared = experts === undefined ? 0 : experts.shared * experts.inter;
+  const routed =
+    experts === undefined || experts.leadingDense >= layers ? 0 : experts.experts + 2 * experts.used;
+  const sharedColumns = shared === feedForward && dense > 0 ? 0 : 2 * shared;
+  const columns =
+    2 * hidden + a.heads * (keyDim + a.valueDim) + attention + index + dense + routed + sharedColumns;
+  return 4 * (STEP_ROWS * columns + STEP_OUTPUTS * (hidden + vocabSize));
 }
 
 function attentionWidthOf({ attention: a, layers }: ModelConfig): number {
@@ -258,6 +295,7 @@ function outlineOfV4({ config, specs, streams }: V4Outline, architecture: string
     streams,
     architecture,
     contextTokens: config.max_position_embeddings,
+    scratchBytes: UNKNOWN_SCRATCH_BYTES,
     // Compressed rows are both key and value; the window is too short to count.
     attentionWidth: config.compress_ratios.reduce(
       (sum, ratio) => sum + (ratio > 0 ? (2 * config.num_attention_heads * config.head_dim) / ratio : 0),

@@ -224,6 +224,18 @@ test('alone it says what this machine can run, and three commands to try', async
   expect(out).toContain('hadal --help lists every command');
 });
 
+test('up says what it decides, step by step', async () => {
+  const { out, code } = await hadal(['up', '--dry-run']);
+  expect(code).toBe(0);
+  expect(out.match(/^(assess|choose|then)\b/gm)).toEqual(['assess', 'choose', 'then']);
+  expect(out.match(/again by hand: hadal /g)).toHaveLength(3);
+  const named = await hadal(['up', 'deepseek-v3:Q8_0', '--dry-run']);
+  expect(named).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('a model that Hadal runs on this machine'),
+  });
+});
+
 test('help of the program and of every command, with every flag', async () => {
   const root = await hadal(['--help']);
   expect(root).toMatchObject({ ...done, err: '' });
