@@ -30,7 +30,7 @@ import { alone } from './lock.node.ts';
 import { pullPackage } from './package.node.ts';
 import { type Announcement, type FetchProgress, onceForward } from './progress.ts';
 import { download } from './ranged-fetch.node.ts';
-import { RangedFile } from './ranged-file.node.ts';
+import { heldBytesAt } from './ranged-file.node.ts';
 import { type Reference, selectFiles } from './reference.ts';
 import { type Environment, fileName, modelsFolder } from './store.node.ts';
 
@@ -138,13 +138,11 @@ async function pullRepo(
   return { path, bytes, fetchedBytes: missingBytes };
 }
 
-/** What an interrupted run left of files; its log is not read here, so it counts by its length at most. */
+/** Bytes that an interrupted run left, or one that is at work. */
 async function heldOf(env: Environment, repo: string, files: readonly RepoFile[]): Promise<number> {
   let held = 0;
   for (const { expected } of files) {
-    const file = await RangedFile.open(blobPath(env, repo, expected), expected);
-    held += file.heldBytes;
-    await file.close();
+    held += await heldBytesAt(blobPath(env, repo, expected), expected);
   }
   return held;
 }

@@ -53,8 +53,7 @@ export class RangedFile {
 
   /** Opens what an earlier run left, if it was of the same file. */
   static async open(path: string, expected: Expectation): Promise<RangedFile> {
-    const size = (await stat(incomplete(path)).catch(() => undefined))?.size;
-    const held = size === undefined ? undefined : await readLog(path, expected, size);
+    const held = await heldAt(path, expected);
     const file = await open(incomplete(path), held === undefined ? 'w+' : 'r+', 0o644);
     const log = await open(logPath(path), held === undefined ? 'w' : 'a', 0o644);
     if (held === undefined) await log.write(header(expected));
@@ -63,7 +62,7 @@ export class RangedFile {
 
   /** Bytes that are there. */
   get heldBytes(): number {
-    return this.#held.reduce((sum, { from, to }) => sum + to - from, 0);
+    return total(this.#held);
   }
 
   /** What is not there yet, in pieces of at most so many bytes. */
@@ -161,10 +160,22 @@ export class RangedFile {
   }
 }
 
-/** Removes what an unfinished file left at a path. Example: `await removeIncomplete(path)`. */
-export async function removeIncomplete(path: string): Promise<void> {
-  await rm(incomplete(path), { force: true });
-  await rm(logPath(path), { force: true });
+/**
+ * Bytes that are there of an unfinished file; touches nothing, for another process may be at work on it.
+ *
+ * @example await heldBytesAt(path, { bytes, sha256 });
+ */
+export async function heldBytesAt(path: string, expected: Expectation): Promise<number> {
+  return total((await heldAt(path, expected)) ?? []);
+}
+
+async function heldAt(path: string, expected: Expectation): Promise<ByteRange[] | undefined> {
+  const size = (await stat(incomplete(path)).catch(() => undefined))?.size;
+  return size === undefined ? undefined : readLog(path, expected, size);
+}
+
+function total(ranges: readonly ByteRange[]): number {
+  return ranges.reduce((sum, { from, to }) => sum + to - from, 0);
 }
 
 function incomplete(path: string): string {

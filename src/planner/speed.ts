@@ -28,8 +28,9 @@ export interface Efficiency {
 }
 
 /**
- * Measured for Hadal (bench/planner) and, on the processor, for llama.cpp (bench/engine); on GPUs what the projects' own
- * published runs reach on DeepSeek models, rounded down.
+ * Shares that are assumed, not fitted: of Hadal between what its kernels reach alone and what whole models do, of
+ * llama.cpp on a processor what bench/engine saw, on GPUs what the projects' own published runs reach on DeepSeek models,
+ * rounded down. bench/planner puts predictions beside measurements.
  */
 export const EFFICIENCY = {
   hadal: { memory: 0.85, processor: 0.45, gpuMemory: 0, gpuArithmetic: 0, perLayer: 25e-6 },
