@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { cacheBytes, multiplyAddsPerToken, parameters, subjectOf, weightBytes } from '../planner/subject.ts';
 import { MIX_NAMES, type MixName } from '../quantize/mixes.ts';
 import { readCatalogue } from './catalogue.ts';
-import { findInFamily, parseFamily, readFamily } from './family.ts';
+import { familyJsonSchema, familyReference, findInFamily, parseFamily, readFamily } from './family.ts';
 
 const family = readFamily();
 const shapes = [...new Map(family.map((model) => [model.shape, model])).values()];
@@ -86,6 +88,15 @@ describe('names', () => {
     expect(() => named(name)).toThrow(sentence);
   });
 
+  test('a name leads to the repository of its files', () => {
+    expect(familyReference(family, 'r1:q6_k')).toBe('unsloth/DeepSeek-R1-GGUF:Q6_K');
+    expect(familyReference(family, 'R1')).toBe('unsloth/DeepSeek-R1-GGUF:Q4_K_M');
+    expect(familyReference(family, 'r1:native')).toBe('deepseek-ai/DeepSeek-R1');
+    expect(familyReference(family, 'v2-lite')).toBe('deepseek-ai/DeepSeek-V2-Lite');
+    expect(familyReference(family, 'llama')).toBeUndefined();
+    expect(() => familyReference(family, 'v2-lite:Q4_K_M')).toThrow('hadal pull USER/REPO:Q4_K_M');
+  });
+
   test('a distill is called a distill and says whose it is', () => {
     const distills = family.filter(({ kind }) => kind === 'distill');
     expect(distills).toHaveLength(7);
@@ -97,6 +108,13 @@ describe('names', () => {
     const names = family.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
     for (const { name } of readCatalogue()) expect(names).not.toContain(name);
   });
+});
+
+test('family.json is valid by the JSON Schema that is published for it', () => {
+  const validate = new Ajv2020({ strict: false }).compile(familyJsonSchema());
+  const json = JSON.parse(readFileSync(new URL('./family.json', import.meta.url), 'utf8'));
+  expect(validate(json), JSON.stringify(validate.errors)).toBe(true);
+  expect(validate({ ...json, models: [{ name: 'x' }] })).toBe(false);
 });
 
 test('a broken family names its field', () => {

@@ -57,7 +57,7 @@ const MEMORY_SHARE = 0.9;
 /** What the system and other programs keep at least. */
 const SYSTEM_BYTES = 2 * 2 ** 30;
 /** Scratch tensors, buffers and the program itself. */
-export const WORKING_BYTES = 128 << 20;
+const WORKING_BYTES = 128 << 20;
 
 /**
  * The devices of a machine, fastest first. A GPU that has no memory of its own shares the machine's, which then counts
