@@ -70,6 +70,12 @@ export class AnswerConsumer implements Consumer {
     return this.#took(this.#sampler.choose(logits, this.#allowed(logits.length)));
   }
 
+  guess(logits: Float32Array, drafted: readonly number[]): number {
+    // What the constraint allows after tokens that are guesses themselves is not worth knowing.
+    const mask = drafted.length === 0 ? this.#allowed(logits.length) : undefined;
+    return this.#sampler.guess(logits, drafted, mask);
+  }
+
   fail(error: unknown): void {
     this.#events.end(error);
   }
@@ -101,7 +107,7 @@ export class AnswerConsumer implements Consumer {
 
   #end(reason: EndReason): void {
     const nowMs = performance.now();
-    const { drafts } = this.sequence ?? {};
+    const { drafts, gain } = this.sequence ?? {};
     const firstMs = this.#firstTokenMs ?? nowMs;
     const usage: Usage = {
       promptTokens: this.#request.promptIds.length,
@@ -109,7 +115,7 @@ export class AnswerConsumer implements Consumer {
       generatedTokens: this.#generatedTokens,
       prefillMs: firstMs - this.#startedMs,
       decodeMs: nowMs - firstMs,
-      ...(drafts && drafts.drafted > 0 ? { drafts } : {}),
+      ...(drafts && gain && drafts.drafted > 0 ? { drafts: { ...drafts, ...gain.figures } } : {}),
       seed: this.#seed,
     };
     this.#events.push({ type: 'end', reason, usage });
@@ -140,6 +146,10 @@ export class ScoreConsumer implements Consumer {
   }
 
   argmax(): undefined {}
+
+  guess(): number {
+    return -1;
+  }
 
   fail(error: unknown): void {
     this.#events.end(error);

@@ -14,10 +14,18 @@ const EXPLORE_EVERY = 32;
 export class DraftDepth {
   /** Part of the drafts of more than i tokens whose first i + 1 were right. */
   readonly #right: number[];
-  readonly #cost = new StepCost();
+  readonly #cost: StepCost;
+  readonly #draftMs: () => number;
   #sinceExplored = 0;
 
-  constructor(most: number) {
+  /**
+   * @param most tokens of a draft at most.
+   * @param cost of steps; shared by all that draft for the same engine.
+   * @param draftMs what one more token of a draft costs to guess.
+   */
+  constructor(most: number, cost = new StepCost(), draftMs = () => 0) {
+    this.#cost = cost;
+    this.#draftMs = draftMs;
     this.#right = Array.from({ length: most }, (_, i) => HOPE ** (i + 1));
   }
 
@@ -27,10 +35,10 @@ export class DraftDepth {
    * @example depth.choose(1) // 3
    */
   choose(rows: number): number {
-    const best = this.#best(rows);
-    if (best > 0) {
+    const { depth } = this.best(rows);
+    if (depth > 0) {
       this.#sinceExplored = 0;
-      return best;
+      return depth;
     }
     this.#sinceExplored = (this.#sinceExplored + 1) % EXPLORE_EVERY;
     return this.#sinceExplored === 0 ? Math.min(2, this.#right.length) : 0;
@@ -43,31 +51,28 @@ export class DraftDepth {
     }
   }
 
-  /** Notes how long a step of `rows` decoded rows took. */
-  took(rows: number, ms: number): void {
-    this.#cost.add(rows, ms);
-  }
-
-  #best(rows: number): number {
-    let [best, bestRate] = [0, rows / this.#cost.of(rows)];
+  /** The depth with the most tokens for the time, at most `most`, and how many that is in a millisecond. */
+  best(rows: number, most = this.#right.length): { readonly depth: number; readonly rate: number } {
+    let best = { depth: 0, rate: rows / this.#cost.of(rows) };
     let tokens = rows;
-    for (const [i, right] of this.#right.entries()) {
+    for (const [i, right] of this.#right.slice(0, most).entries()) {
       tokens += right;
-      const rate = tokens / this.#cost.of(rows + i + 1);
-      if (rate > bestRate) [best, bestRate] = [i + 1, rate];
+      const rate = tokens / (this.#cost.of(rows + i + 1) + (i + 1) * this.#draftMs());
+      if (rate > best.rate) best = { depth: i + 1, rate };
     }
     return best;
   }
 }
 
-/** The straight line through the times of steps by their rows, newer ones weighing more. */
-class StepCost {
+/** What steps cost: the straight line through their times by their decoded rows, newer ones weighing more. */
+export class StepCost {
   #weight = 0;
   #rows = 0;
   #ms = 0;
   #rowsRows = 0;
   #rowsMs = 0;
 
+  /** Notes how long a step of `rows` decoded rows took. */
   add(rows: number, ms: number): void {
     const keep = 1 - NEWEST / 4;
     this.#weight = this.#weight * keep + 1;

@@ -9,6 +9,7 @@ import { PageCache } from './cache.ts';
 import type { ConstraintMaker, TokenConstraint } from './constraint.ts';
 import { AnswerConsumer, ScoreConsumer } from './consumers.ts';
 import { EventQueue } from './event-queue.ts';
+import { Foresight } from './foresight.ts';
 import type { ComputeLease } from './lease.ts';
 import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
@@ -81,6 +82,8 @@ class RunningEngine implements Engine {
   readonly #scheduler: Scheduler;
   readonly #stepper: Stepper;
   readonly #speculator: Speculator;
+  /** Undefined where the model has no predictor, or it is not used. */
+  readonly #foresight: Foresight | undefined;
   readonly #lease: ComputeLease | undefined;
   readonly #constraints: ConstraintMaker | undefined;
   readonly #live = new Map<string, Sequence>();
@@ -106,7 +109,8 @@ class RunningEngine implements Engine {
     const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
     this.#pages = new PageCache(pages, PAGE_TOKENS);
     this.#scheduler = new Scheduler(this.#pages, limits);
-    this.#speculator = new Speculator(options.drafting ?? 'auto');
+    const drafting = options.drafting ?? 'auto';
+    this.#speculator = new Speculator(drafting);
     this.#stepper = new Stepper(backend, model, {
       ...limits,
       pages,
@@ -114,7 +118,10 @@ class RunningEngine implements Engine {
       contextTokens: this.contextTokens,
       cacheDType: options.cacheDType ?? 'F16',
       countExperts: options.countExperts ?? false,
+      predict: drafting !== 'off',
     });
+    const extend = this.#scheduler.extend.bind(this.#scheduler);
+    if (this.#stepper.predicts) this.#foresight = new Foresight({ stepper: this.#stepper, extend });
   }
 
   generate(request: GenerateRequest): AsyncIterable<EngineEvent> {
@@ -161,7 +168,7 @@ class RunningEngine implements Engine {
       ...this.#backend.memory(),
       ...(experts === undefined ? {} : { experts }),
       ...this.#computed,
-      drafts: this.#speculator.counts,
+      drafts: this.#speculator.figures,
     };
   }
 
@@ -211,11 +218,10 @@ class RunningEngine implements Engine {
     try {
       for (;;) {
         this.#dropAborted();
-        this.#speculator.draft(this.#scheduler.all(), this.contextTokens);
         const slices = this.#scheduler.plan();
         if (slices.length === 0) break;
         await this.#lease?.take();
-        await this.#step(slices);
+        if (await this.#step(slices)) await this.#draft(slices);
         this.#lease?.pause();
       }
     } catch (error) {
@@ -226,7 +232,18 @@ class RunningEngine implements Engine {
     this.#loop = undefined;
   }
 
-  async #step(slices: readonly Slice[]): Promise<void> {
+  /** Guesses at what follows a step that was just computed. */
+  async #draft(slices: readonly Slice[]): Promise<void> {
+    this.#speculator.draft(this.#scheduler.all(), this.contextTokens);
+    if (!this.#foresight) return;
+    const startedMs = performance.now();
+    const wanted = (sequence: Sequence) => this.#speculator.wanted(sequence, this.contextTokens);
+    const passes = await this.#foresight.follow(slices, wanted);
+    this.#speculator.predicted(passes, performance.now() - startedMs);
+  }
+
+  /** Returns whether it was computed. */
+  async #step(slices: readonly Slice[]): Promise<boolean> {
     this.#inFlight = slices;
     let result: StepResult;
     const startedMs = performance.now();
@@ -234,13 +251,15 @@ class RunningEngine implements Engine {
       result = await this.#stepper.run(slices);
     } catch (error) {
       // An abort that came late stops a step of others: that step is simply computed again.
-      if (error instanceof HadalError && error.code === 'aborted') return;
+      if (error instanceof HadalError && error.code === 'aborted') return false;
       for (const { sequence } of slices) this.#finish(sequence, () => sequence.consumer.fail(error));
-      return;
+      return false;
     } finally {
       this.#inFlight = [];
     }
-    this.#count(slices, performance.now() - startedMs);
+    const ms = performance.now() - startedMs;
+    const rows = this.#count(slices, ms);
+    const before = slices.map(({ sequence }) => sequence.drafts.accepted);
     let row = 0;
     for (const slice of slices) {
       const { sequence } = slice;
@@ -252,19 +271,28 @@ class RunningEngine implements Engine {
       }
       row += slice.outputs;
     }
+    // Prompts, and rows that are computed again, are no measure of what a step for the next token takes.
+    const measured = slices.every(({ from, to, outputs, drafted }) => {
+      return outputs === to - from && outputs === 1 + drafted.length;
+    });
+    const tokens = new Map(
+      slices.map(({ sequence }, i) => [sequence, 1 + sequence.drafts.accepted - before[i]!] as const),
+    );
+    this.#speculator.stepped(measured && rows.prefill === 0 ? { ms, rows: rows.decode, tokens } : undefined);
+    return true;
   }
 
-  #count(slices: readonly Slice[], ms: number): void {
+  #count(slices: readonly Slice[], ms: number): { readonly prefill: number; readonly decode: number } {
     const rows = { prefill: 0, decode: 0 };
     for (const { sequence, from, to } of slices) rows[sequence.decoding ? 'decode' : 'prefill'] += to - from;
     this.#scheduler.took(rows.prefill, ms);
-    if (rows.prefill === 0) this.#speculator.took(rows.decode, ms);
     const { steps, prefillRows, decodeRows } = this.#computed;
     this.#computed = {
       steps: steps + 1,
       prefillRows: prefillRows + rows.prefill,
       decodeRows: decodeRows + rows.decode,
     };
+    return rows;
   }
 
   #hand({ sequence, from, to, outputs, drafted }: Slice, result: StepResult, row: number): void {

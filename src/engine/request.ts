@@ -55,7 +55,7 @@ export interface Usage {
   readonly prefillMs: number;
   readonly decodeMs: number;
   /** Tokens drafted ahead and computed, and those of them that were right and saved a step; absent when none were. */
-  readonly drafts?: DraftCounts;
+  readonly drafts?: DraftFigures;
   readonly seed: number;
 }
 
@@ -63,6 +63,14 @@ export interface Usage {
 export interface DraftCounts {
   readonly drafted: number;
   readonly accepted: number;
+}
+
+/** What drafting did. */
+export interface DraftFigures extends DraftCounts {
+  /** Tokens that a step of the answer gave on average, the one after the prompt apart. */
+  readonly tokensPerStep: number;
+  /** How many times as fast as without drafts, as measured: what plain steps take, over what these took. */
+  readonly gain: number;
 }
 
 /** Logits of a given text, for evaluation. */
@@ -95,7 +103,7 @@ export interface EngineStats {
   readonly prefillRows: number;
   readonly decodeRows: number;
   /** Tokens drafted ahead since the start. */
-  readonly drafts: DraftCounts;
+  readonly drafts: DraftFigures;
   /** How often experts were chosen since the engine began; present when it counts them. */
   readonly experts?: readonly ExpertUse[];
 }

@@ -74,6 +74,25 @@ export class Sampler {
     return reported === undefined ? { id } : { id, ...logprobsOf(reported, id, this.#topLogprobs!) };
   }
 
+  /**
+   * The token that {@link choose} would take by these logits after `drafted`, with the random number that it will take:
+   * logits like the model's guess what the model will draw. -1 where they are no numbers or `mask` leaves no token;
+   * `logits` is used up.
+   */
+  guess(logits: Float32Array, drafted: readonly number[], mask?: TokenMask): number {
+    if (logits.some(Number.isNaN) || !Number.isFinite(logits[argmax(logits)])) return -1;
+    if (mask !== undefined) forbid(logits, mask);
+    const { temperature, repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = this.#sampling;
+    // Copied only where penalties look at them: they grow with the text.
+    const seen = repetitionPenalty === 1 ? drafted : [...this.#seen, ...drafted];
+    const counts = new Map(presencePenalty === 0 && frequencyPenalty === 0 ? [] : this.#counts);
+    for (const id of drafted) counts.set(id, (counts.get(id) ?? 0) + 1);
+    bend(logits, this.#sampling, seen, counts);
+    if (!Number.isFinite(logits[argmax(logits)])) return -1;
+    if (temperature === 0) return argmax(logits);
+    return draw(logits, this.#sampling, uniform(this.#seed, this.#chosen + drafted.length));
+  }
+
   /** Takes note of a token that was chosen elsewhere. */
   accept(id: number): void {
     this.#chosen++;

@@ -18,6 +18,7 @@ function setUp(limits: Partial<StepLimits> = {}, pages = 1000) {
       prefilled() {},
       logits: () => undefined,
       argmax: () => undefined,
+      guess: () => -1,
       fail() {},
       abort() {},
     };

@@ -122,15 +122,21 @@ export class Scheduler {
 
   /** As much of a draft as fits the step beside one row for everybody, and pages that nobody has. */
   #drafted(sequence: Sequence, rows: number, outputs: number): readonly number[] {
-    const { draft, ids, pages } = sequence;
-    const { pageTokens } = this.#pages;
+    const { draft, ids } = sequence;
     const most = Math.min(draft.length, rows - this.#running.length, outputs - this.#running.length);
-    while (pages.length * pageTokens < ids.length + most) {
+    const held = this.extend(sequence, ids.length + most);
+    return draft.slice(0, Math.max(0, Math.min(most, held - ids.length)));
+  }
+
+  /** Gives a sequence pages for so many tokens as far as nobody has them; returns for how many it has pages. */
+  extend({ pages }: Sequence, tokens: number): number {
+    const { pageTokens } = this.#pages;
+    while (pages.length * pageTokens < tokens) {
       const page = this.#pages.take();
       if (page === undefined) break;
       pages.push(page);
     }
-    return draft.slice(0, Math.max(0, Math.min(most, pages.length * pageTokens - ids.length)));
+    return pages.length * pageTokens;
   }
 
   /** Notes that a slice is computed, guesses apart, and makes its full prompt pages known. */
@@ -239,6 +245,7 @@ export class Scheduler {
   #vacate(sequence: Sequence): void {
     this.#pages.release(sequence.pages);
     sequence.pages.length = 0;
+    sequence.draft = [];
     sequence.doneTokens = 0;
     sequence.publishedPages = 0;
   }

@@ -3,11 +3,15 @@
  * Refuses to know: other sequences, sampling, backends.
  */
 
+import { DraftGain } from './draft-gain.ts';
 import type { NgramDrafter } from './ngram-drafter.ts';
 import type { DraftCounts } from './request.ts';
 
 /** What a sequence wants to know of the logits: of its newest row the argmax or all, or of every row all. */
 export type Wanted = 'argmax' | 'logits' | 'every-row';
+
+/** Guesses come from where the text went on like this before, or from the model's predictor. */
+export type DraftSource = 'ngrams' | 'predictor';
 
 /** What is done with the results of a sequence. */
 export interface Consumer {
@@ -18,6 +22,8 @@ export interface Consumer {
   prefilled(doneTokens: number): void;
   /** Logits of rows from `firstPosition` [rows, vocab]; the ids to go on with, or undefined to end. */
   logits(logits: Float32Array, firstPosition: number): number | undefined;
+  /** The token that it would choose after `drafted` by logits that are a guess [vocab]; changes nothing. Negative: none. */
+  guess(logits: Float32Array, drafted: readonly number[]): number;
   /** The argmax of the newest row; as {@link logits}. */
   argmax(id: number): number | undefined;
   fail(error: unknown): void;
@@ -47,10 +53,17 @@ export class Sequence {
   cachedTokens: number | undefined;
   /** Guesses at the ids after `ids`, for the next step. */
   draft: readonly number[] = [];
-  /** Makes them; knows the ids. */
+  /** Who made them. */
+  draftedBy: DraftSource = 'ngrams';
+  /** Finds guesses in the text; knows the ids. */
   drafter: NgramDrafter | undefined;
   /** What became of them. */
   drafts: DraftCounts = { drafted: 0, accepted: 0 };
+  readonly gain = new DraftGain();
+  /** Choices in a row by which the predictor's guesses were not worth their cost. */
+  unforeseen = 0;
+  /** The predictor's cache no longer keeps up with the text, and never will again. */
+  lapsed = false;
   aborted = false;
 
   constructor(

@@ -9,7 +9,7 @@ import { ints } from '../backend/reference/storage.ts';
 import { loadModel } from '../model/load.ts';
 import type { Model } from '../model/model.ts';
 import type { ConstraintMaker } from './constraint.ts';
-import { DraftDepth } from './draft-depth.ts';
+import { DraftDepth, StepCost } from './draft-depth.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
 import { NgramDrafter } from './ngram-drafter.ts';
 import { uniform } from './random.ts';
@@ -112,9 +112,10 @@ describe('n-grams', () => {
 
 describe('the depth', () => {
   const taught = (right: number, perRow: number, perStep = 10) => {
-    const depth = new DraftDepth(7);
+    const cost = new StepCost();
+    const depth = new DraftDepth(7, cost);
     for (let i = 0; i < 200; i++) {
-      depth.took(1 + (i % 8), perStep + perRow * (1 + (i % 8)));
+      cost.add(1 + (i % 8), perStep + perRow * (1 + (i % 8)));
       depth.verified(7, right);
     }
     return depth;
@@ -269,8 +270,10 @@ describe('distribution', () => {
     probability: (row: number, id: number) => number,
   ) => readonly number[];
 
+  type Guess = (ids: readonly number[], sampler: Sampler) => readonly number[];
+
   /** p of a chi-square test of 50,000 drawn tokens, each by the kind of the token before it. */
-  function pOf(rule: Rule): number {
+  function pOf(rule: Rule, guess: Guess = likeliest): number {
     const counts = rows.map(() => new Float64Array(VOCAB));
     const exact = rows.map((row) => {
       const { weights } = candidates(row.slice(), SAMPLING);
@@ -281,7 +284,7 @@ describe('distribution', () => {
     const sampler = new Sampler(SAMPLING, ids, 11);
     let drafts = 0;
     for (let drawn = 0; drawn < DRAWS; ) {
-      const drafted = guesses(ids);
+      const drafted = guess(ids, sampler);
       const kindBefore = (row: number) => (row === 0 ? ids.at(-1)! : drafted[row - 1]!) % 4;
       const chosen = rule(
         drafted,
@@ -323,6 +326,16 @@ describe('distribution', () => {
     expect(pOf(eager)).toBeLessThan(0.001);
   });
 
+  test('nor does what a predictor guessed, drawn with the same numbers from a distribution of its own', () => {
+    const right: Rule = (drafted, choose) => verifyDraft(drafted, choose, () => true).chosen;
+    expect(pOf(right, predicted)).toBeGreaterThan(0.001);
+    const trusting: Rule = (drafted, choose) => {
+      const { chosen, accepted } = verifyDraft(drafted, choose, () => true);
+      return accepted === 0 ? [drafted[0]!, ...chosen.slice(1)] : chosen;
+    };
+    expect(pOf(trusting, predicted)).toBeLessThan(0.001);
+  });
+
   test('a rule that takes its token from the row before does not pass', () => {
     const late: Rule = (drafted, choose) => {
       return verifyDraft(
@@ -335,11 +348,22 @@ describe('distribution', () => {
   });
 
   /** The three likeliest tokens after this one, one after the other. */
-  function guesses(ids: readonly number[]): number[] {
+  function likeliest(ids: readonly number[]): number[] {
     const drafted: number[] = [];
     for (let kind = ids.at(-1)! % 4; drafted.length < 3; kind = drafted.at(-1)! % 4) {
       const row = rows[kind]!;
       drafted.push(row.reduce((best, x, id) => (x > row[best]! ? id : best), 0));
+    }
+    return drafted;
+  }
+
+  /** Three tokens as the sampler would draw them from rows that are not quite those of the model. */
+  function predicted(ids: readonly number[], sampler: Sampler): number[] {
+    const drafted: number[] = [];
+    while (drafted.length < 3) {
+      const kind = (drafted.at(-1) ?? ids.at(-1)!) % 4;
+      const near = rows[kind]!.map((x, id) => x + uniform(99 + kind, id));
+      drafted.push(sampler.guess(near, drafted));
     }
     return drafted;
   }

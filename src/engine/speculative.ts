@@ -1,16 +1,19 @@
 /**
- * Owns: drafting tokens ahead for running sequences, and taking over what proves right.
- * Refuses to know: batches, pages, backends, sampling.
+ * Owns: drafting tokens ahead for running sequences, taking over what proves right, and what that gains.
+ * Refuses to know: batches, pages, backends, sampling; how the model's predictor guesses.
  *
  * A draft changes no answer. Its rows are computed in one pass of the decode class, in which a row has the bits that it
  * has alone; then each token is chosen as without a draft, and the rows after the first that differs are forgotten. The
  * n-th token of an answer draws the n-th number of its seed either way, so even a drawn answer is the same token for
- * token. For a drafter that names one token, this accepts with min(1, p / q), which is p: no rule accepts more.
+ * token. A guess that does not know that number is accepted with min(1, p / q), which is p for one token: no rule accepts
+ * more. The predictor's guesses are drawn with it, from the predictor's distribution: the nearer that is to the model's,
+ * the more of them are the token that the model draws, up to all.
  */
-import { DraftDepth } from './draft-depth.ts';
+import { DraftDepth, StepCost } from './draft-depth.ts';
+import { DraftGain } from './draft-gain.ts';
 import { NgramDrafter } from './ngram-drafter.ts';
-import type { DraftCounts } from './request.ts';
-import type { Sequence } from './sequence.ts';
+import type { DraftCounts, DraftFigures } from './request.ts';
+import type { DraftSource, Sequence } from './sequence.ts';
 
 /** `auto`: as many tokens as measurably gain, down to none. */
 export type Drafting = 'auto' | 'off' | { readonly depth: number };
@@ -18,53 +21,133 @@ export type Drafting = 'auto' | 'off' | { readonly depth: number };
 /** Tokens of one draft at most. */
 export const MOST_DRAFTED = 7;
 
+/** Weight of the newest measurement of what a pass of the predictor costs. */
+const NEWEST = 0.1;
+/** The predictor gives a sequence up after so many choices in a row by which its guesses were not worth their cost. */
+const LAPSE_AFTER = 64;
+/** A step without drafts now and then, to know what one costs; the very first two as well. */
+const PLAIN_EVERY = 64;
+/** Where the predictor gains more, every so many of the text's own guesses are tried all the same. */
+const RETRY_EVERY = 32;
+
+/** A step that computed rows of the decode class only. */
+export interface DecodeStep {
+  readonly ms: number;
+  /** Rows, drafts included. */
+  readonly rows: number;
+  /** Its sequences with the tokens that each of them got. */
+  readonly tokens: ReadonlyMap<Sequence, number>;
+}
+
 /** Drafts for all sequences of one engine. */
 export class Speculator {
   readonly #drafting: Drafting;
-  readonly #depth: DraftDepth;
+  readonly #cost = new StepCost();
+  readonly #depths: Readonly<Record<DraftSource, DraftDepth>>;
+  readonly #gain = new DraftGain();
   #counts: DraftCounts = { drafted: 0, accepted: 0 };
+  /** What a pass of the predictor takes, and what those since the last step took. */
+  #passMs = 0;
+  #unpaidMs = 0;
+  #steps = 0;
+  #retries = 0;
+  /** Sequences that are about to decode, and whether without drafts. */
+  #next = { sequences: 0, plain: false };
 
   constructor(drafting: Drafting) {
     this.#drafting = drafting;
-    this.#depth = new DraftDepth(MOST_DRAFTED);
+    this.#depths = {
+      ngrams: new DraftDepth(MOST_DRAFTED, this.#cost),
+      predictor: new DraftDepth(MOST_DRAFTED, this.#cost, () => this.#passMs),
+    };
   }
 
   /** Of all sequences since the start. */
-  get counts(): DraftCounts {
-    return this.#counts;
+  get figures(): DraftFigures {
+    return { ...this.#counts, ...this.#gain.figures };
   }
 
-  /** Puts a draft on every sequence that is about to compute its newest token alone. */
+  /** Puts what the text suggests on every sequence that is about to compute its newest token alone. */
   draft(sequences: readonly Sequence[], contextTokens: number): void {
     if (this.#drafting === 'off') return;
-    const decoding = sequences.filter(({ decoding: ready, pending }) => ready && pending === 1);
+    const decoding = sequences.filter(isNext);
+    if (decoding.length === 0) return;
+    const plain = this.#drafting === 'auto' && (this.#steps < 2 || this.#steps % PLAIN_EVERY === 0);
+    this.#next = { sequences: decoding.length, plain };
+    this.#steps++;
     for (const sequence of decoding) {
-      const { consumer, ids } = sequence;
+      const { ids } = sequence;
       sequence.draft = [];
-      if (consumer.wanted === 'every-row') continue;
       sequence.drafter ??= new NgramDrafter();
-      const room = contextTokens - ids.length;
-      const guess = sequence.drafter.draft(ids, Math.min(MOST_DRAFTED, room));
-      if (guess.length > 0) sequence.draft = guess.slice(0, this.#depthFor(decoding.length));
+      const guess = sequence.drafter.draft(ids, Math.min(MOST_DRAFTED, contextTokens - ids.length));
+      if (guess.length === 0 || plain) continue;
+      sequence.draft = guess.slice(0, this.#depthFor('ngrams'));
+      sequence.draftedBy = 'ngrams';
     }
+  }
+
+  /** How many tokens the predictor shall guess for a sequence, after {@link draft}. */
+  wanted(sequence: Sequence, contextTokens: number): number {
+    if (this.#drafting === 'off' || this.#next.plain || !isNext(sequence)) return 0;
+    const most = Math.min(MOST_DRAFTED, contextTokens - sequence.ids.length);
+    const found = sequence.draft.length;
+    if (typeof this.#drafting === 'object') return found > 0 ? 0 : Math.min(most, this.#drafting.depth);
+    const { ngrams, predictor } = this.#depths;
+    const { sequences } = this.#next;
+    const best = predictor.best(sequences, most);
+    sequence.unforeseen = best.depth > 0 ? 0 : sequence.unforeseen + 1;
+    if (sequence.unforeseen > LAPSE_AFTER) sequence.lapsed = true;
+    if (found === 0) return Math.min(most, predictor.choose(sequences));
+    const worse = ngrams.best(sequences, found).rate < best.rate && ++this.#retries % RETRY_EVERY > 0;
+    return worse ? best.depth : 0;
   }
 
   /** Notes what became of a sequence's draft. */
   verified(sequence: Sequence, drafted: number, accepted: number): void {
     sequence.draft = [];
     if (drafted === 0) return;
-    this.#depth.verified(drafted, accepted);
+    this.#depths[sequence.draftedBy].verified(drafted, accepted);
     this.#counts = sumOf(this.#counts, { drafted, accepted });
   }
 
-  /** Notes how long a step took that had rows of the decode class only. */
-  took(rows: number, ms: number): void {
-    this.#depth.took(rows, ms);
+  /** Notes what passes of the predictor took. */
+  predicted(passes: number, ms: number): void {
+    if (passes === 0) return;
+    this.#unpaidMs += ms;
+    const each = ms / passes;
+    this.#passMs = this.#passMs === 0 ? each : this.#passMs * (1 - NEWEST) + each * NEWEST;
   }
 
-  #depthFor(rows: number): number {
-    return typeof this.#drafting === 'object' ? this.#drafting.depth : this.#depth.choose(rows);
+  /** Notes a step; undefined for one that computed prompts as well, by which nothing can be measured. */
+  stepped(step: DecodeStep | undefined): void {
+    const draftMs = this.#unpaidMs;
+    this.#unpaidMs = 0;
+    if (!step || step.tokens.size === 0) return;
+    const { ms, rows, tokens } = step;
+    this.#cost.add(rows, ms);
+    const sequences = tokens.size;
+    const plainMs = rows === sequences ? ms : this.#cost.of(sequences);
+    for (const [sequence, count] of tokens) {
+      const taken = {
+        tokens: count,
+        plainMs: (count * plainMs) / sequences,
+        spentMs: (ms + draftMs) / sequences,
+      };
+      sequence.gain.add(taken);
+      this.#gain.add(taken);
+    }
   }
+
+  #depthFor(source: DraftSource): number {
+    return typeof this.#drafting === 'object'
+      ? this.#drafting.depth
+      : this.#depths[source].choose(this.#next.sequences);
+  }
+}
+
+/** Whether a sequence's next row is that of its newest token, and what follows it is chosen. */
+function isNext({ decoding, pending, consumer }: Sequence): boolean {
+  return decoding && pending === 1 && consumer.wanted !== 'every-row';
 }
 
 /**

@@ -5,9 +5,11 @@
 import type { Backend, Batch, CacheDType, CacheStore, Tensor } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
 import type { ExpertCounts, Forward, Model } from '../model/model.ts';
+import type { HiddenFrom } from '../model/predictor.ts';
 import { allowedDtype } from '../model/streams.ts';
 import type { ExpertUse } from './request.ts';
 import type { Slice, StepLimits } from './scheduler.ts';
+import type { Sequence } from './sequence.ts';
 
 /** Sizes of what a {@link Stepper} works on. */
 export interface StepperSizes extends StepLimits {
@@ -17,6 +19,24 @@ export interface StepperSizes extends StepLimits {
   readonly cacheDType: CacheDType;
   /** Whether choices of experts are counted. */
   readonly countExperts: boolean;
+  /** Whether the model's predictor is used, if it has one. */
+  readonly predict: boolean;
+}
+
+/** Rows of one sequence in a pass, from position `from` on, of one class. */
+interface Rows {
+  readonly sequence: Sequence;
+  readonly from: number;
+  readonly decode: boolean;
+  readonly tokens: readonly number[];
+  /** How many of the last rows have their logits read. */
+  readonly outputs: number;
+}
+
+/** Rows of the predictor: `tokens` are those after the rows' positions. */
+export interface PredictorRows extends Rows {
+  /** For each row which one of the model's last step, or of the predictor's last outputs, it goes on from. */
+  readonly sources: readonly number[];
 }
 
 /** What a step gives: for every wanted row, in order of the slices. */
@@ -24,22 +44,28 @@ export type StepResult =
   | { readonly kind: 'argmax'; readonly ids: Int32Array }
   | { readonly kind: 'logits'; readonly logits: Float32Array };
 
+type Column = 'tokens' | 'positions' | 'sequences' | 'slots' | 'sources' | 'outputs' | 'best';
+
 /** Runs steps of one model on one backend. */
 export class Stepper {
   readonly #backend: Backend;
   readonly #sizes: StepperSizes;
   readonly #forward: Forward;
   readonly #stores: readonly CacheStore[];
-  readonly #columns: Record<'tokens' | 'positions' | 'sequences' | 'slots' | 'outputs' | 'best', Tensor>;
+  readonly #columns: Record<Column, Tensor>;
   readonly #pages: Tensor;
   readonly #pagesAcross: number;
+  readonly vocabSize: number;
   #expertCounts: Int32Array | undefined;
 
   /** Throws `out-of-memory` when cache or scratch space cannot be had. */
   constructor(backend: Backend, model: Model, sizes: StepperSizes) {
     this.#backend = backend;
     this.#sizes = sizes;
-    this.#stores = model.streams.map((stream) =>
+    this.vocabSize = model.vocabSize;
+    const { maxRows, maxOutputs, countExperts, predict } = sizes;
+    const streams = predict ? [...model.streams, ...model.predictorStreams] : model.streams;
+    this.#stores = streams.map((stream) =>
       backend.cache(
         allowedDtype(stream, sizes.cacheDType),
         sizes.pages,
@@ -47,19 +73,24 @@ export class Stepper {
         stream.cols,
       ),
     );
-    const { maxRows, maxOutputs, countExperts } = sizes;
-    this.#forward = model.prepare(this.#stores, maxRows, maxOutputs, { countExperts });
+    this.#forward = model.prepare(this.#stores, maxRows, maxOutputs, { countExperts, predict });
     const column = (rows: number) => backend.tensor('I32', rows, 1);
     this.#columns = {
       tokens: column(sizes.maxRows),
       positions: column(sizes.maxRows),
       sequences: column(sizes.maxRows),
       slots: column(sizes.maxRows),
+      sources: column(sizes.maxRows),
       outputs: column(sizes.maxOutputs),
       best: column(sizes.maxOutputs),
     };
     this.#pagesAcross = Math.ceil(sizes.contextTokens / sizes.pageTokens);
     this.#pages = backend.tensor('I32', sizes.maxSequences, this.#pagesAcross);
+  }
+
+  /** Whether {@link predict} can be called. */
+  get predicts(): boolean {
+    return this.#forward.predict !== undefined;
   }
 
   /** How often experts were chosen up to the last step; undefined where that is not counted. */
@@ -90,11 +121,31 @@ export class Stepper {
   }
 
   async #compute(slices: readonly Slice[]): Promise<StepResult> {
+    const rows = slices.map(({ sequence, from, to, outputs, drafted }): Rows => {
+      const tokens = [...sequence.ids.slice(from, to), ...drafted];
+      return { sequence, from, decode: sequence.decoding, tokens, outputs };
+    });
+    const batch = this.#write(rows);
+    return await this.#results(rows, batch, this.#forward(this.#backend, batch));
+  }
+
+  /**
+   * A pass of the predictor: right after {@link run}, on rows of it (`model`), or after another pass, on outputs of that
+   * (`predictor`). Rejects as `run` does.
+   */
+  async predict(rows: readonly PredictorRows[], from: HiddenFrom): Promise<StepResult> {
+    const sources = this.#writeColumn(
+      'sources',
+      rows.flatMap((each) => each.sources),
+    );
+    const batch = this.#write(rows);
+    return await this.#results(rows, batch, this.#forward.predict!(this.#backend, batch, from, sources));
+  }
+
+  async #results(of: readonly Rows[], batch: Batch, logits: Tensor): Promise<StepResult> {
     const backend = this.#backend;
-    const batch = this.#write(slices);
-    const logits = this.#forward(backend, batch);
     const { rows } = batch.outputSpan;
-    const argmax = slices.every(
+    const argmax = of.every(
       ({ sequence, outputs }) => outputs === 0 || sequence.consumer.wanted === 'argmax',
     );
     if (!argmax) {
@@ -105,47 +156,49 @@ export class Stepper {
     return { kind: 'argmax', ids: (await backend.read(best, rows)) as Int32Array };
   }
 
-  #write(slices: readonly Slice[]): Batch {
+  #write(of: readonly Rows[]): Batch {
     const { pageTokens } = this.#sizes;
     const tokens: number[] = [];
     const positions: number[] = [];
     const sequences: number[] = [];
     const slots: number[] = [];
     const outputs: number[] = [];
-    const pages = new Int32Array(slices.length * this.#pagesAcross);
+    const pages = new Int32Array(of.length * this.#pagesAcross);
     let decodeRows = 0;
     let decodeOutputs = 0;
-    for (const [row, { sequence, from, to, outputs: wanted, drafted }] of slices.entries()) {
+    for (const [row, { sequence, from, decode, tokens: ids, outputs: wanted }] of of.entries()) {
       pages.set(sequence.pages, row * this.#pagesAcross);
+      const to = from + ids.length;
       for (let t = from; t < to; t++) {
         if (t >= to - wanted) outputs.push(tokens.length);
-        tokens.push(sequence.ids[t] ?? drafted[t - sequence.ids.length]!);
+        tokens.push(ids[t - from]!);
         positions.push(t);
         sequences.push(row);
         slots.push(sequence.pages[Math.floor(t / pageTokens)]! * pageTokens + (t % pageTokens));
       }
-      if (sequence.decoding) {
-        decodeRows += to - from;
+      if (decode) {
+        decodeRows += ids.length;
         decodeOutputs += wanted;
       }
     }
-    const write = (name: 'tokens' | 'positions' | 'sequences' | 'slots' | 'outputs', data: number[]) => {
-      const tensor = this.#columns[name];
-      if (data.length > 0) this.#backend.write(tensor, Int32Array.from(data));
-      return tensor;
-    };
     this.#backend.write(this.#pages, pages);
     return {
       rows: tokens.length,
       decodeRows,
-      tokens: write('tokens', tokens),
-      positions: write('positions', positions),
-      sequences: write('sequences', sequences),
-      slots: write('slots', slots),
+      tokens: this.#writeColumn('tokens', tokens),
+      positions: this.#writeColumn('positions', positions),
+      sequences: this.#writeColumn('sequences', sequences),
+      slots: this.#writeColumn('slots', slots),
       pages: this.#pages,
-      outputs: write('outputs', outputs),
+      outputs: this.#writeColumn('outputs', outputs),
       outputSpan: { rows: outputs.length, decodeRows: decodeOutputs },
     };
+  }
+
+  #writeColumn(name: Column, data: readonly number[]): Tensor {
+    const tensor = this.#columns[name];
+    if (data.length > 0) this.#backend.write(tensor, Int32Array.from(data));
+    return tensor;
   }
 
   /** Gives the cache back. */
