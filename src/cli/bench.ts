@@ -3,7 +3,7 @@
  * Refuses to know: how the engine does it.
  */
 import { defineCommand } from 'citty';
-import type { Usage } from '../engine/request.ts';
+import type { DraftFigures, Usage } from '../engine/request.ts';
 import type { ModelDescription } from '../model/load.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
 import { readArguments } from './arguments.ts';
@@ -80,6 +80,8 @@ interface Measured {
   /** Tokens per second, by prompt length. */
   readonly prefill: readonly { readonly tokens: number; readonly rate: Spread }[];
   readonly decode: { readonly tokens: number; readonly rate: Spread };
+  /** Of all that was generated. */
+  readonly drafts: DraftFigures;
   /** Prompt lengths that do not fit the context. */
   readonly left: readonly number[];
 }
@@ -141,6 +143,7 @@ async function measure(
   return {
     prefill: [...rates].map(([tokens, values]) => ({ tokens, rate: spreadOf(values) })),
     decode: { tokens: decodeTokens, rate: spreadOf(decodeRates) },
+    drafts: (await opened.engine.stats()).drafts,
     left: prompts.filter((tokens) => !fitting.includes(tokens)),
   };
 }
@@ -173,7 +176,7 @@ export function weightBytesPerToken({ weightBytesByPart, config }: ModelDescript
   return bytes;
 }
 
-function report(opened: OpenedModel, { load, prefill, decode, left, memory }: Result): string {
+function report(opened: OpenedModel, { load, prefill, decode, drafts, left, memory }: Result): string {
   const { description, backend, path } = opened;
   const perToken = weightBytesPerToken(description);
   const show = (spread: Spread, write: (value: number) => string) =>
@@ -189,6 +192,7 @@ function report(opened: OpenedModel, { load, prefill, decode, left, memory }: Re
     ...prefill.map(({ tokens, rate: spread }) => [`prefill ${formatCount(tokens)}`, show(spread, rate)]),
     ...left.map((tokens) => [`prefill ${formatCount(tokens)}`, 'longer than the context']),
     [`decode ${formatCount(decode.tokens)}`, show(decode.rate, rate)],
+    ['drafts', draftsLine(drafts)],
     [
       'weights read',
       `${formatBytes(perToken * decode.rate.median)}/s at ${formatBytes(perToken)} for each token`,
@@ -199,6 +203,12 @@ function report(opened: OpenedModel, { load, prefill, decode, left, memory }: Re
     ],
     ['rounds', `${decode.rate.rounds}: the median, and lowest to highest`],
   ])}\n`;
+}
+
+function draftsLine({ drafted, accepted, tokensPerStep, gain }: DraftFigures): string {
+  if (drafted === 0) return 'none';
+  const right = `${formatCount(accepted)} of ${formatCount(drafted)} right`;
+  return `${right}, ${tokensPerStep.toFixed(2)} tokens a step, ${gain.toFixed(2)} times as fast as without`;
 }
 
 function document(model: string, opened: OpenedModel, result: Result): object {
@@ -212,6 +222,12 @@ function document(model: string, opened: OpenedModel, result: Result): object {
     prefill: result.prefill.map(({ tokens, rate }) => ({ prompt_tokens: tokens, tokens_per_second: rate })),
     prompts_left_out: result.left,
     decode: { generated_tokens: result.decode.tokens, tokens_per_second: result.decode.rate },
+    drafts: {
+      drafted: result.drafts.drafted,
+      accepted: result.drafts.accepted,
+      tokens_per_step: result.drafts.tokensPerStep,
+      gain: result.drafts.gain,
+    },
     weight_bytes_per_token: perToken,
     weight_bytes_per_second: perToken * result.decode.rate.median,
     memory: {

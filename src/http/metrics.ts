@@ -130,6 +130,18 @@ export function createMetrics() {
       labelNames: [...model, 'state'],
       registers,
     }),
+    engineDraftGain: new Gauge({
+      name: 'hadal_engine_draft_gain',
+      help: 'How many times as fast drafting makes decoding, as measured since the model was loaded',
+      labelNames: model,
+      registers,
+    }),
+    engineTokensPerStep: new Gauge({
+      name: 'hadal_engine_tokens_per_step',
+      help: 'Tokens that a decoded step of one answer gave on average since the model was loaded',
+      labelNames: model,
+      registers,
+    }),
     cachePages: new Gauge({
       name: 'hadal_cache_pages',
       help: 'Pages of the cache by state',

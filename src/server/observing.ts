@@ -149,6 +149,8 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
     metrics.engineSteps,
     metrics.engineRows,
     metrics.engineDrafts,
+    metrics.engineDraftGain,
+    metrics.engineTokensPerStep,
     metrics.cachePages,
     metrics.modelBytes,
   ]) {
@@ -168,6 +170,8 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
     metrics.engineRows.set({ ...label, class: 'decode' }, stats.decodeRows);
     metrics.engineDrafts.set({ ...label, state: 'drafted' }, stats.drafts.drafted);
     metrics.engineDrafts.set({ ...label, state: 'accepted' }, stats.drafts.accepted);
+    metrics.engineDraftGain.set(label, stats.drafts.gain);
+    metrics.engineTokensPerStep.set(label, stats.drafts.tokensPerStep);
     const { total, used, kept } = stats.pages;
     metrics.cachePages.set({ ...label, state: 'used' }, used);
     metrics.cachePages.set({ ...label, state: 'kept' }, kept);

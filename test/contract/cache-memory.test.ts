@@ -1,0 +1,67 @@
+/**
+ * Owns: what a cache of 128K tokens really takes, against the formula that `inspect` prints.
+ */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { CacheDType } from '../../src/backend/backend.ts';
+import { describeModel } from '../../src/model/load.ts';
+import { cacheCost } from '../../src/model/streams.ts';
+import { toyGgufFile } from '../fixtures/toy-file.ts';
+import type { ToyShape } from '../fixtures/toy-weights.ts';
+import { open, VARIANTS } from './backends.ts';
+
+const TOKENS = 131_072;
+const PAGE_ROWS = 16;
+/** Rows written at a time. */
+const ROWS = 1024;
+
+const shapes: readonly ToyShape[] = JSON.parse(
+  readFileSync(new URL('../golden/models/shapes.json', import.meta.url), 'utf8'),
+);
+const toy = shapes.find(({ name }) => name === 'v3-like')!;
+/** One layer with V3's cache rows: 512 numbers of latent, 64 of the shared key. */
+const shape: ToyShape = {
+  ...toy,
+  layers: 1,
+  attention: { kind: 'latent', heads: 2, qLora: 32, kvLora: 512, nopeDim: 32, ropeDim: 64, valueDim: 32 },
+};
+
+describe.skipIf(VARIANTS.length === 0)('a full cache of 128K tokens [needs native]', () => {
+  test.each<[CacheDType, number]>([
+    ['F16', 1152],
+    ['Q8_0', 612],
+    ['F8_E4M3', 594],
+  ])('%s: %i bytes a token and layer, and so many are resident', async (dtype, bytesPerToken) => {
+    const { streams } = describeModel(toyGgufFile(shape));
+    const formula = cacheCost(streams, dtype).reduce((sum, cost) => sum + cost.bytesPerToken, 0);
+    expect(formula).toBe(bytesPerToken);
+    await using backend = open(VARIANTS[0]!);
+    const [{ cols }] = streams as [(typeof streams)[number]];
+    const x = backend.tensor('F32', ROWS, cols);
+    const slots = backend.tensor('I32', ROWS, 1);
+    backend.write(
+      x,
+      Float32Array.from({ length: ROWS * cols }, (_, i) => Math.sin(i) * 2),
+    );
+    await backend.read(x, 0);
+    const before = { cacheBytes: backend.memory().cacheBytes, rss: process.memoryUsage.rss() };
+    const store = backend.cache(dtype, TOKENS / PAGE_ROWS, PAGE_ROWS, cols);
+    const untouched = process.memoryUsage.rss() - before.rss;
+    for (let first = 0; first < TOKENS; first += ROWS) {
+      backend.write(
+        slots,
+        Int32Array.from({ length: ROWS }, (_, i) => first + i),
+      );
+      backend.store({ rows: ROWS, decodeRows: 0 }, store, x, slots);
+      await backend.read(slots, 0);
+    }
+    const bytes = formula * TOKENS;
+    expect(backend.memory().cacheBytes - before.cacheBytes).toBe(bytes);
+    // Memory is taken as rows are written, and no more of it than the formula says.
+    const resident = process.memoryUsage.rss() - before.rss;
+    expect(untouched).toBeLessThan(bytes / 10);
+    expect(resident).toBeGreaterThan(bytes * 0.9);
+    expect(resident).toBeLessThan(bytes * 1.1);
+    backend.free(store);
+  });
+});
