@@ -50,7 +50,8 @@ export class Foresight {
       source += to - from;
       const decode = from >= promptTokens;
       const end = Math.min(sequence.doneTokens, ids.length - 1);
-      if (sequence.aborted || end <= from || (decode && sequence.lapsed)) continue;
+      // One that is aborted is followed to the end: others may share the pages of its prompt.
+      if (end <= from || (decode && sequence.lapsed)) continue;
       const depth = end === ids.length - 1 ? this.#depth(sequence, wanted(sequence)) : 0;
       if (depth > 0) guessing.push({ sequence, depth, drafted: [] });
       const tokens = ids.slice(from + 1, end + 1);
