@@ -8,6 +8,7 @@ import type { MetaValue } from '../formats/tensor-info.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { Delta, Message, ToolDefinition } from './delta.ts';
 import type { PromptPart } from './prompt.ts';
+import type { CallGrammar } from './renderers/call-grammar.ts';
 import { chatml } from './renderers/chatml.ts';
 import { deepseekCoder } from './renderers/deepseek-coder.ts';
 import { deepseekLlm } from './renderers/deepseek-llm.ts';
@@ -83,6 +84,12 @@ export interface ChatFormat {
   readonly marks?: readonly string[];
   /** What ends thinking, where there is any: `</think>`. One token where the vocabulary has it, else text. */
   readonly thinkingEnd?: string;
+  /**
+   * What an answer is held to from where the prompt leaves off (`opens`; after the end of thinking where it opens that)
+   * so that strict tools get arguments of their schemas, and a required call comes. Undefined where nothing is asked of
+   * calls. Formats without it cannot hold calls to anything.
+   */
+  readonly callGrammar?: CallGrammar;
   /** The system message that the format puts first when a conversation has none. */
   readonly defaultSystem?: string;
 }

@@ -4,7 +4,7 @@
  */
 import type { Delta, FinishReason, Message } from '../chat/delta.ts';
 import type { AnswerParser, AnswerStart, ChatFormat } from '../chat/format.ts';
-import { contentGrammar } from '../chat/grammar/form.ts';
+import { type AnswerGrammar, contentGrammar } from '../chat/grammar/form.ts';
 import { infillEnds, infillParts, supportsInfill } from '../chat/infill.ts';
 import { plainParser } from '../chat/parsers/plain.ts';
 import { encodePrompt, renderPrompt } from '../chat/prompt.ts';
@@ -110,21 +110,19 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     parser: AnswerParser,
     ends: readonly number[],
     options: AnswerOptions,
-    around: { readonly after?: string | undefined; readonly begun?: string | undefined } = {},
-  ) => {
-    const { constraint } = options;
-    return generate(engine, parser, options, {
+    grammar = options.constraint && contentGrammar(options.constraint, {}),
+  ) =>
+    generate(engine, parser, options, {
       requestId: `answer-${++requests}`,
       promptIds,
       maxTokens: maxTokens(promptIds.length, contextTokens, options.maxTokens),
       sampling: { ...sampling, ...options.sampling },
       endIds: ends,
-      ...(constraint === undefined ? {} : { constraint: contentGrammar(constraint, around) }),
+      ...(grammar === undefined ? {} : { constraint: grammar }),
       ...(options.topLogprobs === undefined ? {} : { topLogprobs: options.topLogprobs }),
       ...(options.tenant === undefined ? {} : { tenant: options.tenant }),
       ...(options.cacheSalt === undefined ? {} : { cacheSalt: options.cacheSalt }),
     });
-  };
   const parsing = ({ stop = [], choice = 0 }: AnswerOptions) => ({ tokenizer, stop, choice });
   const written = (format: ChatFormat, messages: readonly Message[], options: ConversationOptions) => {
     const prompt = format.render(messages, options);
@@ -151,8 +149,9 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         continues,
         tools: offered(options),
       });
-      if (options.constraint !== undefined && offered(options).length > 0) throw constraintWithTools();
+      const prefix = continues && opens === 'content' ? messages.at(-1)?.content : undefined;
       const thinkingEnd = opens === 'reasoning' ? format.thinkingEnd : undefined;
+      const grammar = answerGrammar(format, options, { opens, thinkingEnd, prefix, tokenizer });
       const { report, turn } = replays.begin({
         messages: restored,
         tools: offered(options),
@@ -162,10 +161,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         begun: opened.length > 0 || continues,
       });
       options.onPrefix?.(report);
-      const deltas = answer(promptIds, turn.follow(parser), format.endIds, options, {
-        after: thinkingEnd,
-        begun: opens === 'content' && continues ? messages.at(-1)?.content : undefined,
-      });
+      const deltas = answer(promptIds, turn.follow(parser), format.endIds, options, grammar);
       for await (const delta of deltas) yield turn.delta(delta);
     },
     async *complete(prompt, options = {}) {
@@ -195,6 +191,43 @@ function chatSupport(chatFormat: () => ChatFormat): ChatSupport | undefined {
     if (error instanceof HadalError) return undefined;
     throw error;
   }
+}
+
+/** What an answer of a chat is held to: its content, or its calls. */
+function answerGrammar(
+  format: ChatFormat,
+  options: AnswerOptions,
+  start: {
+    readonly opens: AnswerStart;
+    readonly thinkingEnd: string | undefined;
+    readonly prefix: string | undefined;
+    readonly tokenizer: Tokenizer;
+  },
+): AnswerGrammar | undefined {
+  const { opens, thinkingEnd: after, prefix, tokenizer } = start;
+  const { constraint } = options;
+  const tools = offered(options);
+  if (constraint !== undefined) {
+    if (tools.length > 0) throw constraintWithTools();
+    const ids = (format.marks ?? []).map((mark) => tokenizer.idOf(mark));
+    return contentGrammar(constraint, {
+      after,
+      begun: prefix,
+      marks: ids.filter((id) => id !== undefined),
+    });
+  }
+  if (format.callGrammar === undefined && tools.some(({ strict }) => strict)) throw strictUnsupported(format);
+  const held = format.callGrammar?.(options, opens);
+  return held && { ...held, ...(after === undefined ? {} : { after }) };
+}
+
+function strictUnsupported({ family }: ChatFormat): HadalError {
+  return new HadalError('constraint-unsupported', {
+    what: `the chat format of this model (${family})`,
+    expected: 'tools without `strict`, which it cannot be held to',
+    got: 'a strict one',
+    next: 'leave out strict, or take a model of a known family',
+  });
 }
 
 function constraintWithTools(): HadalError {

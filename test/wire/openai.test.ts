@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { keyRing, newKey } from '../../src/http/keys.ts';
 import { WITHOUT_EFFECT_HEADER } from '../../src/server/respond.ts';
 import { startTestServer, type TestServer } from '../fixtures/server.ts';
+import { formatTokens, publishedTemplate } from '../golden/chat-prompts/golden.ts';
 
 let server: TestServer;
 let client: OpenAI;
@@ -195,6 +196,57 @@ describe('response_format', () => {
       message: expect.stringContaining('steps to compile'),
     });
     await expect(refused({ type: 'integer', minimum: 2, maximum: 1 })).rejects.toMatchObject({ status: 400 });
+    expect(server.errors).toEqual([]);
+  });
+});
+
+describe('tools of DeepSeek-V3.1', () => {
+  const tool = (name: string, properties: Record<string, object>, strict: boolean) => ({
+    type: 'function' as const,
+    function: {
+      name,
+      strict,
+      parameters: {
+        type: 'object',
+        properties,
+        required: Object.keys(properties),
+        additionalProperties: false,
+      },
+    },
+  });
+  const tools = [
+    tool('light', { on: { type: 'boolean' }, room: { enum: ['kitchen', 'hall'] } }, true),
+    tool('wait', { seconds: { type: 'integer', minimum: 1, maximum: 60 } }, true),
+  ];
+  const format = 'deepseek-v3.1';
+  let server: TestServer;
+  let client: OpenAI;
+  beforeAll(async () => {
+    const chatTemplate = publishedTemplate(format) ?? null;
+    server = await startTestServer({
+      toys: [{ name: 'v3.1', contextTokens: 4096, chatTemplate, more: formatTokens(format) }],
+    });
+    client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'any' });
+  });
+  afterAll(() => server[Symbol.asyncDispose]());
+
+  test.each(['light', 'wait'])('a strict one that has to be called gets its arguments: %s', async (name) => {
+    const answer = await client.chat.completions.create({
+      model: 'v3.1',
+      messages: [{ role: 'user', content: 'Do it.' }],
+      tools,
+      tool_choice: { type: 'function', function: { name } },
+      max_tokens: 400,
+    });
+    const [choice] = answer.choices;
+    expect(choice).toMatchObject({ finish_reason: 'tool_calls', message: { content: null } });
+    const [call] = choice?.message.tool_calls ?? [];
+    if (call?.type !== 'function') throw new Error('no call');
+    expect(call.function.name).toBe(name);
+    const given: unknown = JSON.parse(call.function.arguments);
+    if (name === 'light')
+      expect(given).toEqual({ on: expect.any(Boolean), room: expect.stringMatching(/^(kitchen|hall)$/) });
+    else expect(given).toEqual({ seconds: expect.any(Number) });
     expect(server.errors).toEqual([]);
   });
 });

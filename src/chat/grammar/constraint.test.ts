@@ -21,13 +21,18 @@ const tokenizer = pieceTokenizer({
   ordinary: ['</think>'],
   specials: ['<end>', '<call>', '<sep>'],
 });
+/** The same without a token for the end of thinking. */
+const spelling = pieceTokenizer({
+  pieces: ['nk>', 'nk>\n\n{', 'nk>x'].map((piece) => utf8.encode(piece)),
+  specials: ['<end>'],
+});
 const id = (special: string) => tokenizer.idOf(special)!;
 const END = id('<end>');
 const make = grammarConstraints(() => tokenizer);
 const constraint = (grammar: AnswerGrammar) => make(grammar, { endIds: [END] });
 const bytes = (said: string) => [...utf8.encode(said)];
-const piece = (said: string) => {
-  for (let one = 256; ; one++) if (new TextDecoder().decode(tokenizer.bytesOf(one)) === said) return one;
+const piece = (said: string, of = tokenizer) => {
+  for (let one = 256; ; one++) if (new TextDecoder().decode(of.bytesOf(one)) === said) return one;
 };
 const allows = (grammar: AnswerGrammar, ids: Iterable<number>) =>
   allowsText(constraint(grammar), ids, { vocabSize: tokenizer.vocabSize, endId: END });
@@ -62,13 +67,15 @@ test('a token that is not allowed is not taken', () => {
 describe('after thinking', () => {
   const grammar = contentGrammar({ kind: 'json-schema', schema }, { after: '</think>' });
 
-  test.each([
-    ['as one token', [piece('</think>')]],
+  const spelled = grammarConstraints(() => spelling);
+  const free = () => spelled(grammar, { endIds: [spelling.idOf('<end>')!] });
+  const ends: [string, number[]][] = [
     ['byte by byte', bytes('</think>')],
-    ['with a token that begins before it ends', [...bytes('a</thi'), piece('nk>')]],
-    ['with an end that was begun before', [...bytes('</thi</thi'), piece('nk>')]],
-  ])('the end of it arms the constraint: %s', (_name, end) => {
-    const one = constraint(grammar);
+    ['with a token that begins before it ends', [...bytes('a</thi'), piece('nk>', spelling)]],
+    ['with an end that was begun before', [...bytes('</thi</thi'), piece('nk>', spelling)]],
+  ];
+  test.each(ends)('the end of it arms the constraint: %s', (_name, end) => {
+    const one = free();
     for (const before of [...bytes('I think {'), ...end]) {
       expect(one.armed).toBe(false);
       one.accept(before);
@@ -80,14 +87,37 @@ describe('after thinking', () => {
     expect(one.done).toBe(true);
   });
 
-  test('the same token may hold the beginning of the answer, or what must not be there', () => {
+  test('where the vocabulary has a token for it, only that ends thinking', () => {
     const one = constraint(grammar);
-    for (const before of [...bytes('</thi'), piece('nk>\n\n{'), ...bytes('"a":"x"}')]) one.accept(before);
+    for (const before of bytes('the text </think> {')) one.accept(before);
+    expect(one.armed).toBe(false);
+    one.accept(id('</think>'));
+    expect(one.armed).toBe(true);
+    for (const after of bytes('{"a": "x"}')) one.accept(after);
     expect(one.done).toBe(true);
-    const other = constraint(grammar);
-    for (const before of bytes('</thi')) other.accept(before);
-    expect(() => other.accept(piece('nk>x'))).toThrow(expect.objectContaining({ code: 'constraint-broken' }));
   });
+
+  test('the same token may hold the beginning of the answer, or what must not be there', () => {
+    const one = free();
+    const start = [...bytes('</thi'), piece('nk>\n\n{', spelling)];
+    for (const before of [...start, ...bytes('"a":"x"}')]) one.accept(before);
+    expect(one.done).toBe(true);
+    const other = free();
+    for (const before of bytes('</thi')) other.accept(before);
+    const wrong = piece('nk>x', spelling);
+    expect(() => other.accept(wrong)).toThrow(expect.objectContaining({ code: 'constraint-broken' }));
+  });
+});
+
+test('marks are no text: the token stands only where the form asks for it', () => {
+  const mark = id('</think>');
+  const form = inOrder({ kind: 'regex', pattern: '[^]*' }, token(mark), text('x'));
+  const marked = { form, marks: [mark] };
+  expect(allows(marked, [0x61, mark, 0x78])).toBe(true);
+  expect(allows(marked, [0x61, mark, mark, 0x78])).toBe(false);
+  expect(allows(marked, bytes('</think>x'))).toBe(false);
+  expect(allowed({ form: { kind: 'regex', pattern: '[^]*' }, marks: [mark] })).not.toContain(mark);
+  expect(allowed({ form: { kind: 'regex', pattern: '[^]*' } })).toContain(mark);
 });
 
 test('a prefix is part of the form', () => {

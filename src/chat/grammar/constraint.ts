@@ -31,7 +31,7 @@ export function grammarConstraints(tokenizerOf: () => Tokenizer): ConstraintMake
   let vocabulary: { readonly tokenizer: Tokenizer; readonly tree: TokenTree } | undefined;
   const kept = new Map<string, Prepared>();
   return (form, { endIds }) => {
-    const { form: grammar, after, begun = '' } = form as AnswerGrammar;
+    const { form: grammar, after, begun = '', marks = [] } = form as AnswerGrammar;
     if (vocabulary === undefined) {
       const tokenizer = tokenizerOf();
       vocabulary = { tokenizer, tree: tokenTree(tokenizer) };
@@ -45,7 +45,7 @@ export function grammarConstraints(tokenizerOf: () => Tokenizer): ConstraintMake
     kept.delete(key);
     kept.set(key, prepared);
     if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value!);
-    const constraint = new GrammarConstraint(prepared, vocabulary.tokenizer, endIds);
+    const constraint = new GrammarConstraint(prepared, vocabulary.tokenizer, { endIds, marks });
     if (begun !== '' && !constraint.read(new TextEncoder().encode(begun))) throw broken(begun);
     return after === undefined ? constraint : new AfterText(after, constraint, vocabulary.tokenizer);
   };
@@ -57,12 +57,18 @@ class GrammarConstraint implements TokenConstraint {
   readonly #masker: Masker;
   readonly #tokenizer: Tokenizer;
   readonly #endIds: readonly number[];
+  readonly #marks: readonly number[];
   #threads: Threads;
 
-  constructor({ network, masker }: Prepared, tokenizer: Tokenizer, endIds: readonly number[]) {
+  constructor(
+    { network, masker }: Prepared,
+    tokenizer: Tokenizer,
+    { endIds, marks }: { readonly endIds: readonly number[]; readonly marks: readonly number[] },
+  ) {
     this.#masker = masker;
     this.#tokenizer = tokenizer;
     this.#endIds = endIds;
+    this.#marks = marks;
     this.#threads = startThreads(network);
   }
 
@@ -72,15 +78,19 @@ class GrammarConstraint implements TokenConstraint {
 
   mask(allowed: TokenMask): void {
     this.#masker.mask(this.#threads, allowed);
+    for (const id of this.#marks) if (!this.#threads.awaits(id)) allowed[id >> 5]! &= ~(1 << (id & 31));
     if (this.#threads.whole) for (const id of this.#endIds) allowed[id >> 5]! |= 1 << (id & 31);
   }
 
   accept(id: number): void {
     if (this.#threads.whole && this.#endIds.includes(id)) return;
-    if (this.#tokenizer.isSpecial(id) || !this.read(this.#tokenizer.bytesOf(id))) {
-      const after = this.#threads.token(id);
-      if (after.dead) throw broken(this.#tokenizer.tokenText(id));
-      this.#threads = after;
+    if (this.#threads.awaits(id)) this.#threads = this.#threads.token(id);
+    else if (
+      this.#tokenizer.isSpecial(id) ||
+      this.#marks.includes(id) ||
+      !this.read(this.#tokenizer.bytesOf(id))
+    ) {
+      throw broken(this.#tokenizer.tokenText(id));
     }
   }
 
@@ -99,6 +109,8 @@ class AfterText implements TokenConstraint {
   readonly #text: Uint8Array;
   readonly #constraint: GrammarConstraint;
   readonly #tokenizer: Tokenizer;
+  /** Where the vocabulary has the text as a token, only that is it, as for the parsers. */
+  readonly #id: number | undefined;
   /** The newest bytes, as many as the text has. */
   #tail: readonly number[] = [];
   #armed = false;
@@ -107,6 +119,7 @@ class AfterText implements TokenConstraint {
     this.#text = new TextEncoder().encode(text);
     this.#constraint = constraint;
     this.#tokenizer = tokenizer;
+    this.#id = tokenizer.idOf(text);
   }
 
   get armed(): boolean {
@@ -124,6 +137,10 @@ class AfterText implements TokenConstraint {
   accept(id: number): void {
     if (this.#armed) {
       this.#constraint.accept(id);
+      return;
+    }
+    if (this.#id !== undefined) {
+      this.#armed = id === this.#id;
       return;
     }
     const bytes = this.#tokenizer.bytesOf(id);

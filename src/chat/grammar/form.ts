@@ -31,6 +31,8 @@ export interface AnswerGrammar {
   readonly after?: string;
   /** The beginning of the text where it is given: a prefix that the answer continues. */
   readonly begun?: string;
+  /** Tokens with a meaning of their own, by id: they stand where the form asks for them, and are no text. */
+  readonly marks?: readonly number[];
 }
 
 /**
@@ -40,9 +42,13 @@ export interface AnswerGrammar {
  */
 export function contentGrammar(
   constraint: ConstraintSpec,
-  answer: { readonly after?: string | undefined; readonly begun?: string | undefined },
+  answer: {
+    readonly after?: string | undefined;
+    readonly begun?: string | undefined;
+    readonly marks?: readonly number[];
+  },
 ): AnswerGrammar {
-  const { after, begun } = answer;
+  const { after, begun, marks } = answer;
   // Models that think put empty lines between their thoughts and JSON, where they mean nothing.
   const blanks: GrammarForm = { kind: 'regex', pattern: '\\n{0,2}' };
   const form = after === undefined || constraint.kind === 'regex' ? constraint : inOrder(blanks, constraint);
@@ -50,6 +56,7 @@ export function contentGrammar(
     form,
     ...(after === undefined ? {} : { after }),
     ...(begun === undefined || begun === '' ? {} : { begun }),
+    ...(marks === undefined ? {} : { marks }),
   };
 }
 

@@ -31,7 +31,7 @@ export const FORMATS: ReadonlyMap<string, string> = new Map([
     'duration',
     'P(?:\\d{1,9}W|(?:\\d{1,9}Y(?:\\d{1,9}M(?:\\d{1,9}D)?)?|\\d{1,9}M(?:\\d{1,9}D)?|\\d{1,9}D)(?:T(?:\\d{1,9}H(?:\\d{1,9}M(?:\\d{1,9}S)?)?|\\d{1,9}M(?:\\d{1,9}S)?|\\d{1,9}S))?|T(?:\\d{1,9}H(?:\\d{1,9}M(?:\\d{1,9}S)?)?|\\d{1,9}M(?:\\d{1,9}S)?|\\d{1,9}S))',
   ],
-  ['email', `${EMAIL_ATOM}(?:\\.${EMAIL_ATOM}){0,7}@${LABEL}(?:\\.${LABEL}){0,3}`],
+  ['email', `${EMAIL_ATOM}(?:\\.${EMAIL_ATOM}){0,7}@${LABEL}(?:\\.${LABEL}){1,3}`],
   ['hostname', HOSTNAME],
   ['ipv4', IPV4],
   ['ipv6', IPV6],

@@ -73,6 +73,11 @@ export class Threads {
     return after;
   }
 
+  /** Whether a token is asked for by its id. */
+  awaits(id: number): boolean {
+    return this.list.some(({ at }) => at.kind === 'token' && at.id === id);
+  }
+
   /** After a token that is asked for by its id. */
   token(id: number): Threads {
     const closure = new Closure(this.#run);

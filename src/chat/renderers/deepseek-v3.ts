@@ -25,6 +25,7 @@ import type { ChatFamily, RenderedPrompt } from '../format.ts';
 import { tokenCallParser } from '../parsers/token-calls.ts';
 import { controlId } from '../prompt.ts';
 import { type ChatSupport, checkAsked, offered, type RenderOptions } from '../support.ts';
+import { tokenCallGrammar } from './call-grammar.ts';
 import { toolJson } from './tool-text.ts';
 import { PromptWriter } from './writer.ts';
 
@@ -53,6 +54,7 @@ export const deepseekV3: ChatFamily = {
       supports,
       render: (messages, options) => deepseekV3Prompt(messages, variant, supports, options),
       parser: tokenCallParser('fenced', { thinks: variant.family === 'deepseek-r1' }),
+      callGrammar: tokenCallGrammar('fenced', tokenizer),
       endIds: [...new Set([controlId(tokenizer, EOS), ...tokenizer.endIds])],
       marks: MARKS,
       ...(variant.family === 'deepseek-r1' ? { thinkingEnd: THINK_END } : {}),

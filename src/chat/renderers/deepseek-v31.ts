@@ -23,6 +23,7 @@ import type { ChatFamily, RenderedPrompt } from '../format.ts';
 import { tokenCallParser } from '../parsers/token-calls.ts';
 import { controlId } from '../prompt.ts';
 import { type ChatSupport, checkAsked, offered, type RenderOptions } from '../support.ts';
+import { tokenCallGrammar } from './call-grammar.ts';
 import { parametersJson } from './tool-text.ts';
 import { PromptWriter } from './writer.ts';
 
@@ -53,6 +54,7 @@ export const deepseekV31: ChatFamily = {
       supports: SUPPORTS,
       render: deepseekV31Prompt,
       parser: tokenCallParser('bare', { thinks: true }),
+      callGrammar: tokenCallGrammar('bare', tokenizer),
       endIds: [...new Set([controlId(tokenizer, EOS), ...tokenizer.endIds])],
       thinkingEnd: THINK_END,
       marks: MARKS,

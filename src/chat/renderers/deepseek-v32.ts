@@ -10,6 +10,7 @@ import { dsmlParser } from '../parsers/dsml.ts';
 import { controlId } from '../prompt.ts';
 import { pythonJson } from '../python-json.ts';
 import { type ChatSupport, checkAsked, offered, type RenderOptions } from '../support.ts';
+import { dsmlCallGrammar } from './call-grammar.ts';
 import { DSML_V32, dsmlCalls, dsmlOpening } from './dsml.ts';
 import { functionJson } from './tool-text.ts';
 import { PromptWriter } from './writer.ts';
@@ -37,6 +38,7 @@ export const deepseekV32: ChatFamily = {
       supports: SUPPORTS,
       render: deepseekV32Prompt,
       parser: dsmlParser(DSML_V32),
+      callGrammar: dsmlCallGrammar(DSML_V32, tokenizer),
       endIds: [...new Set([controlId(tokenizer, EOS), ...tokenizer.endIds])],
       thinkingEnd: THINK_END,
       marks: MARKS,

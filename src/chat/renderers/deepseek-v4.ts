@@ -9,6 +9,7 @@ import { dsmlParser } from '../parsers/dsml.ts';
 import { controlId } from '../prompt.ts';
 import { pythonJson } from '../python-json.ts';
 import { type ChatSupport, checkAsked, offered, type RenderOptions } from '../support.ts';
+import { dsmlCallGrammar } from './call-grammar.ts';
 import { DSML_V4, DSML_V41, type DsmlNames, dsmlCalls, dsmlOpening } from './dsml.ts';
 import { functionJson } from './tool-text.ts';
 import { PromptWriter } from './writer.ts';
@@ -62,6 +63,7 @@ function family(
         supports: SUPPORTS,
         render: (messages, options) => deepseekV4Prompt(messages, version, options),
         parser: dsmlParser(NAMES[version]),
+        callGrammar: dsmlCallGrammar(NAMES[version], tokenizer),
         endIds: [...new Set([controlId(tokenizer, EOS), ...tokenizer.endIds])],
         thinkingEnd: THINK_END,
         marks: MARKS,
