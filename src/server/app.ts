@@ -19,6 +19,7 @@ import { protocolOf } from './protocol.ts';
 import { chatCompletions } from './routes/chat-completions.ts';
 import { completions } from './routes/completions.ts';
 import { health } from './routes/health.ts';
+import { llamaCpp } from './routes/llama-cpp.ts';
 import { machine } from './routes/machine.ts';
 import { messages } from './routes/messages.ts';
 import { metrics } from './routes/metrics.ts';
@@ -35,6 +36,7 @@ const ROUTES = [
   responses,
   messages,
   ollama,
+  llamaCpp,
   models,
   machine,
   health,

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { COUNT_FIELDS, MESSAGES_FIELDS } from '../../src/api/anthropic/message-request.ts';
 import { fieldRows } from '../../src/api/fields.ts';
+import { INFILL_FIELDS } from '../../src/api/llama-cpp/infill.ts';
+import { DETOKENIZE_FIELDS, TOKENIZE_FIELDS } from '../../src/api/llama-cpp/tokens.ts';
 import { CHAT_FIELDS as OLLAMA_CHAT_FIELDS } from '../../src/api/ollama/chat-request.ts';
 import { GENERATE_FIELDS } from '../../src/api/ollama/generate-request.ts';
 import { SHOW_FIELDS } from '../../src/api/ollama/models.ts';
@@ -23,6 +25,9 @@ test.each([
   ['POST /api/chat', OLLAMA_CHAT_FIELDS],
   ['POST /api/chat, options', OPTION_FIELDS],
   ['POST /api/generate', GENERATE_FIELDS],
+  ['POST /infill', INFILL_FIELDS],
+  ['POST /tokenize', TOKENIZE_FIELDS],
+  ['POST /detokenize', DETOKENIZE_FIELDS],
   ['POST /api/show', SHOW_FIELDS],
 ])('%s', (route, table) => {
   const section = guide.split(`## \`${route}\`\n`)[1]?.split('\n## ')[0];

@@ -24,6 +24,13 @@ const GOOD: readonly (readonly [path: RegExp, body: object, fields: readonly str
     ['prompt', 'suffix', 'echo', ...SETTINGS],
   ],
   [
+    /^\/infill$/,
+    { model: 'toy', n_predict: 1, input_prefix: 'a', input_suffix: 'b' },
+    ['model', 'input_prefix', 'input_suffix', 'input_extra', 'prompt', 'stream', 'temperature', 'stop'],
+  ],
+  [/^\/tokenize$/, { model: 'toy', content: 'a' }, ['model', 'content', 'add_special']],
+  [/^\/detokenize$/, { model: 'toy', tokens: [1] }, ['model', 'tokens']],
+  [
     /^\/api\/chat$/,
     { model: 'toy', stream: false, options: { num_predict: 1 }, messages: [{ role: 'user', content: 'hi' }] },
     ['model', 'messages', 'tools', 'stream', 'think'],
