@@ -30,6 +30,8 @@ export interface ChatRequest extends AnswerSettings {
   readonly toolChoice?: ToolChoice;
   readonly thinking?: boolean;
   readonly effort?: Effort;
+  /** Thinking and effort are wishes, which clients send to every model: what this one does not know is left out. */
+  readonly wishes?: true;
   readonly constraint?: ConstraintSpec;
 }
 

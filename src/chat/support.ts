@@ -44,6 +44,24 @@ export function offered({ tools = [], toolChoice }: RenderOptions): readonly Too
 }
 
 /**
+ * The same options, where thinking and effort are wishes: what the format has no place for is left out.
+ *
+ * @example granted(supports, { effort: 'high' }); // {} for a format without degrees
+ */
+export function granted<T extends RenderOptions>(supports: ChatSupport, options: T): T {
+  const { thinking, effort, ...rest } = options;
+  const impossible =
+    thinking === true
+      ? supports.thinking === 'never' || (offered(options).length > 0 && !supports.toolsWhileThinking)
+      : supports.thinking === 'always';
+  return {
+    ...(rest as T),
+    ...(thinking === undefined || impossible ? {} : { thinking }),
+    ...(effort === undefined || !supports.effort.includes(effort) ? {} : { effort }),
+  };
+}
+
+/**
  * Refuses what a format cannot express.
  *
  * @param family as {@link ChatFormat.family}, for the sentence

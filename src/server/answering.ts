@@ -3,11 +3,12 @@
  * Refuses to know: any protocol's documents, HTTP, keys.
  */
 
-import type { AnswerRequest } from '../api/request.ts';
+import type { AnswerRequest, ChatRequest } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
+import { granted } from '../chat/support.ts';
 import { EventQueue } from '../engine/event-queue.ts';
 import type { EngineHost } from '../engine/host.node.ts';
-import type { Answerer, AnswerOptions } from '../runtime/answerer.ts';
+import type { Answerer, AnswerOptions, ConversationOptions } from '../runtime/answerer.ts';
 import type { PrefixReport } from '../runtime/replay.ts';
 import type { LoadedModel, Models } from './models.ts';
 
@@ -115,13 +116,26 @@ function deltasOf(
     const prefix = typeof prompt === 'string' ? prompt : answerer.tokenizer.decode(prompt);
     return answerer.infill(prefix, suffix, options);
   }
+  return answerer.chat(request.messages, { ...options, ...conversationOptions(request, answerer) });
+}
+
+/**
+ * How a conversation is to be written.
+ *
+ * @example answerer.countTokens(request.messages, conversationOptions(request, answerer));
+ */
+export function conversationOptions(
+  request: Pick<ChatRequest, 'tools' | 'toolChoice' | 'thinking' | 'effort' | 'constraint' | 'wishes'>,
+  answerer: Pick<Answerer, 'supports'>,
+): ConversationOptions {
   const { tools, toolChoice, thinking, effort, constraint } = request;
-  return answerer.chat(request.messages, {
-    ...options,
+  const asked: ConversationOptions = {
     ...(tools.length === 0 ? {} : { tools }),
     ...(toolChoice === undefined ? {} : { toolChoice }),
     ...(thinking === undefined ? {} : { thinking }),
     ...(effort === undefined ? {} : { effort }),
     ...(constraint === undefined ? {} : { constraint }),
-  });
+  };
+  const supports = request.wishes ? answerer.supports.chat : undefined;
+  return supports === undefined ? asked : granted(supports, asked);
 }

@@ -77,9 +77,11 @@ export const COUNT_FIELDS: FieldTable = {
   ),
   system: honoured('text'),
   thinking: honoured(
-    '`enabled`, `disabled`; `adaptive` leaves it to the model; `budget_tokens` is passed over',
+    '`enabled`, `disabled`; `adaptive` leaves it to the model; `budget_tokens`, and what the model does not know, is passed over',
   ),
-  output_config: honoured('`effort`: low: low; medium, high, xhigh: high; max: max; `format`: a JSON schema'),
+  output_config: honoured(
+    '`effort`: low: low; medium, high, xhigh: high; max: max; one that the model does not know is passed over; `format`: a JSON schema',
+  ),
   output_format: honoured('a JSON schema'),
   tools: honoured('those with an `input_schema`'),
   tool_choice: honoured('`auto`, `any`, `none` or one tool; `disable_parallel_tool_use` is passed over'),
@@ -144,7 +146,7 @@ export function parseMessages(body: unknown): ParsedBody<ChatRequest> {
 /** What of a request makes its prompt. */
 export type Conversation = Pick<
   ChatRequest,
-  'kind' | 'model' | 'messages' | 'tools' | 'toolChoice' | 'thinking' | 'effort' | 'constraint'
+  'kind' | 'model' | 'messages' | 'tools' | 'toolChoice' | 'thinking' | 'effort' | 'wishes' | 'constraint'
 >;
 
 /**
@@ -177,6 +179,7 @@ function conversationOf(fields: z.output<typeof countSchema>): Conversation {
     ...toolChoiceOf(fields),
     ...(thinking === undefined ? {} : { thinking }),
     ...(effort === undefined || thinking === false ? {} : { effort }),
+    wishes: true,
     ...(constraint === undefined ? {} : { constraint }),
   };
 }

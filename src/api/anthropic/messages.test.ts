@@ -158,5 +158,6 @@ test('counting takes a conversation and no settings', () => {
     model: 'm',
     messages: [{ role: 'user', content: 'Hi' }],
     tools: [],
+    wishes: true,
   });
 });

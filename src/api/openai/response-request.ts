@@ -75,7 +75,7 @@ export const RESPONSES_FIELDS: FieldTable = {
   temperature: honoured("0 to 2; the model's published value otherwise"),
   top_p: honoured('0 to 1'),
   reasoning: honoured(
-    '`effort`: `none` is no thinking; minimal, low: low; medium, high, xhigh: high; max: max; thinking is shown as it is, not as a summary',
+    '`effort`: `none` is no thinking; minimal, low: low; medium, high, xhigh: high; max: max; what the model does not know is passed over; thinking is shown as it is, not as a summary',
   ),
   text: honoured('`format`: `text`, `json_object`, `json_schema`; `verbosity` is passed over'),
   tools: honoured('functions; the model is not told of tools that only OpenAI runs'),
@@ -149,6 +149,7 @@ export function parseResponses(body: unknown): ParsedBody<ParsedResponses> {
     ...toolChoiceOf(fields),
     ...(thinking === undefined ? {} : { thinking }),
     ...(effort === undefined ? {} : { effort }),
+    wishes: true,
     ...(constraint === undefined ? {} : { constraint }),
   };
   return {

@@ -10,6 +10,7 @@ import {
   parseMessages,
 } from '../../api/anthropic/message-request.ts';
 import { messageDocument, messageStream } from '../../api/anthropic/message-response.ts';
+import { conversationOptions } from '../answering.ts';
 import type { ServerEnv, ServerParts } from '../context.ts';
 import { ANTHROPIC } from '../protocol.ts';
 import { respond, WITHOUT_EFFECT_HEADER } from '../respond.ts';
@@ -50,10 +51,9 @@ export function messages(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void 
     });
     app.post(`${base}/messages/count_tokens`, async (c) => {
       const { fields, withoutEffect } = parseCount(c.get('body'));
-      const { model, messages: conversation, kind: _kind, ...options } = fields;
       if (withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, withoutEffect.join(', '));
-      const inputTokens = await withModel(c, parts, model, ({ answerer }) =>
-        answerer.countTokens(conversation, options),
+      const inputTokens = await withModel(c, parts, fields.model, ({ answerer }) =>
+        answerer.countTokens(fields.messages, conversationOptions(fields, answerer)),
       );
       return c.json({ input_tokens: inputTokens });
     });
