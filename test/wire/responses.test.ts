@@ -145,8 +145,14 @@ test('what cannot be done is refused, what changes nothing is named', async () =
   const image = [{ role: 'user', content: [{ type: 'input_image', image_url: 'http://x' }] }];
   await expect(ask({ input: image })).rejects.toMatchObject({ code: 'content-unsupported' });
   await expect(ask({ model: 'gpt' })).rejects.toMatchObject({ status: 404, code: 'model_not_found' });
-  const { response } = await ask({ store: true, tools: [{ type: 'web_search' }] });
-  expect(response.headers.get('hadal-fields-without-effect')).toBe('store, tools.web_search');
+  const { response } = await ask({
+    store: true,
+    tools: [{ type: 'web_search' }, { type: 'namespace', name: 'n', tools: [] }],
+  });
+  expect(response.headers.get('hadal-fields-without-effect')).toBe(
+    'store, tools.web_search, tools.namespace',
+  );
+  await expect(ask({ tools: [{ type: 'custom', name: 'patch' }] })).rejects.toMatchObject({ status: 400 });
 });
 
 test('an abort ends the answer', async () => {

@@ -28,9 +28,12 @@ const functionTool = z.looseObject({
   parameters: anyObject.nullish(),
   strict: z.boolean().nullish(),
 });
-/** Tools that OpenAI runs itself: nobody here would, and the model is not told of them. */
-const hostedTool = z.looseObject({
-  type: z.string().regex(/^(web_search|file_search|image_generation|code_interpreter)/, 'a function'),
+/** Tools that OpenAI runs itself, or that only its models know: the model is not told of them. */
+const otherTool = z.looseObject({
+  type: z
+    .string()
+    .max(64)
+    .refine((type) => type !== 'function' && type !== 'custom', 'something else than a function'),
 });
 
 const textFormat = z.discriminatedUnion('type', [
@@ -53,7 +56,7 @@ export const responsesSchema = z.looseObject({
     .nullish(),
   text: z.looseObject({ format: textFormat.nullish() }).nullish(),
   tools: z
-    .array(z.union([functionTool, hostedTool]))
+    .array(z.union([functionTool, otherTool]))
     .max(MOST_TOOLS)
     .nullish(),
   tool_choice: z
@@ -78,7 +81,9 @@ export const RESPONSES_FIELDS: FieldTable = {
     '`effort`: `none` is no thinking; minimal, low: low; medium, high, xhigh: high; max: max; what the model does not know is passed over; thinking is shown as it is, not as a summary',
   ),
   text: honoured('`format`: `text`, `json_object`, `json_schema`; `verbosity` is passed over'),
-  tools: honoured('functions; the model is not told of tools that only OpenAI runs'),
+  tools: honoured(
+    'functions; the model is not told of tools that OpenAI runs, nor of namespaces; those of free form are refused',
+  ),
   tool_choice: honoured('`auto`, `none`, `required` or one function'),
   keep_alive: KEEP_ALIVE_RULE,
   store: noEffect('nothing is stored', [false]),
@@ -128,7 +133,7 @@ export function parseResponses(body: unknown): ParsedBody<ParsedResponses> {
   const effort = EFFORTS[fields.reasoning?.effort ?? ''];
   const thinking = fields.reasoning?.effort == null ? undefined : fields.reasoning.effort !== 'none';
   const constraint = constraintOf(fields);
-  const hosted = (fields.tools ?? []).filter((tool) => tool.type !== 'function');
+  const others = (fields.tools ?? []).filter((tool) => tool.type !== 'function');
   const request: ChatRequest = {
     kind: 'chat',
     model: fields.model,
@@ -154,7 +159,7 @@ export function parseResponses(body: unknown): ParsedBody<ParsedResponses> {
   };
   return {
     fields: { request, echo: echoOf(fields) },
-    withoutEffect: [...withoutEffect, ...new Set(hosted.map(({ type }) => `tools.${type}`.slice(0, 64)))],
+    withoutEffect: [...withoutEffect, ...new Set(others.map(({ type }) => `tools.${type}`.slice(0, 64)))],
   };
 }
 
