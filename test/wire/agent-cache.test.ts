@@ -133,7 +133,7 @@ test(`over ${TURNS} turns of a history rendered anew, 95 % of the prompt tokens 
   const metrics = await (await fetch(`${server.url}/metrics`)).text();
   const all = ((TURNS - 1) * TURNS) / 2;
   expect(metrics).toContain(`hadal_replayed_answers_total{gen_ai_request_model="agent"} ${all}`);
-}, 120_000);
+}, 600_000);
 
 test('without ids that are known here the same agent breaks its prefix, and the log says so', async () => {
   const known = prefixes().length;
