@@ -114,7 +114,11 @@ export function createReplayBook(tokenizer: Tokenizer): ReplayBook {
     const [call] = message.toolCalls ?? [];
     const answer = call && answers.get(keyOf(salt, call.id));
     if (answer === undefined || !saysTheSame(message, answer)) return message;
-    return { ...message, reasoning: answer.reasoning, sampled: answer.sampled };
+    const { content, calls, sampled, reasoning } = answer;
+    // An answer without thinking is none with empty thinking: formats write the two otherwise.
+    const { reasoning: _given, ...rest } = message;
+    const thought = sampled.reasoning === undefined ? {} : { reasoning };
+    return { ...rest, content, ...thought, toolCalls: calls, sampled };
   };
   return {
     restore: (messages, salt) =>
