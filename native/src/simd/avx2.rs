@@ -19,6 +19,7 @@ static KERNELS: Kernels = Kernels {
     scaled: Some(by_hand_scaled),
     dots: by_hand_dots,
     sums: by_hand_sums,
+    decode: by_hand_decode,
     ..TABLE
 };
 
@@ -60,6 +61,11 @@ pub fn kernels() -> Option<&'static Kernels> {
     fits.then_some(&KERNELS)
 }
 
+/// Codes by hand, other formats as they are compiled.
+fn by_hand_decode(format: Format, bytes: &[u8], out: &mut [f32]) {
+    if format == Format::F8E4M3 { by_hand_codes(bytes, out) } else { decode(format, bytes, out) }
+}
+
 featured! {
     "avx2,fma,f16c";
     fn by_hand_q8_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows32::<BlockQ8_0>;
@@ -91,6 +97,7 @@ featured! {
     fn by_hand_squares(x: &[f32]) -> f32 = floats::squares;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::dots;
     fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::narrow::scaled;
+    fn by_hand_codes(codes: &[u8], out: &mut [f32]) = products::narrow::floats_of;
     fn by_hand_sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::sums;
     fn from_half(bytes: &[u8], out: &mut [f32]) = halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = floats_to_halves;

@@ -41,6 +41,7 @@ static KERNELS: Kernels = {
         sums: by_hand_sums,
         quantize32: by_hand_quantize32,
         quantize256: by_hand_quantize256,
+        decode: by_hand_decode,
         multiply_bytes: by_hand_multiply_bytes,
         round_operations: 2 * 64 * CHAINS,
         ..TABLE
@@ -57,6 +58,11 @@ pub fn kernels() -> Option<&'static Kernels> {
         && is_x86_feature_detected!("avx512vbmi")
         && is_x86_feature_detected!("avx512vnni");
     fits.then_some(&KERNELS)
+}
+
+/// Codes by hand, other formats as they are compiled.
+fn by_hand_decode(format: Format, bytes: &[u8], out: &mut [f32]) {
+    if format == Format::F8E4M3 { by_hand_codes(bytes, out) } else { decode(format, bytes, out) }
 }
 
 featured! {
@@ -79,6 +85,7 @@ featured! {
     fn lanes_q6_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ6K>;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::dots;
     fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::wide::scaled;
+    fn by_hand_codes(codes: &[u8], out: &mut [f32]) = products::wide::floats_of;
     fn by_hand_sums(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::sums;
     fn by_hand_quantize32(
         x: &[f32],

@@ -6,6 +6,7 @@
 
 use super::avx2_floats::F8E4M3;
 use super::avx2_floats::Floats as _;
+use super::blocks::e4m3;
 use super::{Floats, Row, Scaled};
 use std::arch::x86_64::*;
 
@@ -125,6 +126,20 @@ macro_rules! products {
                         block: weights.block_cols,
                     };
                     down(xs.len(), |i| xs[i].floats, right, &mut out[j..], rows, SIDE.min(rows - j));
+                }
+            }
+
+            /// E4M3 codes as floats.
+            #[target_feature(enable = $features)]
+            pub fn floats_of(codes: &[u8], out: &mut [f32]) {
+                let (whole, rest) = codes.as_chunks::<WIDTH>();
+                let (out_whole, out_rest) = out.as_chunks_mut::<WIDTH>();
+                for (codes, out) in whole.iter().zip(out_whole) {
+                    // SAFETY: WIDTH codes are there, and room for as many floats.
+                    unsafe { $store(out.as_mut_ptr(), $codes(codes.as_ptr())) };
+                }
+                for (code, out) in rest.iter().zip(out_rest) {
+                    *out = e4m3(*code);
                 }
             }
 
