@@ -3,6 +3,7 @@
  * Refuses to know: what is measured, the other engine.
  */
 import { startEngineHost } from '../../dist/engine/host.node.js';
+import { engineMainFile } from '../../dist/runtime/engine-file.node.js';
 import { answerParent, peakBytes, someIds } from './child.mjs';
 
 let host;
@@ -24,6 +25,7 @@ answerParent({
   async open({ model, threads, contextTokens, sequences, cacheDType }) {
     const startedMs = performance.now();
     host = await startEngineHost({
+      mainFile: engineMainFile(),
       modelPath: model,
       kind: 'worker',
       threads,
