@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { configJsonSchema, configPath, readConfig } from './config.ts';
+import { configJsonSchema, configPath, configSchema, readConfig } from './config.ts';
 
 let folder = '';
 beforeAll(() => {
@@ -63,4 +63,10 @@ test('no JSON, no file', () => {
 
 test('where it is looked for', () => {
   expect(configPath({ XDG_CONFIG_HOME: '/c' })).toBe('/c/hadal/serve.json');
+});
+
+test('the guide has every field', () => {
+  const guide = readFileSync(new URL('../../docs/guide/serve.md', import.meta.url), 'utf8');
+  for (const field of Object.keys(configSchema.shape))
+    expect(guide).toMatch(field === '$schema' ? '"$schema"' : `\`${field}\``);
 });
