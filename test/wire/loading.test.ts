@@ -1,0 +1,86 @@
+/** Owns: models that come and go under requests: progress and places in the stream, times to stay, memory for one of two. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { startTestServer, type TestServer } from '../fixtures/server.ts';
+
+const LOCAL = {
+  env: { ...process.env, HADAL_BACKEND: 'reference' },
+  leaseName: `hadal-test-loading-${process.pid}`,
+  onAnnounce() {},
+  onWarning() {},
+};
+const MESSAGES = [{ role: 'user', content: 'hello' }];
+
+function post({ url }: TestServer, path: string, body: object): Promise<Response> {
+  const headers = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' };
+  return fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+}
+
+/** The whole text of a stream. */
+async function streamOf(server: TestServer, more: object = {}): Promise<string> {
+  const body = { model: 'toy', messages: MESSAGES, max_tokens: 2, stream: true, ...more };
+  return (await post(server, '/v1/chat/completions', body)).text();
+}
+
+/** Waits for something to become true; the limit is far above what is expected. */
+async function until(what: () => boolean): Promise<void> {
+  for (let tries = 0; !what(); tries++) {
+    if (tries > 2000) throw new Error('it did not come');
+    await sleep(10);
+  }
+}
+
+test('a stream tells how far loading and the prompt are, then the answer', async () => {
+  await using server = await startTestServer();
+  const text = await streamOf(server);
+  const [loading, prefill, content] = [': loading ', ': prefill ', '"content"'].map((one) =>
+    text.indexOf(one),
+  );
+  expect(loading).toBeGreaterThanOrEqual(0);
+  expect(prefill).toBeGreaterThan(loading!);
+  expect(content).toBeGreaterThan(prefill!);
+  // One that is loaded is not loaded again.
+  expect(await streamOf(server)).not.toContain(': loading');
+});
+
+test('who waits for a place hears how many go before', async () => {
+  await using server = await startTestServer({ local: { ...LOCAL, maxSequences: 1 } });
+  const answers = await Promise.all([1, 2, 3].map(() => streamOf(server, { max_tokens: 8 })));
+  const heard = answers.flatMap((text) => text.match(/(?<=: queued behind )\d+/g) ?? []);
+  expect(heard).toEqual(expect.arrayContaining(['1']));
+  expect(answers.every((text) => text.endsWith('data: [DONE]\n\n'))).toBe(true);
+});
+
+/** One request of each protocol, which lets the model go at once. */
+const REQUESTS: readonly (readonly [path: string, body: object])[] = [
+  ['/v1/chat/completions', { messages: MESSAGES, max_tokens: 1 }],
+  ['/v1/completions', { prompt: 'hello', max_tokens: 1 }],
+  ['/v1/messages', { messages: MESSAGES, max_tokens: 1 }],
+  ['/api/chat', { messages: MESSAGES, stream: false, options: { num_predict: 1 } }],
+  ['/api/generate', { prompt: 'hello', stream: false, options: { num_predict: 1 } }],
+];
+
+test('every protocol may say how long the model stays', async () => {
+  await using server = await startTestServer();
+  for (const [path, body] of REQUESTS) {
+    const stays = await post(server, path, { model: 'toy', ...body });
+    expect([path, stays.status]).toEqual([path, 200]);
+    expect(server.models.peek('toy')).toBeDefined();
+    expect((await post(server, path, { model: 'toy', ...body, keep_alive: 0 })).status).toBe(200);
+    await until(() => server.models.peek('toy') === undefined);
+  }
+  expect(server.errors).toEqual([]);
+});
+
+test('with memory for one of two, each request gets its model; both answer, by turns', async () => {
+  await using probe = await startTestServer();
+  await streamOf(probe);
+  const { bytes } = probe.models.status()[0]!;
+  const toys = [{ name: 'one' }, { name: 'two' }];
+  await using server = await startTestServer({ toys, budgetBytes: bytes! * 1.5 });
+  const asked = ['one', 'two', 'one', 'two', 'two', 'one'].map((model) => streamOf(server, { model }));
+  for (const text of await Promise.all(asked)) expect(text).toMatch(/"content".*data: \[DONE\]\n\n$/s);
+  expect(server.events).toContain('evicted one');
+  expect(server.models.status().filter(({ state }) => state === 'ready')).toHaveLength(1);
+  expect(server.errors).toEqual([]);
+});
