@@ -135,7 +135,9 @@ function keep(out, model, row, cost) {
   writePage(root);
 }
 
-const today = () => new Date().toISOString().slice(0, 10);
+function today() {
+  return new Date().toISOString().slice(0, 10);
+}
 
 function shown(value) {
   return typeof value === 'number' ? Number(value.toPrecision(4)) : value;
