@@ -12,31 +12,51 @@ const FIRST_ROWS = 32;
 /** Panels of so many rows are computed as fast as one that is not full. */
 const PANEL_ROWS = 16;
 
-/** Sizes the chunks of prompts. Sizes never change bits, only waiting times. */
+/** What prompt rows may take in any case: where answers alone take all that is aimed at, prompts go on all the same. */
+const LEAST_MS = AIM_MS / 4;
+/** Where chunks are small it is measured anew after so many of them what a step without any takes: answers come and go. */
+const MEASURE_EVERY = 64;
+const NEWEST = 0.5;
+
+/**
+ * Sizes the chunks of prompts. Sizes never change bits, only waiting times. What a step takes without prompt rows is
+ * measured by a step that has none, where chunks would be small: dividing whole steps by their rows would make chunks ever smaller, down to one row,
+ * where reading the weights alone takes most of a step.
+ */
 export class ChunkSizer {
   readonly #maxRows: number;
   #rowMs: number | undefined;
   #lastRows = FIRST_ROWS;
+  /** A step of answers alone. */
+  #baseMs: number | undefined;
+  #chunks = 0;
 
   /** @param maxRows of one step; what a prompt gets when nobody decodes. */
   constructor(maxRows: number) {
     this.#maxRows = maxRows;
   }
 
-  /** Prompt rows of the next step. */
+  /** Prompt rows of the next step; now and then none while others decode. */
   rows(othersDecode: boolean): number {
     if (!othersDecode) return this.#maxRows;
     if (this.#rowMs === undefined) return Math.min(this.#maxRows, FIRST_ROWS);
+    const budgetMs = Math.max(AIM_MS - (this.#baseMs ?? 0), LEAST_MS);
     // At most twice as many as were measured: the time of a row falls as there are more, and grows with the context.
-    const fitting = Math.min(AIM_MS / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
+    const fitting = Math.min(budgetMs / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
+    if (fitting < FIRST_ROWS && (this.#baseMs === undefined || this.#chunks >= MEASURE_EVERY)) return 0;
     const whole = fitting < PANEL_ROWS ? Math.floor(fitting) : Math.floor(fitting / PANEL_ROWS) * PANEL_ROWS;
     return Math.max(1, whole);
   }
 
   /** Notes how long a step with so many prompt rows took. */
   measured(rows: number, ms: number): void {
-    if (rows === 0) return;
+    if (rows === 0) {
+      this.#baseMs = this.#baseMs === undefined ? ms : this.#baseMs + NEWEST * (ms - this.#baseMs);
+      this.#chunks = 0;
+      return;
+    }
+    this.#chunks++;
     this.#lastRows = rows;
-    this.#rowMs = ms / rows;
+    this.#rowMs = Math.max(0, ms - (this.#baseMs ?? 0)) / rows;
   }
 }
