@@ -131,7 +131,7 @@ function keep(out, model, row, cost) {
     },
     rows: rows.toSorted((a, b) => order.indexOf(a.name) - order.indexOf(b.name)),
   };
-  writeFileSync(path, `${JSON.stringify(document, undefined, 1)}\n`);
+  writeFileSync(path, `${JSON.stringify(document, undefined, 2)}\n`);
   writePage(root);
 }
 

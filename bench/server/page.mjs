@@ -10,7 +10,7 @@ const INTRODUCTION = `# Serving, measured
 
 What \`hadal serve\` gives and costs over loopback: \`npm run bench:server -- MODEL.gguf --out NAME\` measures, writes
 \`bench/results/server-NAME.json\` and draws this page. llama.cpp is asked on the same file by turns, without a server
-and without sampling, as the [engine's benchmarks](benchmarks.md) do. A cell is the median, then lowest to highest;
+and without sampling, as \`npm run bench:engine\` does. A cell is the median, then lowest to highest;
 *of bound* is the part of the rate at which memory could be read in that moment, over the weights that a step must read.
 `;
 
