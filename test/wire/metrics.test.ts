@@ -69,7 +69,12 @@ test('drafts are counted where there are any', async () => {
   const of = (state: string) =>
     all.get(`hadal_engine_draft_tokens{gen_ai_request_model="toy",state="${state}"}`);
   const { drafts } = await server.models.peek('toy')!.engine.stats();
-  expect({ drafted: of('drafted'), accepted: of('accepted') }).toEqual(drafts);
+  expect({ drafted: of('drafted'), accepted: of('accepted') }).toEqual({
+    drafted: drafts.drafted,
+    accepted: drafts.accepted,
+  });
+  expect(all.get('hadal_engine_tokens_per_step{gen_ai_request_model="toy"}')).toBe(drafts.tokensPerStep);
+  expect(all.get('hadal_engine_draft_gain{gen_ai_request_model="toy"}')).toBe(drafts.gain);
   expect(drafts.drafted).toBeGreaterThan(0);
 });
 
