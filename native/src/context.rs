@@ -126,8 +126,8 @@ pub struct State {
 /// A backend's native half.
 pub struct Context {
     state: Mutex<State>,
-    /// Set to stop the program at its next checkpoint.
-    pub abort: AtomicBool,
+    /// Set to stop the program at its next tile.
+    pub abort: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -156,7 +156,7 @@ impl Context {
             experts: moe::Workspace::default(),
             latent: latent::Workspace::default(),
         };
-        Ok(Self { state: Mutex::new(state), abort: AtomicBool::new(false) })
+        Ok(Self { abort: state.pool.abort_flag(), state: Mutex::new(state) })
     }
 
     /// The state, unless a program is running.

@@ -21,6 +21,11 @@ impl Fault {
         Self { code, what: what.into(), ..Self::default() }
     }
 
+    /// What a step ends with that is not wanted any more.
+    pub fn aborted() -> Self {
+        Self::new("aborted", "the step").got("an abort").next("start it again if it is wanted")
+    }
+
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = expected.into();
         self

@@ -4,7 +4,9 @@
 //! A region is one parallel piece of work. Tiles are taken from a counter, so a late or slow thread takes fewer. The
 //! caller works too; when no tile is left it closes the region and waits only for workers that are inside, so a
 //! worker that the system has not yet woken costs nothing. Idle workers spin for at most 50 us and then park.
+//! A region that is aborted hands out no more tiles and ends in unwinding, so that nothing uses half of an answer.
 
+use crate::error::Fault;
 use crate::map::{Buffer, MatMut};
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -39,6 +41,7 @@ struct Shared {
     job: UnsafeCell<Option<*const Job<'static>>>,
     stop: AtomicBool,
     panicked: AtomicBool,
+    abort: Arc<AtomicBool>,
     caller: Mutex<Option<Thread>>,
 }
 
@@ -89,6 +92,7 @@ impl Pool {
             job: UnsafeCell::new(None),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
+            abort: Arc::default(),
             caller: Mutex::new(None),
         });
         let mut pool = Self { shared, workers: Vec::new(), own: Scratch::default() };
@@ -104,19 +108,34 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// Ends regions while it is set.
+    pub fn abort_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.shared.abort)
+    }
+
     /// Scratch of the calling thread, for what is too small to share.
     pub fn own(&mut self) -> &mut Scratch {
         &mut self.own
     }
 
-    /// Calls `job(tile, scratch)` once for every tile in 0..tiles, on all threads; returns when all are done.
+    /// Calls `job(tile, scratch)` once for every tile in 0..tiles, on all threads; returns when all are done. Unwinds with
+    /// the fault `aborted` while the flag is set, whether or not tiles were left.
     pub fn run(&mut self, tiles: usize, job: &Job<'_>) {
         if tiles <= 1 || self.workers.is_empty() {
-            for tile in 0..tiles {
+            for tile in (0..tiles).take_while(|_| !self.shared.abort.load(Ordering::Relaxed)) {
                 job(tile, &mut self.own);
             }
-            return;
+        } else {
+            self.share(tiles, job);
         }
+        if self.shared.abort.load(Ordering::Relaxed) {
+            // Not a panic: nothing is wrong, and nothing is to be printed.
+            std::panic::resume_unwind(Box::new(Fault::aborted()));
+        }
+    }
+
+    /// A region on all threads.
+    fn share(&mut self, tiles: usize, job: &Job<'_>) {
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes; the pointer is dropped below, before `job` goes out of scope, and no
         // worker can hold it then because the gate is shut and empty.
@@ -177,7 +196,7 @@ impl Drop for Pool {
 
 fn take(shared: &Shared, job: &Job<'_>, scratch: &mut Scratch) {
     let tiles = shared.tiles.load(Ordering::Relaxed);
-    loop {
+    while !shared.abort.load(Ordering::Relaxed) {
         let tile = shared.next.fetch_add(1, Ordering::Relaxed);
         if tile >= tiles {
             return;
@@ -293,5 +312,23 @@ mod tests {
             assert!(panicked.is_err());
         }
         pool.run(8, &|_, _| {});
+    }
+
+    #[test]
+    fn an_abort_hands_out_no_more_tiles_and_unwinds_with_its_fault() {
+        for threads in [1, 3] {
+            let mut pool = Pool::new(threads).unwrap();
+            let (abort, begun) = (pool.abort_flag(), AtomicUsize::new(0));
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(1000, &|_, _| {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    abort.store(true, Ordering::Relaxed);
+                });
+            }));
+            assert_eq!(unwound.unwrap_err().downcast_ref::<Fault>().unwrap().code, "aborted");
+            assert!(begun.load(Ordering::Relaxed) <= threads);
+            abort.store(false, Ordering::Relaxed);
+            pool.run(8, &|_, _| {});
+        }
     }
 }

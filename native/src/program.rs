@@ -68,7 +68,8 @@ fn malformed() -> Fault {
 
 const WRITE: i32 = 0;
 
-/// Runs all operations; stops with `aborted` before the next one when `abort` is set: a layer of a large model takes long.
+/// Runs all operations; stops with `aborted` before the next one when `abort` is set. An operation that is under way ends
+/// where the pool hands out its next tile: one of a large model takes long.
 pub fn run(state: &mut State, mut program: &[i32], abort: &AtomicBool) -> Outcome<()> {
     state.check_files()?;
     while let [code, length, ..] = *program {
@@ -77,7 +78,7 @@ pub fn run(state: &mut State, mut program: &[i32], abort: &AtomicBool) -> Outcom
         program = rest;
         // What the caller wrote stays written.
         if code != WRITE && abort.load(Ordering::Relaxed) {
-            return Err(Fault::new("aborted", "the step").got("an abort").next("start it again if it is wanted"));
+            return Err(Fault::aborted());
         }
         step(state, code, Words { words: &operation[2..] })?;
     }

@@ -213,7 +213,7 @@ export interface Backend extends AsyncDisposable {
   // Control ----------------------------------------------------------------------------------------------------------
   /** A place in the program where an abort is noticed; models put one after each layer. */
   checkpoint(): void;
-  /** Makes the running (or next) `read` stop at the next checkpoint and reject with code `aborted`. */
+  /** Makes the running (or next) `read` stop, at the next checkpoint at the latest, and reject with code `aborted`. */
   abort(): void;
 
   // Operations -------------------------------------------------------------------------------------------------------

@@ -145,6 +145,19 @@ describe.skipIf(NATIVE.length === 0).each(NATIVE.length === 0 ? none : variantNa
       expect((await backend.read(again.out, rows)).every(Number.isFinite)).toBe(true);
     });
 
+    test('an abort inside of one operation', async () => {
+      await using backend = create();
+      const weight = noisyWeight(backend, 'Q8_0', 2048, 2048, 1);
+      const rows = 8192;
+      const [x, out] = [backend.tensor('F32', rows, weight.cols), backend.tensor('F32', rows, weight.rows)];
+      backend.matmul({ rows, decodeRows: 0 }, x, [{ weight, out }]);
+      const reading = backend.read(out, 1);
+      // 69 billion operations are under way by then, and nothing follows that would look at the flag.
+      setTimeout(() => backend.abort(), 20);
+      await faultOf('aborted', () => reading);
+      await expectWorks(backend);
+    });
+
     test('a handle that was freed', async () => {
       await using backend = create();
       const x = filled(backend, 2, 32, noise(64, 1));

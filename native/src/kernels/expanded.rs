@@ -12,6 +12,7 @@ use crate::map::{Mat, MatMut};
 use crate::pool::{Grid, Pool, Scratch, Tile};
 use crate::simd::Floats;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// out = attention of the rows from `span.decode_rows` on; row 0 of `out` is the first of them.
 pub fn attend(of: &Latents<'_>, pool: &mut Pool, span: Span, out: MatMut<'_>, q: Mat<'_>) {
@@ -24,13 +25,18 @@ pub fn attend(of: &Latents<'_>, pool: &mut Pool, span: Span, out: MatMut<'_>, q:
         grids.push(Grid { out: rows, tile_rows: run.len(), tile_cols: value });
         rest = others;
     }
-    pool.grids(grids, &|tile, scratch| Head { of, run: runs[tile.grid].clone() }.attend(q, tile, scratch));
+    let abort = pool.abort_flag();
+    pool.grids(grids, &|tile, scratch| {
+        Head { of, run: runs[tile.grid].clone(), abort: &abort }.attend(q, tile, scratch);
+    });
 }
 
 /// A head's share of the rows of one sequence.
 struct Head<'a> {
     of: &'a Latents<'a>,
     run: Range<usize>,
+    /// A long context takes long: it is looked at between segments too.
+    abort: &'a AtomicBool,
 }
 
 /// The thread's memory, cut up.
@@ -89,7 +95,7 @@ impl Head<'_> {
         let mut work = Work::cut(scratch, &of.shape, self.run.len());
         self.decode_halves(head, &mut work);
         let longest = of.paging.longest(self.run.clone());
-        for from in (0..longest).step_by(SEGMENT) {
+        for from in (0..longest).step_by(SEGMENT).take_while(|_| !self.abort.load(Ordering::Relaxed)) {
             let n = SEGMENT.min(longest - from);
             of.read(self.run.start, from, &mut work.cached[..n * (latent + rope)]);
             self.expand(n, &mut work);
