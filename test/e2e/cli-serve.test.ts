@@ -60,7 +60,7 @@ test('keys: made, listed, refused when they are not theirs, taken away while the
             () => 200,
             ({ status }) => status,
           ),
-      { timeout: 20_000 },
+      { timeout: 120_000 },
     )
     .toBe(401);
   expect((await clientOf(url, secret).completions.create(ask(1))).usage?.completion_tokens).toBe(1);
@@ -77,7 +77,7 @@ test('keys: made, listed, refused when they are not theirs, taken away while the
             () => 200,
             ({ status }) => status,
           ),
-      { timeout: 20_000 },
+      { timeout: 120_000 },
     )
     .toBe(401);
   expect(await stopped(running)).toBe(0);
@@ -140,7 +140,7 @@ test('a signal lets what runs come to its end; a second one does not wait', asyn
           () => 'open',
           () => 'closed',
         ),
-      { timeout: 20_000 },
+      { timeout: 120_000 },
     )
     .toBe('closed');
   other.running.child.kill('SIGTERM');

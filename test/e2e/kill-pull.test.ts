@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { killPull } from '../../scripts/kill-pull.mjs';
 
 test('a fetch that is killed at random moments goes on, and what comes out is right', {
-  timeout: 60_000,
+  timeout: 600_000,
 }, async () => {
   const { right, wrong, kills } = await killPull({ kills: 3, seed: 11, bytes: 16_000_000 });
   expect(wrong).toEqual([]);

@@ -211,6 +211,7 @@ describeWith(['browser'], 'the page in hands', () => {
   describe('at the width of a phone', () => {
     let phone: TestBrowser;
     let small: Page;
+    let modelsAreKnown = () => {};
     beforeAll(async () => {
       phone = await startBrowser({
         viewport: { width: 390, height: 844 },
@@ -218,6 +219,13 @@ describeWith(['browser'], 'the page in hands', () => {
         colorScheme: 'dark',
       });
       small = await phone.page();
+      const known = new Promise<void>((resolve) => {
+        modelsAreKnown = resolve;
+      });
+      await small.route('**/v1/models', async (route) => {
+        await known;
+        await route.continue();
+      });
       // As from another machine: over plain HTTP, by a name.
       await small.goto(server.url.replace('127.0.0.1', ELSEWHERE));
     });
@@ -226,6 +234,9 @@ describeWith(['browser'], 'the page in hands', () => {
 
     test('nothing is wider than the screen, and every part is reached', async () => {
       await say(small, 'six times seven');
+      // A message written before the page knows any model waits for one.
+      await small.getByText('This is sent as soon as').waitFor();
+      modelsAreKnown();
       await small.getByText('Forty-two.').waitFor();
       await answered(small);
       expect(await small.evaluate<boolean>('isSecureContext')).toBe(false);

@@ -75,7 +75,14 @@ describeWith(['peer'], 'llama.cpp on the same toy', () => {
       );
       const prompts = [1, 2].map((seed) => [...toyTokenIds({ tokens: PROMPT, seed, vocab: 256 })]);
       const peer = process.env.HADAL_TEST_PEER!;
-      const answers = await llamaCppAnswers({ peer, modelPath, texts: [], prompts, tokens: TOKENS });
+      const answers = await llamaCppAnswers({
+        peer,
+        modelPath,
+        texts: [],
+        prompts,
+        tokens: TOKENS,
+        threads: 1,
+      });
       const file = await openModelFile(modelPath);
       try {
         for (const create of [createReferenceBackend, chooseBackend]) {
@@ -98,6 +105,6 @@ describeWith(['peer'], 'llama.cpp on the same toy', () => {
         await closeModelFile(file);
       }
     },
-    60_000,
+    600_000,
   );
 });

@@ -5,7 +5,8 @@
  * node llama-cpp.mjs PEER MODEL REQUEST OUT
  *   PEER     folder whose node_modules has node-llama-cpp 3.x
  *   MODEL    GGUF file
- *   REQUEST  JSON file: { texts: string[], prompts: number[][], tokens: number, continuations?: number[][] };
+ *   REQUEST  JSON file: { texts: string[], prompts: number[][], tokens: number, threads?: number,
+ *            continuations?: number[][] };
  *            continuations are followed where they are given, and chosen greedily otherwise
  *   OUT      existing folder; gets `logits-<i>.f32` ([tokens, vocab], little-endian; row t is what the t-th token of the
  *            continuation was chosen by) and last `answers.json`:
@@ -21,16 +22,27 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const [peer, modelPath, requestPath, out] = process.argv.slice(2);
-const { texts, prompts, tokens, continuations: given } = JSON.parse(readFileSync(requestPath, 'utf8'));
+const {
+  texts,
+  prompts,
+  tokens,
+  threads = 2,
+  continuations: given,
+} = JSON.parse(readFileSync(requestPath, 'utf8'));
 
 const entry = createRequire(join(resolve(peer), 'from-here.cjs')).resolve('node-llama-cpp');
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(entry).href);
-const llama = await getLlama({ gpu: false, build: 'never', maxThreads: 2, logLevel: LlamaLogLevel.error });
+const llama = await getLlama({
+  gpu: false,
+  build: 'never',
+  maxThreads: threads,
+  logLevel: LlamaLogLevel.error,
+});
 const model = await llama.loadModel({ modelPath });
 const context = await model.createContext({
   contextSize: 512,
   batchSize: 512,
-  threads: 2,
+  threads,
   flashAttention: false,
 });
 const batches = context._ctx;

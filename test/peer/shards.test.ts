@@ -55,5 +55,5 @@ describeWith(['peer'], 'llama.cpp on shards', () => {
     expect(ofShards.textIds).toEqual([[...tokenizer.encode(text)]]);
     expect(ofShards.continuations).toEqual(ofWhole.continuations);
     expect(await ofShards.logits(0)).toEqual(await ofWhole.logits(0));
-  }, 60_000);
+  });
 });

@@ -177,5 +177,5 @@ test('an abort ends the answer', async () => {
     })(),
   ).rejects.toThrow(/abort/i);
   const stats = () => server.models.peek('v3.2')!.engine.stats();
-  await expect.poll(async () => (await stats()).runningRequests, { timeout: 20_000 }).toBe(0);
+  await expect.poll(async () => (await stats()).runningRequests).toBe(0);
 });

@@ -170,7 +170,7 @@ test('an abort ends the answer', async () => {
     })(),
   ).rejects.toThrow(/abort/i);
   const stats = () => server.models.peek('v3.2')!.engine.stats();
-  await expect.poll(async () => (await stats()).runningRequests, { timeout: 20_000 }).toBe(0);
+  await expect.poll(async () => (await stats()).runningRequests).toBe(0);
 });
 
 test('a keep_alive of 0 puts the model out', async () => {

@@ -159,5 +159,5 @@ test('an abort ends the answer', async () => {
   const stream = await client.responses.create({ model: 'v3.2', input: 'on and on', stream: true });
   for await (const event of stream) if (event.type === 'response.output_text.delta') break;
   const stats = () => server.models.peek('v3.2')!.engine.stats();
-  await expect.poll(async () => (await stats()).runningRequests, { timeout: 20_000 }).toBe(0);
+  await expect.poll(async () => (await stats()).runningRequests).toBe(0);
 });

@@ -2,11 +2,11 @@
  * Owns: writing a message, with text files, and sending it.
  * Refuses to know: what becomes of it.
  */
-import { useSignal } from '@preact/signals';
+import { useSignal, useSignalEffect } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import { Icon } from '../shell/icons.tsx';
 import type { AttachedFile } from '../state/conversation.ts';
-import { answering, modelName, send, stop } from '../state/store.ts';
+import { answering, ready, send, stop } from '../state/store.ts';
 
 const MOST_BYTES = 4 << 20;
 
@@ -15,17 +15,23 @@ export function Composer() {
   const text = useSignal('');
   const files = useSignal<readonly AttachedFile[]>([]);
   const complaint = useSignal('');
+  const early = useSignal(false);
   const chooser = useRef<HTMLInputElement>(null);
   const busy = answering.value !== undefined;
   const empty = text.value.trim() === '' && files.value.length === 0;
   const submit = (event?: Event) => {
     event?.preventDefault();
-    if (busy || empty || modelName.value === '') return;
+    if (busy || empty) return;
+    early.value = !ready.value;
+    if (early.value) return;
     const [said, with_] = [text.value, files.value];
     text.value = '';
     files.value = [];
     void send(said, with_);
   };
+  useSignalEffect(() => {
+    if (early.value && ready.value) submit();
+  });
   const attach = async (list: FileList | null | undefined) => {
     complaint.value = '';
     for (const file of list ?? []) {
@@ -50,6 +56,7 @@ export function Composer() {
           {complaint}
         </p>
       )}
+      {early.value && <p role="status">This is sent as soon as the server has a model for it.</p>}
       {files.value.length > 0 && (
         <ul class="files">
           {files.value.map((file, i) => (
@@ -91,7 +98,10 @@ export function Composer() {
           placeholder="Ask anything"
           rows={1}
           value={text.value}
-          onInput={(event) => (text.value = event.currentTarget.value)}
+          onInput={(event) => {
+            text.value = event.currentTarget.value;
+            early.value = false;
+          }}
           onKeyDown={(event) => {
             // A word of an input method is finished with Enter too.
             if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) submit(event);

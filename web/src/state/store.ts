@@ -38,6 +38,8 @@ export const keeps = signal<boolean | undefined>(undefined);
 
 export const path = computed(() => shownPath(conversation.value));
 export const model = computed(() => models.value.find(({ id }) => id === modelName.value));
+/** Whether something may be said: the kept conversation is shown, and there is a model to answer. */
+export const ready = computed(() => keeps.value !== undefined && model.value !== undefined);
 
 let history: History | undefined;
 /** As it was last written, for what has changed since. */
@@ -49,13 +51,13 @@ let retry: number | undefined;
 /** Reads the history and the models. */
 export async function start(): Promise<void> {
   history = await openHistory().catch(() => undefined);
-  keeps.value = history !== undefined;
   if (history !== undefined) {
     summaries.value = await history.list();
     const last = recall('conversation');
     const loaded = last === undefined ? undefined : await history.load(last);
     if (loaded) show(loaded);
   }
+  keeps.value = history !== undefined;
   await refreshModels();
   setInterval(() => {
     if (!document.hidden && trouble.value === '') void refreshModels();
