@@ -3,7 +3,7 @@
 
 use crate::error::{Fault, Outcome, misfit};
 use crate::formats::{CacheFormat, Format};
-use crate::kernels::{Activations, attention, latent, moe};
+use crate::kernels::{Activations, attention, latent, moe, pick};
 use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
 use crate::pool::Pool;
 use crate::simd::{self, Kernels, SCALED_STEP, Scaled};
@@ -121,6 +121,7 @@ pub struct State {
     pub attention: attention::Workspace,
     pub experts: moe::Workspace,
     pub latent: latent::Workspace,
+    pub picking: pick::Workspace,
 }
 
 /// A backend's native half.
@@ -155,6 +156,7 @@ impl Context {
             attention: attention::Workspace::default(),
             experts: moe::Workspace::default(),
             latent: latent::Workspace::default(),
+            picking: pick::Workspace::default(),
         };
         Ok(Self { abort: state.pool.abort_flag(), state: Mutex::new(state) })
     }

@@ -2,7 +2,7 @@
 //! Refuses to know: how the words came here, how operations are carried out.
 //!
 //! An operation is [code, words, arguments...]. A tensor argument is [id, first column, columns]; a weight or cache is
-//! an id, -1 for none; floats are their bits. `program.ts` of the native backend writes the same.
+//! an id; -1 stands for none; floats are their bits. `program.ts` of the native backend writes the same.
 
 use crate::context::State;
 use crate::error::{Fault, Outcome};
@@ -11,7 +11,7 @@ use crate::kernels::latent::{self, Shape};
 use crate::kernels::linear::{self, Product};
 use crate::kernels::route::{self, Gate, Scoring};
 use crate::kernels::rows::{self, Rope};
-use crate::kernels::{Span, cache_rows, moe};
+use crate::kernels::{Span, cache_rows, moe, pick};
 use crate::map::View;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,6 +44,15 @@ impl<'a> Words<'a> {
         Ok(View { id: self.count()?, start: self.count()?, cols: self.count()?, rows })
     }
 
+    /// A view of the first `rows` rows, or none.
+    fn maybe_view(&mut self, rows: usize) -> Outcome<Option<View>> {
+        if self.words.first() == Some(&NONE) {
+            self.words = &self.words[1..];
+            return Ok(None);
+        }
+        self.view(rows).map(Some)
+    }
+
     /// A view of all rows.
     fn whole(&mut self, state: &State) -> Outcome<View> {
         let view = self.view(0)?;
@@ -67,6 +76,7 @@ fn malformed() -> Fault {
 }
 
 const WRITE: i32 = 0;
+const NONE: i32 = -1;
 
 /// Runs all operations; stops with `aborted` before the next one when `abort` is set. An operation that is under way ends
 /// where the pool hands out its next tile: one of a large model takes long.
@@ -172,6 +182,7 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
             let batch = w.batch(state)?;
             let (out, q) = (w.view(batch.span.rows)?, w.view(batch.span.rows)?);
             let (latents, weights) = (w.count()?, (w.count()?, w.maybe()?));
+            let picks = w.maybe_view(batch.span.rows)?;
             let shape = Shape {
                 heads: w.count()?,
                 nope: w.count()?,
@@ -180,7 +191,7 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
                 latent: w.count()?,
                 scale: w.float()?,
             };
-            latent::attend(state, &batch, out, q, latents, weights, shape)
+            latent::attend(state, &batch, (out, q, picks), latents, weights, shape)
         }
         13 => {
             let span = w.span()?;
@@ -207,6 +218,17 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
             let span = w.span()?;
             let (counts, ids) = (w.view(1)?, w.view(span.rows)?);
             route::count(state, counts, ids)
+        }
+        16 => {
+            let span = w.span()?;
+            let (out, x) = (w.view(span.rows)?, w.view(span.rows)?);
+            let (weight, bias, eps) = (w.count()?, w.count()?, w.float()?);
+            rows::layer_norm(state, out, x, (weight, bias), eps)
+        }
+        17 => {
+            let batch = w.batch(state)?;
+            let (picks, q, weights) = (w.view(batch.span.rows)?, w.view(batch.span.rows)?, w.view(batch.span.rows)?);
+            pick::pick(state, &batch, picks, q, weights, w.count()?, w.count()?)
         }
         _ => Err(Fault::new("unsupported-operation", format!("operation {code}"))
             .expected("an operation that the native backend has")

@@ -240,7 +240,8 @@ export interface Backend extends AsyncDisposable {
   ): void;
   /**
    * Latent attention over rows [latent | rope key]: absorbed for the decode class, expanded for the prefill class. out [n, heads * valueDim].
-   * With `picks` (see {@link pickRows}) a row attends only to the positions in its row of it.
+   * With `picks` (see {@link pickRows}) a row attends only to the positions in its row of it, at least one; where they
+   * leave some out, a backend may take the absorbed form for a row of either class.
    */
   latentAttend(
     batch: Batch,

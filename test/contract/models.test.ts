@@ -32,10 +32,7 @@ const BACKENDS: readonly (readonly [string, () => Backend])[] = [
 ];
 
 const cases = judged.flatMap((shape) =>
-  BACKENDS.map(([backend, create]) => ({ name: shape.name, backend, shape, create })).filter(
-    // The addon has no lightning indexer yet.
-    ({ backend }) => !shape.indexer || backend === 'reference',
-  ),
+  BACKENDS.map(([backend, create]) => ({ name: shape.name, backend, shape, create })),
 );
 
 describe.each(cases)('$name, $backend', ({ shape, backend: name, create }) => {
@@ -131,16 +128,3 @@ async function answer(engine: Engine, promptIds: Int32Array, more: Partial<Gener
   }
   return { tokens, cachedTokens: usage?.cachedTokens, drafts: usage?.drafts };
 }
-
-test.skipIf(VARIANTS.length === 0)(
-  'V3.2 on the addon is refused in a sentence, never computed without its indexer [needs native]',
-  async () => {
-    const shape = shapes.find(({ name }) => name === 'v32-like')!;
-    await using backend = open(VARIANTS[0]!);
-    const model = await loadModel(toyGgufFile(shape), backend);
-    await expect(runTokens(model, backend, toyTokenIds(shape))).rejects.toMatchObject({
-      code: 'unsupported-operation',
-      message: expect.stringContaining('HADAL_BACKEND=reference'),
-    });
-  },
-);

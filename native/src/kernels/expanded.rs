@@ -5,7 +5,6 @@
 //! a segment out of its latents, and merges what every row sees of it, in order. So memory is bounded by the segment,
 //! whatever the context: for each thread the head's two matrices and SEGMENT rows of latents, keys and values.
 
-use super::Span;
 use super::blockwise::{self, BLOCK, SEGMENT, Segment, see, take_in};
 use super::latent::{Halves, Latents, Shape};
 use crate::map::{Mat, MatMut};
@@ -14,10 +13,10 @@ use crate::simd::Floats;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// out = attention of the rows from `span.decode_rows` on; row 0 of `out` is the first of them.
-pub fn attend(of: &Latents<'_>, pool: &mut Pool, span: Span, out: MatMut<'_>, q: Mat<'_>) {
+/// out = attention of batch rows that see all positions up to their own; row 0 of `out` is the first of them.
+pub fn attend(of: &Latents<'_>, pool: &mut Pool, rows: Range<usize>, out: MatMut<'_>, q: Mat<'_>) {
     let value = of.shape.value;
-    let runs = of.paging.runs(span.decode_rows..span.rows); // rows of one sequence each
+    let runs = of.paging.runs(rows); // rows of one sequence each
     let mut rest = out;
     let mut grids = Vec::with_capacity(runs.len());
     for run in &runs {

@@ -1,5 +1,5 @@
-//! Owns: latent attention: its shape, the absorbed form of the decode class.
-//! Refuses to know: the expanded form, who gives out pages, layers, models.
+//! Owns: latent attention: its shape, which rows take which form, the absorbed form.
+//! Refuses to know: the expanded form, who gives out pages, who picks positions, layers, models.
 //!
 //! Absorbed: q_nope is carried through the key half of kv_b once, so that all heads score and sum the cached latents
 //! themselves. Positions are cut into segments; every segment gives, for each head, a largest score, a sum of
@@ -11,19 +11,22 @@ use super::blockwise::{Part, take_in};
 use super::cache_rows::read_part;
 use super::linear::same;
 use super::multiply::{Piece, Rows, multiply};
-use super::{Activations, expanded};
+use super::{Activations, expanded, index};
 use crate::context::{Cache, State, Weight, cache_of};
 use crate::error::{Outcome, misfit};
 use crate::formats::{Family, Format};
 use crate::map::{Buffer, Mat, MatMut, View};
 use crate::pool::{Grid, Pool};
 use crate::simd::{Floats, Kernels};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Positions that are reduced together in the absorbed form.
 const SEGMENT: usize = 128;
 /// Segments of all rows that are worked on before they are merged: what bounds the memory of a long context.
 const ROUND: usize = 64;
+/// Rows of a prompt that are worked on together in the absorbed form.
+const TOGETHER: usize = 16;
 
 /// Heads and their columns: q is [n, heads * (nope + rope)], a cache row [latent | rope].
 #[derive(Clone, Copy)]
@@ -81,12 +84,12 @@ pub struct Workspace {
     rounded: Activations,
 }
 
-/// Absorbed for the rows of the decode class, expanded for those of the prefill class.
+/// Absorbed for the rows of the decode class, expanded for those of the prefill class; but absorbed for any row whose
+/// picks leave positions out: keys and values that are expanded for one row alone are dearer.
 pub fn attend(
     state: &mut State,
     batch: &Batch,
-    out: View,
-    q: View,
+    (out, q, picks): (View, View, Option<View>),
     latents: usize,
     (first, second): (usize, Option<usize>),
     shape: Shape,
@@ -109,13 +112,29 @@ pub fn attend(
             Halves::Split { k, v }
         }
     };
-    let mut claim = state.tensors.claim(&[out], &[q, batch.positions, batch.sequences, batch.pages])?;
+    let mut reads = vec![q, batch.positions, batch.sequences, batch.pages];
+    reads.extend(picks);
+    let mut claim = state.tensors.claim(&[out], &reads)?;
     let (out, q): (MatMut, Mat) = (claim.write()?, claim.read()?);
     let paging = Paging::new(batch.span, claim.read()?, claim.read()?, claim.read()?, cache)?;
-    let (decoding, reading) = out.split_rows(batch.span.decode_rows);
-    let of = Latents { kernels: state.kernels, cache, paging, halves, shape };
-    of.absorbed(&mut state.pool, &mut state.latent, decoding, q);
-    expanded::attend(&of, &mut state.pool, batch.span, reading, q);
+    let picks = picks.map(|_| Picks::new(claim.read()?, &paging)).transpose()?;
+    let (pool, work) = (&mut state.pool, &mut state.latent);
+    let of = Latents { kernels: state.kernels, cache, paging, picks, halves, shape };
+    let (decoding, mut rest) = out.split_rows(batch.span.decode_rows);
+    of.absorbed(pool, work, 0, decoding, q);
+    let mut from = batch.span.decode_rows;
+    while from < batch.span.rows {
+        let whole = of.sees_all(from);
+        let most = if whole { batch.span.rows } else { batch.span.rows.min(from + TOGETHER) };
+        let to = (from..most).find(|&i| of.sees_all(i) != whole).unwrap_or(most);
+        let (part, others) = rest.split_rows(to - from);
+        if whole {
+            expanded::attend(&of, pool, from..to, part, q);
+        } else {
+            of.absorbed(pool, work, from, part, q);
+        }
+        (from, rest) = (to, others);
+    }
     Ok(())
 }
 
@@ -129,11 +148,40 @@ pub struct Latents<'a> {
     pub kernels: &'a Kernels,
     pub cache: &'a Cache,
     pub paging: Paging<'a>,
+    picks: Option<Picks<'a>>,
     pub halves: Halves,
     pub shape: Shape,
 }
 
-/// The segment of positions [from, from + n) that batch row `row` sees.
+/// The positions that each batch row attends to.
+struct Picks<'a> {
+    positions: Mat<'a, i32>,
+    /// How many of its row's columns are picks; the others are -1.
+    counts: Vec<usize>,
+}
+
+impl<'a> Picks<'a> {
+    /// Checks that every row has a pick, and that its picks ascend among the positions that it sees.
+    fn new(positions: Mat<'a, i32>, paging: &Paging<'_>) -> Outcome<Self> {
+        let mut counts = Vec::with_capacity(positions.rows());
+        for i in 0..positions.rows() {
+            let mut before = -1;
+            let row = positions.row(i);
+            let count = row.iter().take_while(|&&t| t >= 0).count().max(1);
+            for &t in &row[..count] {
+                index(t, paging.positions(i), "latentAttend: pick")?;
+                if t <= before {
+                    return Err(misfit("latentAttend: picks", format!("a position above {before}"), t));
+                }
+                before = t;
+            }
+            counts.push(count);
+        }
+        Ok(Self { positions, counts })
+    }
+}
+
+/// Positions [from, from + n) of those that row `row` attends to.
 struct Segment {
     row: usize,
     from: usize,
@@ -149,34 +197,53 @@ impl Latents<'_> {
         }
     }
 
-    fn absorbed(&self, pool: &mut Pool, work: &mut Workspace, out: MatMut<'_>, q: Mat<'_>) {
+    /// How many positions batch row i attends to.
+    fn seen(&self, i: usize) -> usize {
+        self.picks.as_ref().map_or_else(|| self.paging.positions(i), |picks| picks.counts[i])
+    }
+
+    fn sees_all(&self, i: usize) -> bool {
+        self.seen(i) == self.paging.positions(i)
+    }
+
+    /// Cached rows of the positions that batch row i attends to, from the one numbered `from` on.
+    fn read_seen(&self, i: usize, from: usize, out: &mut [f32]) {
+        let Some(picks) = &self.picks else { return self.read(i, from, out) };
+        for (t, out) in picks.positions.row(i)[from..].iter().zip(out.chunks_exact_mut(self.cache.cols)) {
+            self.read(i, *t as usize, out);
+        }
+    }
+
+    /// Attention of the batch rows from `first` on, whose outputs `out` has.
+    fn absorbed(&self, pool: &mut Pool, work: &mut Workspace, first: usize, out: MatMut<'_>, q: Mat<'_>) {
         let rows = out.rows();
         if rows == 0 {
             return;
         }
         let Shape { heads, latent, .. } = self.shape;
-        self.absorb(pool, work, rows, q);
+        self.absorb(pool, work, first..first + rows, q);
         let segments: Vec<Segment> = (0..rows)
             .flat_map(|row| {
-                let positions = self.paging.positions(row);
+                let positions = self.seen(first + row);
                 (0..positions).step_by(SEGMENT).map(move |from| Segment { row, from, n: SEGMENT.min(positions - from) })
             })
             .collect();
         work.merged.ensure(rows * heads * (latent + 2));
         for round in segments.chunks(ROUND) {
-            self.round(pool, work, round);
+            self.round(pool, work, first, round);
         }
         self.values(pool, work, out);
     }
 
     /// q_nope carried through the key half, then q_rope: [rows, heads * (latent + rope)].
-    fn absorb(&self, pool: &mut Pool, work: &mut Workspace, rows: usize, q: Mat<'_>) {
+    fn absorb(&self, pool: &mut Pool, work: &mut Workspace, of: Range<usize>, q: Mat<'_>) {
+        let (first, rows) = (of.start, of.len());
         let Shape { heads, nope, rope, latent, .. } = self.shape;
         let kernels = self.kernels;
         let queries = work.queries.ensure(rows * heads * nope);
         for (n, query) in queries.chunks_exact_mut(nope).enumerate() {
             let at = n % heads * (nope + rope);
-            query.copy_from_slice(&q.row(n / heads)[at..at + nope]);
+            query.copy_from_slice(&q.row(first + n / heads)[at..at + nope]);
         }
         let numbers: &[f32] = queries;
         let queries = Mat::over(numbers, nope);
@@ -221,13 +288,13 @@ impl Latents<'_> {
             }
             for i in 0..rows {
                 let at = head * (nope + rope) + nope;
-                tile.out.row(i)[latent..].copy_from_slice(&q.row(i)[at..at + rope]);
+                tile.out.row(i)[latent..].copy_from_slice(&q.row(first + i)[at..at + rope]);
             }
         });
     }
 
     /// Reduces some segments, for all heads, and merges them, in order, into what came before them.
-    fn round(&self, pool: &mut Pool, work: &mut Workspace, segments: &[Segment]) {
+    fn round(&self, pool: &mut Pool, work: &mut Workspace, first_row: usize, segments: &[Segment]) {
         let Shape { heads, rope, latent, .. } = self.shape;
         let kernels = self.kernels;
         let width = latent + rope;
@@ -240,7 +307,7 @@ impl Latents<'_> {
         pool.grids(vec![Grid { out, tile_rows: 1, tile_cols: heads_of_tile * (latent + 2) }], &|tile, scratch| {
             let Segment { row, from, n } = segments[tile.rows.start];
             let cached = scratch.floats.ensure(n * width); // [n, latent + rope]
-            self.read(row, from, cached);
+            self.read_seen(first_row + row, from, cached);
             let cached = Floats { numbers: cached, stride: width, rows: n, cols: width };
             let partials = tile.out.row(0).chunks_exact_mut(latent + 2);
             let (first, count) = (tile.cols.start / (latent + 2), partials.len());

@@ -10,6 +10,7 @@ pub mod latent;
 pub mod linear;
 pub mod moe;
 mod multiply;
+pub mod pick;
 pub mod probe;
 pub mod route;
 pub mod rows;

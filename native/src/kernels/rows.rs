@@ -1,4 +1,4 @@
-//! Owns: what is done row by row: rmsNorm, rope, swiglu, add, gather, argmax.
+//! Owns: what is done row by row: norms of both kinds, rope, swiglu, add, gather, argmax.
 //! Refuses to know: what the rows are.
 
 use super::index;
@@ -45,6 +45,34 @@ pub fn rms_norm(state: &mut State, out: View, x: View, weight: usize, eps: f32) 
             let scale = 1.0 / ((kernels.squares)(run) / n + eps).sqrt();
             for (x, w) in run.iter_mut().zip(&weight) {
                 *x = *x * scale * w;
+            }
+        }
+    };
+    let reads: &[View] = if out == x { &[] } else { &[x] };
+    each_row(state, out, reads, |i, to, inputs| {
+        if let [x] = inputs {
+            to.copy_from_slice(x.row(i));
+        }
+        norm(to);
+    })
+}
+
+/// out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias for each run of the weight's columns; out may be x.
+pub fn layer_norm(state: &mut State, out: View, x: View, (weight, bias): (usize, usize), eps: f32) -> Outcome<()> {
+    let (weight, bias) = (state.weight(weight)?.decode_all(state.kernels), state.weight(bias)?.decode_all(state.kernels));
+    same(out.cols, x.cols, "layerNorm")?;
+    same(weight.len(), bias.len(), "layerNorm: bias")?;
+    if !out.cols.is_multiple_of(weight.len()) {
+        return Err(misfit("layerNorm", format!("a multiple of {} columns", weight.len()), out.cols));
+    }
+    let n = weight.len() as f64;
+    let norm = |to: &mut [f32]| {
+        for run in to.chunks_exact_mut(weight.len()) {
+            let mean = run.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+            let variance = run.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
+            let scale = 1.0 / (variance + f64::from(eps)).sqrt();
+            for ((x, w), b) in run.iter_mut().zip(&weight).zip(&bias) {
+                *x = ((f64::from(*x) - mean) * scale * f64::from(*w) + f64::from(*b)) as f32;
             }
         }
     };

@@ -314,14 +314,15 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         .float(options.scale)
         .end();
     },
-    latentAttend(batch, out, q, latents, weights, options) {
+    latentAttend(batch, out, q, latents, weights, options, picks) {
       const [first, second] = latentHalves(weights);
-      record('latentAttend', () => check.checkLatentAttend(batch, out, q, latents, weights, options))
+      record('latentAttend', () => check.checkLatentAttend(batch, out, q, latents, weights, options, picks))
         .batch(batch)
         .tensor(out)
         .tensor(q)
         .handle(latents)
         .weights(first, second)
+        .maybeTensor(picks)
         .int(options.heads)
         .int(options.nopeDim)
         .int(options.ropeDim)

@@ -88,6 +88,10 @@ export class Program {
     return this.int(native).int(start).int(cols);
   }
 
+  maybeTensor(tensor: Tensor | undefined): this {
+    return tensor === undefined ? this.int(NONE) : this.tensor(tensor);
+  }
+
   handle(handle: object | undefined): this {
     return this.int(handle === undefined ? NONE : (handle as NativeHandle).native);
   }
