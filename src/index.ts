@@ -13,12 +13,20 @@ export type {
   ToolChoice,
   ToolDefinition,
 } from './chat/delta.ts';
-export type { EngineEvent, GenerateRequest, Sampling, TokenLogprob, Usage } from './engine/request.ts';
+export type {
+  EngineEvent,
+  GenerateRequest,
+  Pooling,
+  Sampling,
+  TokenLogprob,
+  Usage,
+} from './engine/request.ts';
 export { HadalError } from './error.ts';
 export { closeModelFile, openModelFile } from './formats/open.node.ts';
 export type { MetaValue, ModelFile, TensorInfo } from './formats/tensor-info.ts';
 export { describeModel, type ModelDescription } from './model/load.ts';
 export type { Answerer, AnswerOptions } from './runtime/answerer.ts';
+export type { Embedder, Embedding, EmbedOptions } from './runtime/embedder.ts';
 export {
   type OpenedModel,
   type OpenOptions,

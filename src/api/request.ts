@@ -4,7 +4,7 @@
  */
 import type { ConstraintSpec } from '../chat/constraint.ts';
 import type { Delta, Effort, Message, ToolChoice, ToolDefinition } from '../chat/delta.ts';
-import type { Sampling } from '../engine/request.ts';
+import type { Pooling, Sampling } from '../engine/request.ts';
 
 /** How an answer is made, whatever is asked. Absent fields leave the choice to the model. */
 export interface AnswerSettings {
@@ -43,6 +43,29 @@ export interface CompletionRequest extends AnswerSettings {
   readonly prompts: readonly (string | readonly number[])[];
   /** The text after the gap: fill in the middle. */
   readonly suffix?: string;
+}
+
+/** Texts to be made vectors of. */
+export interface EmbeddingRequest {
+  readonly model: string;
+  /** Texts, or ids of the model's own vocabulary. */
+  readonly inputs: readonly (string | readonly number[])[];
+  /** As the served model has it when absent. */
+  readonly pooling?: Pooling;
+  /** Numbers of a vector that the caller counts on. */
+  readonly dimensions?: number;
+  readonly keepAliveMs?: number;
+}
+
+/** What a protocol writes down of them. */
+export interface EmbeddingAnswer {
+  /** Each of length 1, in the order of the inputs. */
+  readonly vectors: readonly Float32Array[];
+  /** Tokens of all inputs. */
+  readonly promptTokens: number;
+  /** Until the model was loaded, and in all. */
+  readonly loadMs: number;
+  readonly totalMs: number;
 }
 
 /** Everything a protocol can ask an answer for. */

@@ -162,7 +162,7 @@ function servedModels(models: readonly (string | ConfiguredModel)[], pinned: boo
     });
   }
   const served = models.map((model) => {
-    const { source, name, aliases, pin } =
+    const { source, name, aliases, pin, pooling } =
       typeof model === 'string' ? ({ source: model } as ConfiguredModel) : model;
     const known = findModel(readCatalogue(), source);
     return {
@@ -171,6 +171,7 @@ function servedModels(models: readonly (string | ConfiguredModel)[], pinned: boo
       aliases: aliases ?? known?.aliases ?? [],
       source,
       pinned: pin ?? pinned,
+      ...(pooling === undefined ? {} : { pooling }),
     };
   });
   const names = served.flatMap(({ name, aliases }) => [name, ...aliases]).map((name) => name.toLowerCase());

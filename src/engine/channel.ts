@@ -4,7 +4,15 @@
  */
 import type { BackendInfo, CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
-import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
+import type {
+  EmbedEvent,
+  EmbedRequest,
+  EngineEvent,
+  EngineStats,
+  GenerateRequest,
+  ScoreEvent,
+  ScoreRequest,
+} from './request.ts';
 import type { Drafting } from './speculative.ts';
 
 /** What the other side opens. */
@@ -30,6 +38,7 @@ export type ToEngine =
   | OpenMessage
   | { readonly type: 'generate'; readonly request: GenerateRequest }
   | { readonly type: 'score'; readonly request: ScoreRequest }
+  | { readonly type: 'embed'; readonly request: EmbedRequest }
   | { readonly type: 'abort'; readonly requestId: string }
   | { readonly type: 'stats'; readonly call: number }
   | { readonly type: 'close' };
@@ -45,13 +54,16 @@ export interface EngineDescription {
   readonly backend: BackendInfo;
 }
 
+/** What comes back for a request of any kind. */
+export type AnyEvent = EngineEvent | ScoreEvent | EmbedEvent;
+
 /** From the engine. */
 export type FromEngine =
   | { readonly type: 'loading'; readonly doneBytes: number; readonly totalBytes: number }
   | { readonly type: 'warning'; readonly sentence: string }
   | { readonly type: 'ready'; readonly description: EngineDescription }
   | { readonly type: 'refused'; readonly error: ErrorMessage }
-  | { readonly type: 'event'; readonly requestId: string; readonly event: EngineEvent | ScoreEvent }
+  | { readonly type: 'event'; readonly requestId: string; readonly event: AnyEvent }
   | { readonly type: 'done'; readonly requestId: string; readonly error?: ErrorMessage }
   | { readonly type: 'stats'; readonly call: number; readonly stats: EngineStats }
   | { readonly type: 'closed' };

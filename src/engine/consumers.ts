@@ -1,13 +1,22 @@
 /**
- * Owns: what becomes of a sequence's logits: an answer token by token, or scores.
+ * Owns: what becomes of what is computed for a sequence: an answer token by token, scores, or one vector.
  * Refuses to know: batches, pages, backends.
  */
+import { HadalError } from '../error.ts';
 import { type TokenConstraint, type TokenMask, tokenMask } from './constraint.ts';
 import type { EventQueue } from './event-queue.ts';
 import { randomSeed } from './random.ts';
-import type { EndReason, EngineEvent, GenerateRequest, ScoreEvent, Usage } from './request.ts';
+import type {
+  EmbedEvent,
+  EndReason,
+  EngineEvent,
+  GenerateRequest,
+  Pooling,
+  ScoreEvent,
+  Usage,
+} from './request.ts';
 import { brokenLogits, type Choice, Sampler } from './sampler.ts';
-import type { Consumer, Sequence, Wanted } from './sequence.ts';
+import type { Consumer, Sequence, States, Wanted } from './sequence.ts';
 
 /** Samples an answer and reports it. */
 export class AnswerConsumer implements Consumer {
@@ -158,4 +167,70 @@ export class ScoreConsumer implements Consumer {
   abort(): void {
     this.#events.end();
   }
+}
+
+/** Makes one vector of the hidden states of a text. Sums are in f64 and in order, so that chunks change no bit. */
+export class EmbedConsumer implements Consumer {
+  readonly wanted = 'states';
+  readonly #tokens: number;
+  readonly #pooling: Pooling;
+  readonly #events: EventQueue<EmbedEvent>;
+  /** Of the states of all rows so far [hidden]. */
+  #sum: Float64Array | undefined;
+
+  constructor(tokens: number, pooling: Pooling, events: EventQueue<EmbedEvent>) {
+    this.#tokens = tokens;
+    this.#pooling = pooling;
+    this.#events = events;
+  }
+
+  states(states: States): void {
+    const { count, hidden } = states;
+    const last = states.firstPosition + count === this.#tokens;
+    if (this.#pooling === 'last') {
+      if (last) this.#end(states.rows.slice((count - 1) * hidden, count * hidden));
+      return;
+    }
+    this.#sum ??= new Float64Array(hidden);
+    for (let row = 0; row < count; row++) {
+      for (let i = 0; i < hidden; i++) this.#sum[i]! += states.rows[row * hidden + i]!;
+    }
+    if (last) this.#end(Float32Array.from(this.#sum, (sum) => sum / this.#tokens));
+  }
+
+  queued(): void {}
+
+  prefilled(): void {}
+
+  logits(): undefined {}
+
+  argmax(): undefined {}
+
+  guess(): number {
+    return -1;
+  }
+
+  fail(error: unknown): void {
+    this.#events.end(error);
+  }
+
+  abort(): void {
+    this.#events.end();
+  }
+
+  #end(vector: Float32Array): void {
+    const broken = vector.findIndex((number) => !Number.isFinite(number));
+    if (broken >= 0) throw brokenStates(broken, vector[broken]!);
+    this.#events.push({ vector });
+    this.#events.end();
+  }
+}
+
+function brokenStates(at: number, got: number): HadalError {
+  return new HadalError('states-broken', {
+    what: `number ${at} of the hidden state`,
+    expected: 'a finite number',
+    got: `${got}`,
+    next: 'the file of this model may be damaged: fetch it again',
+  });
 }

@@ -7,16 +7,24 @@ import { HadalError } from '../error.ts';
 import type { Model } from '../model/model.ts';
 import { PageCache } from './cache.ts';
 import type { ConstraintMaker, TokenConstraint } from './constraint.ts';
-import { AnswerConsumer, ScoreConsumer } from './consumers.ts';
+import { AnswerConsumer, EmbedConsumer, ScoreConsumer } from './consumers.ts';
 import { EventQueue } from './event-queue.ts';
 import { Foresight } from './foresight.ts';
 import type { ComputeLease } from './lease.ts';
-import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
+import type {
+  EmbedEvent,
+  EmbedRequest,
+  EngineEvent,
+  EngineStats,
+  GenerateRequest,
+  ScoreEvent,
+  ScoreRequest,
+} from './request.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { type Drafting, Speculator, sumOf, verifyDraft } from './speculative.ts';
-import { Stepper, type StepResult } from './step.ts';
-import { checkPrompt, checkRequest } from './validate.ts';
+import { type HiddenStates, Stepper, type StepResult } from './step.ts';
+import { checkRequest, checkText } from './validate.ts';
 
 /** Options of {@link createEngine}; the defaults suit one conversation. */
 export interface EngineOptions {
@@ -50,6 +58,8 @@ export interface Engine extends AsyncDisposable {
   generate(request: GenerateRequest): AsyncIterable<EngineEvent>;
   /** Logits of every position of a text. Throws as {@link generate}. */
   score(request: ScoreRequest): AsyncIterable<ScoreEvent>;
+  /** One vector for a text of at most `contextTokens` tokens. Throws as {@link generate}; `states-broken`. */
+  embed(request: EmbedRequest): AsyncIterable<EmbedEvent>;
   /** Ends a request with reason `abort`; unknown ids have ended already and are ignored. */
   abort(requestId: string): void;
   stats(): EngineStats;
@@ -141,10 +151,19 @@ class RunningEngine implements Engine {
   score({ requestId, ids, class: rowClass }: ScoreRequest): AsyncIterable<ScoreEvent> {
     const events = new EventQueue<ScoreEvent>(() => this.abort(requestId));
     this.#start(events, requestId, () => {
-      // One more than the text: nothing follows it.
-      checkPrompt(ids, { vocabSize: this.#vocabSize, contextTokens: this.contextTokens + 1 });
+      checkText(ids, { vocabSize: this.#vocabSize, contextTokens: this.contextTokens });
       const consumer = new ScoreConsumer(ids.length, this.#vocabSize, events);
       return new Sequence(requestId, ids, rowClass === 'prefill' ? ids.length : 0, consumer);
+    });
+    return events;
+  }
+
+  embed({ requestId, ids, pooling, tenant }: EmbedRequest): AsyncIterable<EmbedEvent> {
+    const events = new EventQueue<EmbedEvent>(() => this.abort(requestId));
+    this.#start(events, requestId, () => {
+      checkText(ids, { vocabSize: this.#vocabSize, contextTokens: this.contextTokens });
+      const consumer = new EmbedConsumer(ids.length, pooling, events);
+      return new Sequence(requestId, ids, ids.length, consumer, { tenant });
     });
     return events;
   }
@@ -261,15 +280,18 @@ class RunningEngine implements Engine {
     const rows = this.#count(slices, ms);
     const before = slices.map(({ sequence }) => sequence.drafts.accepted);
     let row = 0;
+    let firstRow = 0;
     for (const slice of slices) {
       const { sequence } = slice;
       this.#scheduler.done(slice);
       try {
+        if (result.states) this.#handStates(slice, result.states, firstRow);
         this.#hand(slice, result, row);
       } catch (error) {
         this.#finish(sequence, () => sequence.consumer.fail(error));
       }
       row += slice.outputs;
+      firstRow += slice.to - slice.from;
     }
     // Prompts, and rows that are computed again, are no measure of what a step for the next token takes.
     const measured = slices.every(({ from, to, outputs, drafted }) => {
@@ -293,6 +315,15 @@ class RunningEngine implements Engine {
       decodeRows: decodeRows + rows.decode,
     };
     return rows;
+  }
+
+  #handStates({ sequence, from, to }: Slice, { rows, hidden }: HiddenStates, firstRow: number): void {
+    const { consumer } = sequence;
+    if (sequence.aborted || consumer.wanted !== 'states') return;
+    const count = to - from;
+    const own = rows.subarray(firstRow * hidden, (firstRow + count) * hidden);
+    consumer.states?.({ rows: own, count, hidden, firstPosition: from });
+    if (to === sequence.ids.length) this.#finish(sequence);
   }
 
   #hand({ sequence, from, to, outputs, drafted }: Slice, result: StepResult, row: number): void {

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { fileInMemory, toyGgufFile, toyGgufMetadata, toyGgufTensors } from '../../test/fixtures/toy-file.ts';
 import type { ToyShape } from '../../test/fixtures/toy-weights.ts';
-import type { Backend, Tensor } from '../backend/backend.ts';
+import type { Backend, Batch, Tensor } from '../backend/backend.ts';
 import { createReferenceBackend } from '../backend/reference/reference.ts';
 import { ints } from '../backend/reference/storage.ts';
 import { loadModel } from '../model/load.ts';
-import type { Forward, Model } from '../model/model.ts';
+import type { Model } from '../model/model.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
 import { uniform } from './random.ts';
 import type { GenerateRequest, Usage } from './request.ts';
@@ -55,7 +55,7 @@ function watched(model: Model, steps: SeenStep[]): Model {
     ...model,
     prepare(...args) {
       const forward = model.prepare(...args);
-      const noting: Forward = (backend, batch) => {
+      const noting = (backend: Backend, batch: Batch) => {
         const at = (tensor: Tensor, row: number) => ints(tensor).data[row]!;
         if (batch.decodeRows > 0) {
           steps.push(

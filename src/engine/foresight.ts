@@ -51,7 +51,7 @@ export class Foresight {
       const decode = from >= promptTokens;
       const end = Math.min(sequence.doneTokens, ids.length - 1);
       // One that is aborted is followed to the end: others may share the pages of its prompt.
-      if (end <= from || (decode && sequence.lapsed)) continue;
+      if (end <= from || (decode && sequence.lapsed) || sequence.consumer.wanted === 'states') continue;
       const depth = end === ids.length - 1 ? this.#depth(sequence, wanted(sequence)) : 0;
       if (depth > 0) guessing.push({ sequence, depth, drafted: [] });
       const tokens = ids.slice(from + 1, end + 1);

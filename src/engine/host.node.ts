@@ -9,9 +9,23 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
-import { type EngineDescription, type FromEngine, type ToEngine, unpackError } from './channel.ts';
+import {
+  type AnyEvent,
+  type EngineDescription,
+  type FromEngine,
+  type ToEngine,
+  unpackError,
+} from './channel.ts';
 import { EventQueue } from './event-queue.ts';
-import type { EngineEvent, EngineStats, GenerateRequest, ScoreEvent, ScoreRequest } from './request.ts';
+import type {
+  EmbedEvent,
+  EmbedRequest,
+  EngineEvent,
+  EngineStats,
+  GenerateRequest,
+  ScoreEvent,
+  ScoreRequest,
+} from './request.ts';
 import type { Drafting } from './speculative.ts';
 
 /** Options of {@link startEngineHost}. */
@@ -44,6 +58,7 @@ export interface EngineHost extends AsyncDisposable {
   readonly contextTokens: number;
   generate(request: GenerateRequest): AsyncIterable<EngineEvent>;
   score(request: ScoreRequest): AsyncIterable<ScoreEvent>;
+  embed(request: EmbedRequest): AsyncIterable<EmbedEvent>;
   abort(requestId: string): void;
   stats(): Promise<EngineStats>;
   /** Resolves when nothing can be asked any more, with the error that says why. */
@@ -127,10 +142,12 @@ interface Opening {
   readonly reject: (error: unknown) => void;
 }
 
+type RequestEvents = Pick<EventQueue<AnyEvent>, 'push' | 'end'>;
+
 class Host implements EngineHost {
   readonly #carrier: Carrier;
   readonly #abortFlag: Int32Array | undefined;
-  readonly #requests = new Map<string, EventQueue<EngineEvent> | EventQueue<ScoreEvent>>();
+  readonly #requests = new Map<string, RequestEvents>();
   readonly #calls = new Map<number, { resolve(stats: EngineStats): void; reject(error: unknown): void }>();
   #description: EngineDescription | undefined;
   #opening: Opening | undefined;
@@ -172,17 +189,15 @@ class Host implements EngineHost {
   }
 
   generate(request: GenerateRequest): AsyncIterable<EngineEvent> {
-    const { requestId } = request;
-    const events = new EventQueue<EngineEvent>(() => this.abort(requestId));
-    this.#ask(requestId, events, { type: 'generate', request });
-    return events;
+    return this.#ask<EngineEvent>({ type: 'generate', request });
   }
 
   score(request: ScoreRequest): AsyncIterable<ScoreEvent> {
-    const { requestId } = request;
-    const events = new EventQueue<ScoreEvent>(() => this.abort(requestId));
-    this.#ask(requestId, events, { type: 'score', request });
-    return events;
+    return this.#ask<ScoreEvent>({ type: 'score', request });
+  }
+
+  embed(request: EmbedRequest): AsyncIterable<EmbedEvent> {
+    return this.#ask<EmbedEvent>({ type: 'embed', request });
   }
 
   abort(requestId: string): void {
@@ -236,14 +251,14 @@ class Host implements EngineHost {
     this.#closing?.finish();
   }
 
-  #ask(
-    requestId: string,
-    events: EventQueue<EngineEvent> | EventQueue<ScoreEvent>,
-    message: Extract<ToEngine, { type: 'generate' | 'score' }>,
-  ): void {
+  #ask<T extends AnyEvent>(
+    message: Extract<ToEngine, { type: 'generate' | 'score' | 'embed' }>,
+  ): AsyncIterable<T> {
+    const { requestId } = message.request;
+    const events = new EventQueue<T>(() => this.abort(requestId));
     if (this.#end) {
       events.end(this.#end.error);
-      return;
+      return events;
     }
     if (this.#requests.has(requestId)) {
       const what = 'requestId';
@@ -256,10 +271,12 @@ class Host implements EngineHost {
           next: 'choose another',
         }),
       );
-      return;
+      return events;
     }
-    this.#requests.set(requestId, events);
+    // Which kind of event belongs to a request is settled here, when it is asked.
+    this.#requests.set(requestId, events as unknown as RequestEvents);
     this.#carrier.post(message);
+    return events;
   }
 
   #receive(message: FromEngine): void {
@@ -278,9 +295,7 @@ class Host implements EngineHost {
         this.gone(unpackError(message.error));
         break;
       case 'event': {
-        const events = this.#requests.get(message.requestId);
-        // Which kind of event belongs to a request was settled when it was asked.
-        (events as EventQueue<typeof message.event> | undefined)?.push(message.event);
+        this.#requests.get(message.requestId)?.push(message.event);
         break;
       }
       case 'done':

@@ -88,6 +88,24 @@ export interface ScoreEvent {
   readonly logits: Float32Array;
 }
 
+/** How the hidden states of a text become one vector: their mean, or that of the last token. */
+export type Pooling = 'mean' | 'last';
+
+/** One vector for a text. */
+export interface EmbedRequest {
+  readonly requestId: string;
+  readonly ids: Int32Array;
+  readonly pooling: Pooling;
+  /** As of {@link GenerateRequest}. */
+  readonly tenant?: string;
+}
+
+/** The vector of a text, the only event of its request. */
+export interface EmbedEvent {
+  /** Pooled from the hidden states after the last norm, not normalised: [hidden]. */
+  readonly vector: Float32Array;
+}
+
 /** What an engine is doing. */
 export interface EngineStats {
   readonly runningRequests: number;

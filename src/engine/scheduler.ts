@@ -87,14 +87,16 @@ export class Scheduler {
       for (const sequence of group) {
         if (!this.#running.includes(sequence)) continue;
         const everyRow = sequence.consumer.wanted === 'every-row';
+        const states = sequence.consumer.wanted === 'states';
         const most = Math.min(sequence.pending, rows, everyRow ? outputs : rows);
-        if (most <= 0 || (!everyRow && outputs === 0)) continue;
+        if (most <= 0 || (!everyRow && !states && outputs === 0)) continue;
         const known = sequence.doneTokens + this.#room(sequence, most, slices);
         if (known === sequence.doneTokens) continue;
         const from = sequence.doneTokens;
         const drafted = known === sequence.ids.length ? this.#drafted(sequence, rows, outputs) : [];
         const to = known + drafted.length;
-        const wanted = everyRow ? to - from : known === sequence.ids.length ? 1 + drafted.length : 0;
+        const ends = known === sequence.ids.length && !states;
+        const wanted = everyRow ? to - from : ends ? 1 + drafted.length : 0;
         slices.push({ sequence, from, to, outputs: wanted, drafted });
         rows -= to - from;
         outputs -= wanted;
@@ -142,6 +144,8 @@ export class Scheduler {
   /** Notes that a slice is computed, guesses apart, and makes its full prompt pages known. */
   done({ sequence, to, drafted }: Slice): void {
     sequence.doneTokens = to - drafted.length;
+    // Texts to embed come by the thousand and once each: they would only drive out what answers begin with.
+    if (sequence.consumer.wanted === 'states') return;
     const { pageTokens } = this.#pages;
     const full = Math.floor(Math.min(to, sequence.promptTokens) / pageTokens);
     while (sequence.publishedPages >= 0 && sequence.publishedPages < full) {
@@ -203,8 +207,8 @@ export class Scheduler {
 
   /** Pages of a prompt that others may have. The last row is always computed: its logits are wanted. */
   #shareablePages({ ids, promptTokens, consumer }: Sequence): number {
-    // Evaluation wants the logits of all rows.
-    if (consumer.wanted === 'every-row') return 0;
+    // Of every row something is wanted.
+    if (consumer.wanted === 'every-row' || consumer.wanted === 'states') return 0;
     return Math.max(0, Math.floor((Math.min(promptTokens, ids.length) - 1) / this.#pages.pageTokens));
   }
 
@@ -215,6 +219,7 @@ export class Scheduler {
     if (worthwhile > shareable) return false;
     return this.#running.some((other) => {
       if (other.salt !== sequence.salt || other.decoding || other.publishedPages < 0) return false;
+      if (other.consumer.wanted === 'states') return false;
       const most = Math.min(shareable, Math.floor(other.promptTokens / pageTokens));
       if (most < worthwhile) return false;
       const common = commonTokens(sequence.ids, other.ids, most * pageTokens);

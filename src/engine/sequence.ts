@@ -7,11 +7,20 @@ import { DraftGain } from './draft-gain.ts';
 import type { NgramDrafter } from './ngram-drafter.ts';
 import type { DraftCounts } from './request.ts';
 
-/** What a sequence wants to know of the logits: of its newest row the argmax or all, or of every row all. */
-export type Wanted = 'argmax' | 'logits' | 'every-row';
+/** What a sequence wants to know: of the logits of its newest row the argmax or all, of every row all; or hidden states. */
+export type Wanted = 'argmax' | 'logits' | 'every-row' | 'states';
 
 /** Guesses come from where the text went on like this before, or from the model's predictor. */
 export type DraftSource = 'ngrams' | 'predictor';
+
+/** Hidden states of some rows of one sequence. */
+export interface States {
+  /** [count, hidden] */
+  readonly rows: Float32Array;
+  readonly count: number;
+  readonly hidden: number;
+  readonly firstPosition: number;
+}
 
 /** What is done with the results of a sequence. */
 export interface Consumer {
@@ -26,6 +35,8 @@ export interface Consumer {
   guess(logits: Float32Array, drafted: readonly number[]): number;
   /** The argmax of the newest row; as {@link logits}. */
   argmax(id: number): number | undefined;
+  /** Hidden states of the rows of a step; where those are wanted. */
+  states?(states: States): void;
   fail(error: unknown): void;
   abort(): void;
 }

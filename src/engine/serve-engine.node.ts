@@ -7,11 +7,10 @@ import { chooseBackend } from '../backend/choose.node.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import type { ModelFile } from '../formats/tensor-info.ts';
 import { loadModel } from '../model/load.ts';
-import { type FromEngine, type OpenMessage, packError, type ToEngine } from './channel.ts';
+import { type AnyEvent, type FromEngine, type OpenMessage, packError, type ToEngine } from './channel.ts';
 import type { ConstraintMaker } from './constraint.ts';
 import { createEngine, type Engine } from './engine.ts';
 import { machineLease } from './lease.node.ts';
-import type { EngineEvent, ScoreEvent } from './request.ts';
 
 const LOADING_EVERY_MS = 50;
 
@@ -85,7 +84,7 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
   };
 }
 
-async function forward(requestId: string, events: AsyncIterable<EngineEvent | ScoreEvent>): Promise<void> {
+async function forward(requestId: string, events: AsyncIterable<AnyEvent>): Promise<void> {
   try {
     for await (const event of events) send({ type: 'event', requestId, event });
     send({ type: 'done', requestId });
@@ -115,6 +114,9 @@ export function serveEngine(parts: EngineParts): void {
         return;
       case 'score':
         if (opened) await forward(message.request.requestId, opened.engine.score(message.request));
+        return;
+      case 'embed':
+        if (opened) await forward(message.request.requestId, opened.engine.embed(message.request));
         return;
       case 'abort':
         opened?.engine.abort(message.requestId);

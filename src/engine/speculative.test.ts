@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { toyGgufFile } from '../../test/fixtures/toy-file.ts';
 import type { ToyShape } from '../../test/fixtures/toy-weights.ts';
-import type { Backend } from '../backend/backend.ts';
+import type { Backend, Batch } from '../backend/backend.ts';
 import { createReferenceBackend } from '../backend/reference/reference.ts';
 import { ints } from '../backend/reference/storage.ts';
 import { loadModel } from '../model/load.ts';
@@ -32,7 +32,7 @@ function tableModel(backend: Backend, logits: (token: number, position: number) 
     multiplyAddsPerToken: 0,
     prepare(_stores, _maxRows, maxOutputs) {
       const out = backend.tensor('F32', maxOutputs, VOCAB);
-      return (_on, { tokens, positions, outputs, outputSpan }) => {
+      const run = (_on: Backend, { tokens, positions, outputs, outputSpan }: Batch) => {
         const all = new Float32Array(outputSpan.rows * VOCAB);
         for (let i = 0; i < outputSpan.rows; i++) {
           const row = ints(outputs).data[i]!;
@@ -41,6 +41,10 @@ function tableModel(backend: Backend, logits: (token: number, position: number) 
         if (outputSpan.rows > 0) backend.write(out, all);
         return out;
       };
+      const states = () => {
+        throw new Error('this model has no hidden states');
+      };
+      return Object.assign(run, { states });
     },
   };
 }

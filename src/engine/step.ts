@@ -39,10 +39,19 @@ export interface PredictorRows extends Rows {
   readonly sources: readonly number[];
 }
 
-/** What a step gives: for every wanted row, in order of the slices. */
-export type StepResult =
+/** Hidden states after the last norm [rows, hidden]. */
+export interface HiddenStates {
+  readonly rows: Float32Array;
+  readonly hidden: number;
+}
+
+/** What a step gives: for every wanted row, in order of the slices; hidden states of all rows where somebody wants any. */
+export type StepResult = (
   | { readonly kind: 'argmax'; readonly ids: Int32Array }
-  | { readonly kind: 'logits'; readonly logits: Float32Array };
+  | { readonly kind: 'logits'; readonly logits: Float32Array }
+) & {
+  readonly states?: HiddenStates;
+};
 
 type Column = 'tokens' | 'positions' | 'sequences' | 'slots' | 'sources' | 'outputs' | 'best';
 
@@ -126,7 +135,13 @@ export class Stepper {
       return { sequence, from, decode: sequence.decoding, tokens, outputs };
     });
     const batch = this.#write(rows);
-    return await this.#results(rows, batch, this.#forward(this.#backend, batch));
+    const logits = this.#forward(this.#backend, batch);
+    const some = slices.some(({ sequence }) => sequence.consumer.wanted === 'states');
+    const states = some ? this.#forward.states(this.#backend, batch) : undefined;
+    const result = await this.#results(rows, batch, logits);
+    if (states === undefined) return result;
+    const read = (await this.#backend.read(states, batch.rows)) as Float32Array;
+    return { ...result, states: { rows: read, hidden: states.cols } };
   }
 
   /**

@@ -27,27 +27,46 @@ const BOUNDS: Readonly<Record<Exclude<keyof Sampling, 'logitBias'>, Bound>> = {
   seed: bound(0, MOST, true),
 };
 
+interface PromptLimits {
+  readonly vocabSize: number;
+  readonly contextTokens: number;
+}
+
 /**
  * Refuses prompts that are empty, hold unknown ids or do not fit the context with at least one token of an answer.
  *
  * @throws HadalError `request-invalid`, `prompt-too-long`
  * @example checkPrompt(ids, { vocabSize: 49152, contextTokens: 8192 })
  */
-export function checkPrompt(
-  ids: Int32Array,
-  { vocabSize, contextTokens }: { readonly vocabSize: number; readonly contextTokens: number },
-): void {
-  if (ids.length === 0) throw invalid('the prompt', 'at least one token', 'none');
+export function checkPrompt(ids: Int32Array, { vocabSize, contextTokens }: PromptLimits): void {
+  checkIds('the prompt', ids, vocabSize);
+  if (ids.length >= contextTokens) throw tooLong('the prompt', `fewer than ${contextTokens}`, ids.length);
+}
+
+/**
+ * Refuses texts that nothing follows: empty ones, with unknown ids, longer than the context.
+ *
+ * @throws HadalError `request-invalid`, `prompt-too-long`
+ * @example checkText(ids, { vocabSize: 49152, contextTokens: 8192 })
+ */
+export function checkText(ids: Int32Array, { vocabSize, contextTokens }: PromptLimits): void {
+  checkIds('the text', ids, vocabSize);
+  if (ids.length > contextTokens) throw tooLong('the text', `at most ${contextTokens}`, ids.length);
+}
+
+function checkIds(what: string, ids: Int32Array, vocabSize: number): void {
+  if (ids.length === 0) throw invalid(what, 'at least one token', 'none');
   const wrong = ids.find((id) => id < 0 || id >= vocabSize);
-  if (wrong !== undefined) throw invalid('the prompt', `token ids from 0 to ${vocabSize - 1}`, `${wrong}`);
-  if (ids.length >= contextTokens) {
-    throw new HadalError('prompt-too-long', {
-      what: 'the prompt',
-      expected: `fewer than ${contextTokens} tokens, the context of this model as it was opened`,
-      got: `${ids.length}`,
-      next: 'shorten it, or open the model with a larger context if it has one',
-    });
-  }
+  if (wrong !== undefined) throw invalid(what, `token ids from 0 to ${vocabSize - 1}`, `${wrong}`);
+}
+
+function tooLong(what: string, most: string, got: number): HadalError {
+  return new HadalError('prompt-too-long', {
+    what,
+    expected: `${most} tokens, the context of this model as it was opened`,
+    got: `${got}`,
+    next: 'shorten it, or open the model with a larger context if it has one',
+  });
 }
 
 /**
@@ -56,10 +75,7 @@ export function checkPrompt(
  * @throws HadalError `request-invalid`
  * @example checkRequest(request, { vocabSize, contextTokens })
  */
-export function checkRequest(
-  request: GenerateRequest,
-  limits: { readonly vocabSize: number; readonly contextTokens: number },
-): void {
+export function checkRequest(request: GenerateRequest, limits: PromptLimits): void {
   checkPrompt(request.promptIds, limits);
   checkNumber('maxTokens', request.maxTokens, bound(1, MOST, true));
   if (request.topLogprobs !== undefined) {

@@ -11,11 +11,19 @@ export const GENERATION_JSON = 'generation_config.json';
 export const TOKENIZER_CONFIG_JSON = 'tokenizer_config.json';
 /** The chat template, where it has a file of its own. */
 export const CHAT_TEMPLATE = 'chat_template.jinja';
+/** How an embedding model makes one vector of its hidden states. */
+export const POOLING_JSON = '1_Pooling/config.json';
 /** The vocabulary: by far the longest, so it is read only when it is wanted. */
 export const TOKENIZER_JSON = 'tokenizer.json';
 
 /** The texts that are read with the headers: they become metadata of the model file under these names. */
-export const FOLDER_TEXTS = [CONFIG_JSON, GENERATION_JSON, TOKENIZER_CONFIG_JSON, CHAT_TEMPLATE] as const;
+export const FOLDER_TEXTS = [
+  CONFIG_JSON,
+  GENERATION_JSON,
+  TOKENIZER_CONFIG_JSON,
+  CHAT_TEMPLATE,
+  POOLING_JSON,
+] as const;
 
 /** Longest text of a folder in bytes; the longest vocabularies known today take half of it. */
 export const MOST_TEXT_BYTES = 64 << 20;

@@ -52,6 +52,7 @@ const CATALOGUE: Readonly<Record<string, Entry>> = {
   'origin-refused': { status: 403 },
   'model-forbidden': { status: 403 },
   'key-limited': { status: 403 },
+  'pooling-unsupported': bad,
   'model-unknown': { status: 404 },
   'route-unknown': { status: 404 },
   'method-wrong': { status: 405 },
@@ -59,6 +60,8 @@ const CATALOGUE: Readonly<Record<string, Entry>> = {
   'model-busy': { status: 409 },
   'body-too-large': { status: 413 },
   'media-type-wrong': { status: 415 },
+  // Nobody reads it; what is counted is then no fault of ours.
+  'client-left': { status: 499 },
   'queue-full': busy,
   'key-busy': busy,
   'rate-limited': busy,

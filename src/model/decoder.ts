@@ -96,7 +96,11 @@ export function prepareDecoder(
   const output = weights.find('output.weight') ?? tokenEmbd; // [vocab, d]
   const last = backend.tensor('F32', maxOutputs, cols);
   const logits = backend.tensor('F32', maxOutputs, vocabSize);
-  const hidden = predict && decoder.predictor ? backend.tensor('F32', maxRows, cols) : undefined;
+  const predictor = predict ? decoder.predictor : undefined;
+  // Few ask for the states: they have no place before somebody does.
+  let hidden = predictor && backend.tensor('F32', maxRows, cols);
+  const norm = (on: Backend, batch: Batch, out: Tensor) =>
+    on.rmsNorm(batch, out, workshop.x, outputNorm, normEps); // [n, d]
   const run = (on: Backend, batch: Batch) => {
     on.embed(batch, workshop.x, tokenEmbd, batch.tokens); // [n, d]
     for (const step of steps) {
@@ -106,13 +110,22 @@ export function prepareDecoder(
     on.gather(batch.outputSpan, last, workshop.x, batch.outputs); // [m, d]
     on.rmsNorm(batch.outputSpan, last, last, outputNorm, normEps);
     on.matmul(batch.outputSpan, last, [{ weight: output, out: logits }]); // [m, vocab]
-    if (hidden) on.rmsNorm(batch, hidden, workshop.x, outputNorm, normEps); // [n, d]
+    if (predictor && hidden) norm(on, batch, hidden);
     return logits;
   };
-  const forward: Forward = expertCounts ? Object.assign(run, { expertCounts }) : run;
-  if (!hidden) return forward;
-  const inputs = { hidden, maxRows, maxOutputs };
-  return Object.assign(forward, { predict: decoder.predictor!.build(weights, workshop, inputs) });
+  const states = (on: Backend, batch: Batch): Tensor => {
+    if (predictor && hidden) return hidden;
+    hidden ??= backend.tensor('F32', maxRows, cols);
+    norm(on, batch, hidden);
+    return hidden;
+  };
+  return Object.assign(run, {
+    states,
+    ...(expertCounts ? { expertCounts } : {}),
+    ...(predictor && hidden
+      ? { predict: predictor.build(weights, workshop, { hidden, maxRows, maxOutputs }) }
+      : {}),
+  });
 }
 
 /** One tensor for all layers, so that one read gives all. */

@@ -72,4 +72,6 @@ export interface Forward {
   readonly expertCounts?: ExpertCounts;
   /** When {@link PrepareOptions.predict} is on and the model has a predictor; it goes on from the last step. */
   readonly predict?: Predict;
+  /** The hidden states of all rows of the last step, after the last norm: F32 [maxRows, hidden]. Right after that step. */
+  states(backend: Backend, batch: Batch): Tensor;
 }

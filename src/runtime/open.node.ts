@@ -17,9 +17,11 @@ import type { Environment } from '../hub/store.node.ts';
 import { describeModel, type ModelDescription } from '../model/load.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { type Answerer, createAnswerer } from './answerer.ts';
+import { createEmbedder, type Embedder } from './embedder.ts';
 import { engineMainFile } from './engine-file.node.ts';
 import { chatTemplateOfFolder, samplingOfFolder } from './hf-settings.ts';
 import { bytesNeeded, contextThatFits, memoryHere } from './memory.ts';
+import { poolingOf } from './pooling.ts';
 import { tokenizerMaker } from './tokenizer-maker.node.ts';
 
 /** Options of {@link openTokenizer}, and of {@link openModel} as far as the file goes. */
@@ -67,6 +69,7 @@ export interface OpenedModel extends AsyncDisposable {
   /** The file on disk. */
   readonly path: string;
   readonly answerer: Answerer;
+  readonly embedder: Embedder;
   readonly engine: EngineHost;
   readonly description: ModelDescription;
   readonly backend: BackendInfo;
@@ -133,6 +136,12 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
       contextTokens,
       sampling: samplingOf(metadata),
       chatFormat,
+    }),
+    embedder: createEmbedder({
+      engine,
+      tokenizer,
+      dimensions: description.config.hidden,
+      pooling: () => poolingOf(metadata, description.architecture),
     }),
     engine,
     description,

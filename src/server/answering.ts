@@ -9,12 +9,14 @@ import { granted } from '../chat/support.ts';
 import { EventQueue } from '../engine/event-queue.ts';
 import type { EngineHost } from '../engine/host.node.ts';
 import type { Answerer, AnswerOptions, ConversationOptions } from '../runtime/answerer.ts';
+import type { Embedder } from '../runtime/embedder.ts';
 import type { PrefixReport } from '../runtime/replay.ts';
 import type { LoadedModel, Models } from './models.ts';
 
 /** A loaded model that answers. */
 export interface ServingModel extends LoadedModel {
   readonly answerer: Answerer;
+  readonly embedder: Embedder;
   readonly engine: Pick<EngineHost, 'stats' | 'pid' | 'description'>;
 }
 

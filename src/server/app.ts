@@ -18,6 +18,7 @@ import { wordsOf } from './observing.ts';
 import { protocolOf } from './protocol.ts';
 import { chatCompletions } from './routes/chat-completions.ts';
 import { completions } from './routes/completions.ts';
+import { embeddings } from './routes/embeddings.ts';
 import { health } from './routes/health.ts';
 import { llamaCpp } from './routes/llama-cpp.ts';
 import { machine } from './routes/machine.ts';
@@ -34,6 +35,7 @@ const ROUTES = [
   chatCompletions,
   completions,
   responses,
+  embeddings,
   messages,
   ollama,
   llamaCpp,

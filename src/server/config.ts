@@ -15,6 +15,10 @@ const modelSchema = z.union([
     name: z.string().min(1).max(256).optional().describe('what requests call it; from its source otherwise'),
     aliases: z.array(z.string().min(1).max(256)).optional().describe('further names'),
     pin: z.boolean().optional().describe('loaded at the start and never put out'),
+    pooling: z
+      .enum(['mean', 'last'])
+      .optional()
+      .describe("how embeddings are pooled; the file's own otherwise, else mean"),
   }),
 ]);
 

@@ -3,6 +3,7 @@
  * Refuses to know: how a model is opened, HTTP, keys, what is asked of a model.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Pooling } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 
 /** A model that may be asked for. */
@@ -14,6 +15,8 @@ export interface ServedModel {
   readonly source: string;
   /** Loaded at the start and, until somebody unpins it, never put out. */
   readonly pinned: boolean;
+  /** How its hidden states become one vector; as its file has it when absent. */
+  readonly pooling?: Pooling;
 }
 
 /** How far a load is. */

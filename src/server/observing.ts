@@ -17,7 +17,7 @@ export interface AnswerLabels {
   readonly key: string | undefined;
   /** As it is served, not as the request spelled it. */
   readonly model: string;
-  readonly operation: 'chat' | 'text_completion';
+  readonly operation: 'chat' | 'text_completion' | 'embeddings';
   readonly streamed: boolean;
 }
 
@@ -26,6 +26,8 @@ export interface AnswerWatch {
   /** What became of the beginning that a conversation shares with its last request. */
   prefix(report: PrefixReport): void;
   delta(delta: Delta): void;
+  /** Texts of so many tokens became vectors. */
+  embedded(tokens: number): void;
   /** Called once, however it ended. */
   end(error?: unknown): void;
 }
@@ -49,6 +51,7 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
   let lastMs = 0;
   const ends: Extract<Delta, { type: 'end' }>[] = [];
   let prefix: PrefixReport | undefined;
+  let embeddedTokens: number | undefined;
   return {
     prefix(report) {
       prefix = report;
@@ -70,6 +73,10 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
       }
       lastMs = nowMs;
     },
+    embedded(tokens) {
+      embeddedTokens = tokens;
+      metrics.tokenUsage.observe({ ...operation, gen_ai_token_type: 'input' }, tokens);
+    },
     end(error) {
       const ms = performance.now() - startedMs;
       const errorType = error === undefined ? {} : { error_type: codeOf(error) };
@@ -84,8 +91,9 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
         ...labels,
         ms: Math.round(ms),
         ...(firstMs === undefined ? {} : { firstTokenMs: Math.round(firstMs - startedMs) }),
-        ...usage,
-        ends: ends.map(({ reason }) => reason),
+        ...(embeddedTokens === undefined
+          ? { ...usage, ends: ends.map(({ reason }) => reason) }
+          : { promptTokens: embeddedTokens }),
         ...(prefix === undefined ? {} : { prefix }),
       };
       if (error === undefined) log.info(fields, 'answered');

@@ -25,6 +25,7 @@ export interface BpeParts {
   readonly eosId: number | undefined;
   readonly endIds: ReadonlySet<number>;
   readonly addsBos: boolean;
+  readonly addsEos: boolean;
   /** Applied to text between added tokens, where the family normalises (Qwen's tokenizer.json: NFC). */
   readonly normalize?: Normalize | undefined;
   /** Decoding leaves out a space at the very start (vocabularies that put one there when encoding). */
@@ -76,6 +77,7 @@ class Bpe implements Tokenizer {
   readonly #symbols: Symbols;
   readonly #splitter: Splitter;
   readonly #ignoreMerges: boolean;
+  readonly #addsEos: boolean;
   readonly #normalize: Normalize | undefined;
   readonly #plainCuts: Cutters;
   readonly #specialCuts: Cutters;
@@ -88,6 +90,7 @@ class Bpe implements Tokenizer {
     this.eosId = parts.eosId;
     this.endIds = parts.endIds;
     this.addsBos = parts.addsBos;
+    this.#addsEos = parts.addsEos;
     this.dropsLeadingSpace = parts.dropsLeadingSpace ?? false;
     this.#vocabulary = vocabulary;
     this.#merges = parts.merges;
@@ -102,7 +105,7 @@ class Bpe implements Tokenizer {
     this.#specialCuts = cutters(parts.added, parts.normalize);
   }
 
-  encode(text: string, { special = false, bos = false }: EncodeOptions = {}): Int32Array {
+  encode(text: string, { special = false, bos = false, eos = false }: EncodeOptions = {}): Int32Array {
     const out = new IdList();
     if (bos && this.addsBos && this.bosId !== undefined) out.push(this.bosId);
     const whole = text.replace(LONE_SURROGATE, '\ufffd');
@@ -114,6 +117,7 @@ class Bpe implements Tokenizer {
       at = end;
     }
     this.#encodeBetween(whole, at, whole.length, normalized, out);
+    if (eos && this.#addsEos && this.eosId !== undefined) out.push(this.eosId);
     return out.ids.slice(0, out.length);
   }
 

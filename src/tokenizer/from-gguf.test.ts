@@ -66,6 +66,14 @@ test('the beginning-of-sequence token is put first where the file says so and th
   expect(tokenizerFromGguf(fields({ bos_token_id: 1 })).addsBos).toBe(false);
 });
 
+test('the end-of-sequence token is put last where the file says so and the caller asks', () => {
+  const tokenizer = tokenizerFromGguf(fields({ eos_token_id: 2, add_eos_token: true }));
+  const without = Array.from(tokenizer.encode('Hello', { bos: true }));
+  expect(Array.from(tokenizer.encode('Hello', { bos: true, eos: true }))).toEqual([...without, 2]);
+  const silent = tokenizerFromGguf(fields({ eos_token_id: 2 }));
+  expect(Array.from(silent.encode('Hello', { bos: true, eos: true }))).toEqual(without);
+});
+
 test('a token that looks like a control token is one, whatever the file calls it', () => {
   const all = ggufFields(golden('deepseek-coder').tokenizer, 'deepseek-coder');
   const kinds = (all.get('tokenizer.ggml.token_type') as Int32Array).map((kind) => (kind === 3 ? 4 : kind));

@@ -50,6 +50,7 @@ export function tokenizerFromGguf(metadata: ReadonlyMap<string, MetaValue>): Tok
     eosId,
     endIds: endIds(vocabulary, [eosId, id('eot_token_id'), id('eom_token_id')]),
     addsBos: bosId !== undefined && addsBos,
+    addsEos: fields.optionalBoolean('add_eos_token') ?? false,
   });
 }
 

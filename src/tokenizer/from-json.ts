@@ -57,6 +57,7 @@ export function tokenizerFromJson(
     eosId,
     endIds: endIds(vocabulary, [eosId, ...ends]),
     addsBos: bosId !== undefined && settings.boolean('add_bos_token', pipeline.first !== undefined),
+    addsEos: settings.boolean('add_eos_token', false),
   });
 }
 

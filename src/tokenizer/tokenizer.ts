@@ -9,6 +9,8 @@ export interface EncodeOptions {
   readonly special?: boolean;
   /** Put the beginning-of-sequence token first where the model wants one (`add_bos_token`). */
   readonly bos?: boolean;
+  /** Put the end-of-sequence token last where the model wants one (`add_eos_token`); of texts that nothing follows. */
+  readonly eos?: boolean;
 }
 
 /** A vocabulary with its rules. Ids are row numbers of the embedding table. */

@@ -40,6 +40,13 @@ const GOOD: readonly (readonly [path: RegExp, body: object, fields: readonly str
     { model: 'toy', stream: false, options: { num_predict: 1 }, prompt: 'hi' },
     ['model', 'prompt', 'suffix', 'system', 'stream', 'think'],
   ],
+  [/^\/api\/embeddings$/, { model: 'toy', prompt: 'hi' }, ['model', 'prompt', 'pooling']],
+  [
+    /\/embeddings$/,
+    { model: 'toy', input: 'hi' },
+    ['model', 'input', 'encoding_format', 'dimensions', 'pooling'],
+  ],
+  [/^\/api\/embed$/, { model: 'toy', input: 'hi' }, ['model', 'input', 'dimensions', 'pooling']],
   [/^\/api\/show$/, { model: 'toy' }, ['model']],
   [/\/models\/(load|unload)$/, { model: 'toy' }, ['model']],
   [/\/models\/pin$/, { model: 'toy', pinned: false }, ['model', 'pinned']],
@@ -314,7 +321,7 @@ describe('what it says', () => {
   test('__proto__ and constructor change nothing', () =>
     each(posts(), async ({ path: target }) => {
       // There a model alone is a whole request, and what is unknown has no effect.
-      const statuses = [400, 404, ...(/^\/api\/(show|generate)$/.test(target) ? [200] : [])];
+      const statuses = [400, 404, ...(/^\/api\/(show|generate|embed|embeddings)$/.test(target) ? [200] : [])];
       for (const name of ['__proto__', 'constructor', 'prototype']) {
         for (const body of [
           `{"${name}":{"polluted":1}}`,
