@@ -38,6 +38,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('show', 'show what is known of a model, on disk or published', () => import('./show.ts')),
   entry('rm', 'remove models from disk', () => import('./rm.ts')),
   entry('inspect', 'show what a model file holds, without loading it', () => import('./inspect.ts')),
+  entry('audit', 'say whether a model file is safe to load, and why', () => import('./audit.ts')),
   entry('convert', 'write a Hugging Face folder as a GGUF file', () => import('./convert.ts')),
   entry('quantize', 'write a model file in fewer bits', () => import('./quantize.ts')),
   entry('evaluate', 'measure perplexity, and what quantizing lost', () => import('./evaluate.ts')),

@@ -9,6 +9,8 @@ export const EXIT_CODES = [
   { code: 0, means: 'done; also when the reader of a pipe went away' },
   { code: 1, means: 'it failed; the sentence on standard error says why' },
   { code: 2, means: 'the command line is wrong' },
+  { code: 3, means: '`audit`: look at the file before you load it' },
+  { code: 4, means: '`audit`: do not load the file' },
   { code: 130, means: 'interrupted by Ctrl-C' },
   { code: 143, means: 'ended by SIGTERM' },
 ] as const;

@@ -1,0 +1,281 @@
+/**
+ * Owns: auditing a file or a folder: which parts of it are looked at by whom, and the report over all of them.
+ * Refuses to know: how each format is judged, terminals.
+ */
+import { lstat, readdir, realpath, stat } from 'node:fs/promises';
+import { basename, join, relative, sep } from 'node:path';
+import { HadalError } from '../error.ts';
+import { openFile } from '../formats/byte-source.node.ts';
+import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { INDEX_NAME } from '../formats/safetensors/shards.ts';
+import type { ModelFile } from '../formats/tensor-info.ts';
+import { describeModel } from '../model/load.ts';
+import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
+import {
+  type FileKind,
+  isPickleName,
+  KIND_WORDS,
+  kindOf,
+  kindsOfName,
+  LOOKED_AT_BYTES,
+} from './file-kind.ts';
+import { type Finding, quoted, type Verdict, verdictOf } from './finding.ts';
+import { auditTemplate, type KnownTemplates, readKnownTemplates, templateDigest } from './template.ts';
+import { templatesOf } from './templates-of.ts';
+
+/** A file that was looked at. */
+export interface AuditedFile {
+  /** Relative to the audited folder; the name of a single file. */
+  readonly name: string;
+  readonly bytes: number;
+  readonly kind: FileKind;
+}
+
+/** A chat template that was looked at. */
+export interface AuditedTemplate {
+  readonly where: string;
+  readonly sha256: string;
+  /** The published template that it is. */
+  readonly known: string | null;
+}
+
+/** What the model is, as far as Hadal knows it. */
+export interface AuditedModel {
+  readonly format: 'gguf' | 'safetensors';
+  readonly architecture: string | null;
+  readonly tensors: number;
+  readonly numbers: number;
+}
+
+/** What an audit found. */
+export interface AuditReport {
+  readonly path: string;
+  readonly verdict: Verdict;
+  readonly model: AuditedModel | null;
+  readonly files: readonly AuditedFile[];
+  readonly templates: readonly AuditedTemplate[];
+  readonly findings: readonly Finding[];
+}
+
+/** More files than any model has. */
+const MOST_FILES = 10_000;
+
+/**
+ * Audits a model file, or all files of a folder. Nothing of them is run or loaded.
+ *
+ * @throws HadalError `file-missing`, `file-unreadable`, `audit-files` for more files than any model has.
+ * @example (await auditPath('./model.gguf')).verdict // 'load'
+ */
+export async function auditPath(path: string): Promise<AuditReport> {
+  const facts = await stat(path).catch(() => undefined);
+  const auditor = new Auditor(readKnownTemplates());
+  if (facts?.isDirectory()) await auditor.folder(path);
+  else await auditor.single(path);
+  return auditor.report(path);
+}
+
+class Auditor {
+  readonly #known: KnownTemplates;
+  readonly #findings: Finding[] = [];
+  readonly #files: AuditedFile[] = [];
+  readonly #templates: AuditedTemplate[] = [];
+  #model: AuditedModel | null = null;
+
+  constructor(known: KnownTemplates) {
+    this.#known = known;
+  }
+
+  async single(path: string): Promise<void> {
+    const name = basename(path);
+    const kind = await this.#file(path, name);
+    if (kind === 'gguf' || kind === 'safetensors') await this.#open(path, name);
+    else if (kind === 'text' && /\.jinja$/i.test(name)) await this.#template(path, name);
+    else this.#tell('look', 'file-no-model', name, `it is ${KIND_WORDS[kind]}, and no model`);
+  }
+
+  async folder(folder: string): Promise<void> {
+    const names = await this.#names(folder);
+    const kinds = new Map<string, FileKind>();
+    for (const name of names) kinds.set(name, await this.#file(join(folder, name), name));
+    for (const name of names) {
+      if (kinds.get(name) === 'gguf') await this.#open(join(folder, name), name);
+      else if (/\.py$/i.test(name)) {
+        this.#tell(
+          'note',
+          'file-code',
+          name,
+          'it is Python code, which Hadal never runs; other programs may',
+        );
+      }
+    }
+    const safetensors = names.filter((name) => kinds.get(name) === 'safetensors');
+    const top = safetensors.filter((name) => !name.includes(sep));
+    if (top.length > 0 || names.includes(INDEX_NAME)) await this.#open(folder, '.');
+    for (const name of safetensors) {
+      const listed = this.#model?.format === 'safetensors' && !name.includes(sep);
+      if (!listed) await this.#open(join(folder, name), name);
+    }
+    if (safetensors.length === 0 && ![...kinds.values()].includes('gguf')) {
+      this.#tell('look', 'folder-no-model', '.', 'there is no GGUF or safetensors file in it');
+    }
+  }
+
+  report(path: string): AuditReport {
+    return {
+      path,
+      verdict: verdictOf(this.#findings),
+      model: this.#model,
+      files: this.#files,
+      templates: this.#templates,
+      findings: this.#findings,
+    };
+  }
+
+  #tell(level: Finding['level'], code: string, where: string, says: string): void {
+    this.#findings.push({ level, code, where, says });
+  }
+
+  /** All files under a folder, by their paths in it. What leads out of it is told, unless to a hub's store of blobs. */
+  async #names(folder: string): Promise<string[]> {
+    const names: string[] = [];
+    const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+    for (const entry of entries) {
+      const path = join(entry.parentPath ?? entry.path, entry.name);
+      const name = relative(folder, path);
+      if (name.split(sep)[0] === '.git') continue;
+      if (entry.isDirectory()) continue;
+      if ((await lstat(path)).isSymbolicLink() && !(await this.#isKept(folder, path, name))) continue;
+      names.push(name);
+      if (names.length > MOST_FILES) {
+        throw new HadalError('audit-files', {
+          what: folder,
+          expected: `at most ${MOST_FILES} files`,
+          got: 'more',
+          next: 'name the folder of one model',
+        });
+      }
+    }
+    return names.sort();
+  }
+
+  async #isKept(folder: string, path: string, name: string): Promise<boolean> {
+    const target = await realpath(path).catch(() => undefined);
+    if (target === undefined) {
+      this.#tell('look', 'file-link', name, 'it is a link to nothing');
+      return false;
+    }
+    const base = await realpath(folder);
+    // The cache of Hugging Face keeps files as snapshots/COMMIT/NAME -> blobs/DIGEST.
+    const blobs = join(base, '..', '..', 'blobs');
+    const inside = [base, blobs].some((place) => target.startsWith(`${place}${sep}`));
+    if (!inside)
+      this.#tell(
+        'refuse',
+        'file-link',
+        name,
+        `it is a link that leads out of the folder, to ${quoted(target)}`,
+      );
+    return inside;
+  }
+
+  /** Looks at the first bytes of a file, and whether its name agrees. */
+  async #file(path: string, name: string): Promise<FileKind> {
+    const source = await openFile(path);
+    try {
+      const kind = kindOf(await source.read(0, Math.min(source.size, LOOKED_AT_BYTES)));
+      this.#files.push({ name, bytes: source.size, kind });
+      if (kind === 'pickle' || (isPickleName(name) && kind !== 'gguf' && kind !== 'safetensors')) {
+        this.#tell(
+          'refuse',
+          'pickle',
+          name,
+          `it is ${KIND_WORDS[kind === 'zip' ? 'zip' : 'pickle']}: pickled weights run code when they are read; take the model's safetensors or GGUF files instead`,
+        );
+        return kind;
+      }
+      const said = kindsOfName(name);
+      if (said !== undefined && !said.includes(kind)) {
+        const should = said.map((one) => KIND_WORDS[one]).join(' or ');
+        this.#tell(
+          'refuse',
+          'file-disguised',
+          name,
+          `its name says ${should}, and it is ${KIND_WORDS[kind]}`,
+        );
+      } else if (kind === 'program' || kind === 'unknown' || kind === 'archive' || kind === 'zip') {
+        if (said === undefined)
+          this.#tell('look', 'file-foreign', name, `it is ${KIND_WORDS[kind]}, which no model needs`);
+      }
+      return kind;
+    } finally {
+      await source.close();
+    }
+  }
+
+  async #template(path: string, name: string): Promise<void> {
+    const source = await openFile(path);
+    try {
+      const bytes = await source.read(0, Math.min(source.size, 1 << 20));
+      this.#judgeTemplate(name, new TextDecoder().decode(bytes));
+    } finally {
+      await source.close();
+    }
+  }
+
+  #judgeTemplate(where: string, template: string): void {
+    const sha256 = templateDigest(template);
+    if (this.#templates.some((one) => one.sha256 === sha256)) return;
+    const report = auditTemplate(template, this.#known, where);
+    this.#templates.push({ where, sha256, known: report.known ?? null });
+    this.#findings.push(...report.findings);
+  }
+
+  /** Opens a model as `run` would, and looks at what it says of itself. */
+  async #open(path: string, name: string): Promise<void> {
+    let file: ModelFile;
+    try {
+      file = await openModelFile(path);
+    } catch (error) {
+      this.#refuse(error, name);
+      return;
+    }
+    try {
+      for (const { where, template } of templatesOf(file.metadata)) this.#judgeTemplate(where, template);
+      this.#describe(file, name);
+      if (file.format === 'gguf') this.#vocabulary(file, name);
+    } finally {
+      await closeModelFile(file);
+    }
+  }
+
+  #describe(file: ModelFile, name: string): void {
+    const tensors = [...file.tensors.values()];
+    const numbers = tensors.reduce(
+      (sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1),
+      0,
+    );
+    const model = { format: file.format, tensors: tensors.length, numbers };
+    try {
+      this.#model ??= { ...model, architecture: describeModel(file).architecture };
+    } catch (error) {
+      if (!(error instanceof HadalError)) throw error;
+      this.#model ??= { ...model, architecture: null };
+      this.#tell('note', error.code, name, `Hadal cannot run it: ${error.message}`);
+    }
+  }
+
+  #vocabulary(file: ModelFile, name: string): void {
+    if (!file.metadata.has('tokenizer.ggml.tokens')) return;
+    try {
+      tokenizerFromGguf(file.metadata);
+    } catch (error) {
+      if (!(error instanceof HadalError)) throw error;
+      this.#tell('look', error.code, name, `its vocabulary cannot be used: ${error.message}`);
+    }
+  }
+
+  #refuse(error: unknown, name: string): void {
+    if (!(error instanceof HadalError)) throw error;
+    this.#tell('refuse', error.code, name, error.message);
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Owns: `hadal audit`: the verdict on a model file or folder, in words or as JSON, and its exit code.
+ * Refuses to know: how anything is judged.
+ */
+import { existsSync } from 'node:fs';
+import { defineCommand } from 'citty';
+import { type AuditReport, auditPath } from '../audit/audit.node.ts';
+import type { Verdict } from '../audit/finding.ts';
+import { resolveModel } from '../hub/fetch.node.ts';
+import { readArguments } from './arguments.ts';
+import type { CommandText, Surroundings } from './context.ts';
+import { formatBytes, formatCount, table } from './figures.ts';
+
+export const text: CommandText = {
+  usage: 'audit FILE|DIR [flags]',
+  examples: ['hadal audit ./model.gguf', 'hadal audit ./DeepSeek-V3', 'hadal audit ./model.gguf --json'],
+};
+
+/** What each verdict means, and the exit code that says it. */
+const VERDICTS: Readonly<Record<Verdict, { readonly exitCode: number; readonly words: string }>> = {
+  load: { exitCode: 0, words: 'load it: nothing was found that speaks against it' },
+  look: { exitCode: 3, words: 'look first: a person should read what is marked "look"' },
+  refuse: { exitCode: 4, words: 'do not load it' },
+};
+
+export const command = defineCommand({
+  meta: { name: 'audit', description: 'say whether a model file is safe to load, and why' },
+  args: {
+    file: {
+      type: 'positional',
+      required: false,
+      description: 'a file, a folder, a chat template, or a name that is on disk',
+    },
+    json: { type: 'boolean', description: 'print everything in one JSON document' },
+  },
+  async run({ rawArgs, cmd, data }) {
+    const { terminal, env } = data as Surroundings;
+    const given = readArguments(cmd.args as object, rawArgs, { words: 1 });
+    const name = given.word(0, 'FILE', `hadal ${text.usage}`);
+    const path = existsSync(name) ? name : await resolveModel(name, { env, fetch: false });
+    const report = await auditPath(path);
+    if (given.has('json')) terminal.json(report);
+    else terminal.out(words(report));
+    process.exitCode = VERDICTS[report.verdict].exitCode;
+  },
+});
+
+function words({ path, verdict, model, files, findings }: AuditReport): string {
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  const what =
+    model === null
+      ? 'no model that can be read'
+      : `${model.format}, ${model.architecture ?? 'an architecture that Hadal does not run'}, ${formatCount(model.numbers)} numbers in ${formatCount(model.tensors)} tensors`;
+  const order = ['refuse', 'look', 'note'] as const;
+  const rows = order.flatMap((level) =>
+    findings
+      .filter((finding) => finding.level === level)
+      .map(({ where, says }) => [level, `${where === '.' ? 'the folder' : where}: ${says}`]),
+  );
+  return [
+    `${path}: ${VERDICTS[verdict].words}`,
+    `  ${what}; ${files.length === 1 ? 'one file' : `${formatCount(files.length)} files`}, ${formatBytes(bytes)}`,
+    ...(rows.length === 0 ? [] : [table(rows).replace(/^/gm, '  ')]),
+    '',
+  ].join('\n');
+}
