@@ -11,6 +11,7 @@ import datetime
 import glob
 import json
 import os
+import re
 import sys
 import tempfile
 
@@ -20,13 +21,20 @@ import numpy as np
 TYPES = {
     "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8, "Q4_K_M": 15, "Q4_K_S": 14,
     "IQ4_NL": 25, "IQ4_XS": 30, "Q4_1": 3, "Q4_0": 2, "MXFP4": 38, "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11,
-    "Q2_K": 10,
+    "Q2_K": 10, "IQ3_M": 27, "IQ3_S": 26, "IQ3_XXS": 23, "IQ2_M": 29, "IQ2_S": 28, "IQ2_XS": 20, "TQ2_0": 37,
+    "IQ2_XXS": 19, "IQ1_M": 31, "TQ1_0": 36, "IQ1_S": 24,
 }
+# What llama.cpp makes with an importance matrix alone.
+NEEDY = {"IQ3_XXS", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"}
 
 # name: architecture, layers, hidden, heads, kv heads, inter, tied, kind
 MODELS = {
     "llama, untied": dict(arch="llama", layers=17, hidden=256, heads=8, kv=8, inter=512, tied=False),
     "llama, tied, four query heads a key head": dict(arch="llama", layers=16, hidden=256, heads=8, kv=2, inter=512, tied=True),
+    "llama, 80 layers, two query heads a key head": dict(
+        arch="llama", layers=80, hidden=256, heads=4, kv=2, inter=256, tied=False,
+        only={"Q4_K_M", "Q3_K_S", "Q3_K_M", "IQ4_XS", "IQ3_XXS", "IQ3_M", "Q2_K", "IQ2_M", "IQ1_S"},
+    ),
     "llama, rows of 96": dict(arch="llama", layers=8, hidden=96, heads=4, kv=4, inter=288, tied=True),
     "deepseek2, split": dict(arch="deepseek2", layers=9, hidden=256, heads=4, kv=1, inter=512, tied=False, split=True),
     "deepseek2, merged": dict(arch="deepseek2", layers=9, hidden=256, heads=4, kv=4, inter=512, tied=False, split=False),
@@ -43,14 +51,34 @@ class Params(ctypes.Structure):
     ]
 
 
+class Importance(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_float)), ("size", ctypes.c_size_t)]
+
+
+def ones(shapes):
+    """An importance matrix of ones for every matrix; the arrays are kept by the caller."""
+    entries, kept = [], []
+    for name, shape in shapes.items():
+        if len(shape) < 2:
+            continue
+        data = np.ones(shape[0] * (shape[2] if len(shape) > 2 else 1), dtype=np.float32)
+        kept.append(data)
+        pointer = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        entries.append(Importance(name.encode(), pointer, data.size))
+    entries.append(Importance(None, None, 0))
+    return (Importance * len(entries))(*entries), kept
+
+
 def library(folder):
     os.chdir(folder)
     for pattern in ("libggml-base*", "libggml.v*", "libllama.v*"):
         for path in glob.glob(os.path.join(folder, pattern)):
             lib = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-    quiet = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
-    lib.llama_log_set(quiet, None)
-    lib.quiet = quiet
+    lib.said = []
+    lib.hear = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
+        lambda _level, text, _data: lib.said.append(text.decode())
+    )
+    lib.llama_log_set(lib.hear, None)
     lib.llama_model_quantize_default_params.restype = Params
     lib.llama_model_quantize.restype = ctypes.c_uint32
     lib.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(Params)]
@@ -59,7 +87,6 @@ def library(folder):
 
 def write(path, m):
     w = gguf.GGUFWriter(path, m["arch"])
-    rng = np.random.default_rng(1)
     w.add_block_count(m["layers"])
     w.add_context_length(128)
     w.add_embedding_length(m["hidden"])
@@ -72,7 +99,7 @@ def write(path, m):
 
     def add(name, *shape):
         tensors[name] = list(reversed(shape))
-        w.add_tensor(name, rng.standard_normal(shape, dtype=np.float32) * 0.02)
+        w.add_tensor(name, np.zeros(shape, dtype=np.float32))
 
     d, inter, heads = m["hidden"], m["inter"], m["heads"]
     add("token_embd.weight", 32, d)
@@ -148,34 +175,58 @@ def main(folder, out):
     }
     with tempfile.TemporaryDirectory() as folder:
         for name, model in MODELS.items():
-            source, target = os.path.join(folder, "a.gguf"), os.path.join(folder, "b.gguf")
+            source = os.path.join(folder, "a.gguf")
             shapes = write(source, model)
-            types = {}
-            for label, number in TYPES.items():
+            matrix, kept = ones(shapes)
+
+            def quantized(label, importance):
                 params = lib.llama_model_quantize_default_params()
-                params.nthread, params.ftype = 2, number
-                if lib.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(params)) != 0:
+                params.nthread, params.ftype, params.dry_run = 2, TYPES[label], True
+                if importance:
+                    params.imatrix = ctypes.cast(matrix, ctypes.c_void_p)
+                lib.said.clear()
+                if lib.llama_model_quantize(source.encode(), b"unused", ctypes.byref(params)) != 0:
                     raise SystemExit(f"{name} to {label} failed")
-                reader = gguf.GGUFReader(target)
-                types[label] = {t.name: t.tensor_type.name for t in reader.tensors}
+                return packed(told("".join(lib.said)))
+
+            types = {}
+            for label in (t for t in TYPES if t in model.get("only", TYPES)):
+                entry = types[label] = {}
+                if label not in NEEDY:
+                    entry["plain"] = quantized(label, False)
+                weighed = quantized(label, True)
+                if weighed != entry.get("plain"):
+                    entry["importance"] = weighed
             result["models"].append({
                 "name": name, "layers": model["layers"], "groupSize": model["heads"] // model["kv"],
-                "shapes": shapes, "types": packed(types),
+                "experts": 4 if model["arch"] == "deepseek2" else 0, "shapes": shapes, "types": types,
             })
     with open(out, "w") as f:
         json.dump(result, f, separators=(",", ":"))
         f.write("\n")
 
 
+def told(text):
+    """What a dry run says of every tensor: `[ 1/ 9] name - [shape], type = f32, size = 1 MiB -> 1 MiB (q4_K)`."""
+    types = {}
+    for name, rest in re.findall(r"^\[ *\d+/ *\d+\] (\S+) +- (.*)$", text, re.MULTILINE):
+        kind = re.search(r"\((\w+)\)$", rest)
+        types[name] = kind[1].upper() if kind else "F32"
+    return types
+
+
 def packed(types):
-    """By file type: type -> names of the tensors that have it, F32 left out."""
-    by = {}
-    for label, tensors in types.items():
-        groups = by.setdefault(label, {})
-        for tensor, kind in tensors.items():
-            if kind != "F32":
-                groups.setdefault(kind, []).append(tensor)
-    return by
+    """Type -> tensors that have it, F32 left out: names with * for the number of the block, and those numbers."""
+    groups = {}
+    for tensor, kind in types.items():
+        if kind == "F32":
+            continue
+        block = re.match(r"blk\.(\d+)\.", tensor)
+        name = f"blk.*.{tensor[block.end():]}" if block else tensor
+        layers = groups.setdefault(kind, {}).setdefault(name, [])
+        if block:
+            layers.append(int(block[1]))
+    return groups
 
 
 main(*sys.argv[1:])

@@ -21,7 +21,7 @@ import {
 } from '../planner/plan.ts';
 import { probeMachine } from '../planner/probe.ts';
 import { type Quantization, subjectOf, subjectOfFile } from '../planner/subject.ts';
-import { MIX_NAMES, mixNamed } from '../quantize/mixes.ts';
+import { FILE_TYPE_NAMES, fileTypeNamed } from '../quantize/file-types.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
@@ -138,13 +138,13 @@ export async function planNamed(
 }
 
 function quantizationOf(typed: string): Quantization {
-  const found = typed.toLowerCase() === 'native' ? 'native' : mixNamed(typed);
+  const found = typed.toLowerCase() === 'native' ? 'native' : fileTypeNamed(typed);
   if (found !== undefined) return found;
   throw usageError({
     what: `the quantization ${JSON.stringify(typed)}`,
     expected: `one of ${OFFERED.join(', ')}`,
     got: 'none of them',
-    next: `others that are known: ${MIX_NAMES.filter((name) => !OFFERED.includes(name)).join(', ')}`,
+    next: `others that are known: ${FILE_TYPE_NAMES.filter((name) => !OFFERED.includes(name)).join(', ')}`,
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { HadalError } from '../error.ts';
-import { FILE_TYPES, type FileTypeName, fileTypeNamed } from '../quantize/file-types.ts';
+import { type FileTypeName, WRITTEN_TYPES, writtenTypeNamed } from '../quantize/file-types.ts';
 import type { QuantizeOptions, QuantizePlan } from '../quantize/quantize.node.ts';
 import { parseRecipe, type Recipe } from '../quantize/recipe.ts';
 import type { Written } from '../quantize/write-model.node.ts';
@@ -32,7 +32,7 @@ export async function askedType(
   if (type !== undefined && recipePath !== undefined) {
     throw usageError({ what: 'the type', expected: 'a name, or --recipe FILE', got: 'both' });
   }
-  if (type !== undefined) return { base: fileTypeNamed(type), overrides: [] };
+  if (type !== undefined) return { base: writtenTypeNamed(type), overrides: [] };
   if (recipePath === undefined) return undefined;
   const recipe = await readFile(recipePath, 'utf8').catch((cause: NodeJS.ErrnoException) => {
     const got = cause.code ?? cause.message;
@@ -47,7 +47,7 @@ export async function askedType(
 }
 
 /** The names of types, for a usage error. */
-export const TYPE_NAMES = Object.keys(FILE_TYPES).join(', ');
+export const TYPE_NAMES = WRITTEN_TYPES.join(', ');
 
 /**
  * Options of a writing run out of a command's flags, which show what goes on. Throws a usage error for a wrong flag.

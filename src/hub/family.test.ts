@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
 import { cacheBytes, multiplyAddsPerToken, parameters, subjectOf, weightBytes } from '../planner/subject.ts';
-import { MIX_NAMES, type MixName } from '../quantize/mixes.ts';
+import { FILE_TYPE_NAMES, type FileTypeName } from '../quantize/file-types.ts';
 import { readCatalogue } from './catalogue.ts';
 import { familyJsonSchema, familyReference, findInFamily, parseFamily, readFamily } from './family.ts';
 
@@ -41,7 +41,7 @@ describe('the catalogue against the arithmetic of config.json', () => {
 });
 
 describe('quantized sizes', () => {
-  const V3: readonly (readonly [MixName, number])[] = [
+  const V3: readonly (readonly [FileTypeName, number])[] = [
     ['F16', 1300],
     ['Q8_0', 700],
     ['Q4_K_M', 380],
@@ -53,7 +53,7 @@ describe('quantized sizes', () => {
   });
 
   // Sizes of bartowski's files of DeepSeek-V3-0324, made with llama.cpp b4944 and an importance matrix.
-  const FILES: readonly (readonly [MixName, number])[] = [
+  const FILES: readonly (readonly [FileTypeName, number])[] = [
     ['Q8_0', 713.29],
     ['Q6_K', 550.8],
     ['Q5_K_M', 475.4],
@@ -66,7 +66,7 @@ describe('quantized sizes', () => {
 
   test('every model has every quantization, from the largest to the smallest', () => {
     for (const model of shapes) {
-      const sizes = MIX_NAMES.map((quantization) => weightBytes(subjectOf(model, quantization)));
+      const sizes = FILE_TYPE_NAMES.map((quantization) => weightBytes(subjectOf(model, quantization)));
       expect(sizes.every((bytes) => bytes > 0)).toBe(true);
       expect(sizes[0]).toBeGreaterThan(sizes.at(-1)! * 4);
     }

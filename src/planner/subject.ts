@@ -14,7 +14,8 @@ import { describeModel, outlineModel, planTensors } from '../model/load.ts';
 import type { CacheStream } from '../model/model.ts';
 import { cacheCost } from '../model/streams.ts';
 import { type Part, planBytes, specNumbers } from '../model/weights.ts';
-import { type MixName, mixTypes } from '../quantize/mixes.ts';
+import { chooseTypes } from '../quantize/choose-types.ts';
+import type { FileTypeName } from '../quantize/file-types.ts';
 import { outlineV4, type V4Outline } from './v4-outline.ts';
 
 /** What a tensor is for. */
@@ -37,7 +38,7 @@ export interface Subject {
   readonly name: string;
   readonly title: string;
   /** A GGUF quantization; `native` as published; `file` for what is on disk. */
-  readonly quantization: MixName | 'native' | 'file';
+  readonly quantization: FileTypeName | 'native' | 'file';
   /** What the weights are, for people: `Q4_K_M`, `FP8`. */
   readonly format: string;
   readonly architecture: string;
@@ -59,12 +60,12 @@ export interface Subject {
 }
 
 /** `native` is how the model is published. */
-export type Quantization = MixName | 'native';
+export type Quantization = FileTypeName | 'native';
 
 /**
- * A published model in a quantization.
+ * A published model in a quantization, by the mixes that are used with an importance matrix.
  *
- * @throws HadalError `config-*` when the family's config contradicts itself, `mix-impossible`
+ * @throws HadalError `config-*` when the family's config contradicts itself
  * @example weightBytes(subjectOf(findInFamily(readFamily(), 'v3'), 'Q8_0')) / 1e9 // 713
  */
 export function subjectOf(model: FamilyModel, quantization: Quantization): Subject {
@@ -76,9 +77,18 @@ export function subjectOf(model: FamilyModel, quantization: Quantization): Subje
   const types =
     quantization === 'native'
       ? undefined
-      : mixTypes(quantization, specs, { ...facts, experts: experts?.count ?? 0 });
-  const tensors = specs.map((spec, i): PlannedTensor => {
-    const type = types?.[i];
+      : chooseTypes(
+          specs.map(({ name, shape }) => ({ name, shape, dtype: 'F32' })),
+          {
+            fileType: quantization,
+            layers: facts.layers,
+            groupSize: facts.heads / facts.kvHeads,
+            experts: experts?.count ?? 0,
+            importance: true,
+          },
+        );
+  const tensors = specs.map((spec): PlannedTensor => {
+    const type = types?.get(spec.name)?.type;
     const layer = layerOf(spec.name);
     return {
       name: spec.name,

@@ -23,6 +23,8 @@ export interface Choice {
   readonly layers: number;
   /** Query heads for every key head. */
   readonly groupSize: number;
+  /** Experts of a layer; none when absent. */
+  readonly experts?: number;
   readonly importance: boolean;
   /** First match wins, before the mix. */
   readonly overrides?: readonly { readonly pattern: RegExp; readonly type: DTypeName }[];
@@ -45,7 +47,16 @@ const FALLBACKS: Readonly<Partial<Record<DTypeName, DTypeName>>> = {
   Q4_K: 'Q5_0',
   Q5_K: 'Q5_1',
   Q6_K: 'Q8_0',
+  TQ1_0: 'Q4_0',
+  TQ2_0: 'Q4_0',
   IQ4_XS: 'IQ4_NL',
+  IQ3_S: 'IQ4_NL',
+  IQ3_XXS: 'IQ4_NL',
+  IQ2_S: 'IQ4_NL',
+  IQ2_XS: 'IQ4_NL',
+  IQ2_XXS: 'IQ4_NL',
+  IQ1_M: 'IQ4_NL',
+  IQ1_S: 'IQ4_NL',
 };
 
 /**
@@ -54,12 +65,13 @@ const FALLBACKS: Readonly<Partial<Record<DTypeName, DTypeName>>> = {
  * @example chooseTypes(tensors, { fileType: 'Q4_K_M', layers: 27, groupSize: 16, importance: false }).get('output.weight') // { type: 'Q6_K' }
  */
 export function chooseTypes(tensors: readonly Candidate[], choice: Choice): ReadonlyMap<string, Chosen> {
-  const { fileType, layers, groupSize, importance, overrides = [] } = choice;
+  const { fileType, layers, groupSize, experts = 0, importance, overrides = [] } = choice;
   const mix: FileType = FILE_TYPES[fileType];
   const tied = !tensors.some(({ name }) => name === 'output.weight');
-  const inOrder = [...tensors].sort((a, b) => layerOf(a.name) - layerOf(b.name));
-  const values = inOrder.filter(({ name }) => isValue(name)).map(({ name }) => name);
-  const valueIndex = new Map(values.map((name, index) => [name, index]));
+  const inOrder = tensors.map(({ name }) => name).sort((a, b) => layerOf(a) - layerOf(b) || (a < b ? -1 : 1));
+  const numbered = (names: readonly string[]) => new Map(names.map((name, index) => [name, index]));
+  const values = numbered(inOrder.filter(isValue));
+  const downs = numbered(inOrder.filter(isDown));
   return new Map(
     tensors.map((tensor) => {
       const { name } = tensor;
@@ -67,9 +79,11 @@ export function chooseTypes(tensors: readonly Candidate[], choice: Choice): Read
       const place: Place = {
         layer: layerOf(name),
         layers,
-        valueIndex: valueIndex.get(name) ?? 0,
-        values: values.length,
+        valueIndex: values.get(name) ?? 0,
+        values: values.size,
+        downIndex: downs.get(name) ?? 0,
         groupSize,
+        experts,
         importance,
       };
       const override = overrides.find(({ pattern }) => pattern.test(name))?.type;
@@ -90,9 +104,11 @@ function mixed(mix: FileType, { name, shape }: Candidate, place: Place, tied: bo
     if (shape[0]! % dtype(base).blockElements !== 0) return 'Q8_0';
     return mix.output ?? base;
   }
+  if (name === 'token_embd.weight') return mix.embedding ?? base;
   if (mix.stacks !== undefined && (shape[2] ?? 1) > 1) return mix.stacks;
-  if (isValue(name)) return mix.values?.(place) ?? base;
-  if (name.includes('ffn_down')) return mix.down?.(place) ?? base;
+  if (isValue(name)) return careful(mix.values?.(place) ?? base, base, place);
+  if (/attn_[qk]\.weight$/.test(name)) return mix.queryKey ?? base;
+  if (isDown(name)) return mix.down?.(place) ?? base;
   if (name.includes('attn_output.weight')) return mix.attnOutput ?? base;
   return base;
 }
@@ -102,6 +118,16 @@ function fitting(type: DTypeName, rowLength: number): Chosen {
   if (fits(type)) return { type };
   const fallback = FALLBACKS[type];
   return { type: fallback !== undefined && fits(fallback) ? fallback : 'F16', insteadOf: type };
+}
+
+/** Models of 80 layers with shared keys have small values and much to lose by them; not where bits are scarcest. */
+function careful(type: DTypeName, base: DTypeName, { layers, groupSize }: Place): DTypeName {
+  const raised = layers === 80 && groupSize > 1 && !/^IQ[12]/.test(base);
+  return raised && (type === 'Q3_K' || type === 'Q4_K') ? 'Q5_K' : type;
+}
+
+function isDown(name: string): boolean {
+  return name.includes('ffn_down');
 }
 
 function isValue(name: string): boolean {

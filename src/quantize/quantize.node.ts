@@ -87,7 +87,7 @@ export async function quantizeFile(
  * @example chooseFor(config, sources, { fileType: 'Q4_K_M', overrides: [], importance: false })
  */
 export function chooseFor(
-  { layers, draftLayers = 0, attention }: ModelConfig,
+  { layers, draftLayers = 0, attention, experts }: ModelConfig,
   tensors: readonly Candidate[],
   asked: {
     readonly fileType: FileTypeName;
@@ -99,7 +99,12 @@ export function chooseFor(
   // A split latent file says one key head; a merged one as many as there are query heads.
   const split = tensors.some(({ name }) => name.endsWith('attn_k_b.weight'));
   const kvHeads = attention.kind === 'grouped' ? attention.kvHeads : split ? 1 : heads;
-  return chooseTypes(tensors, { ...asked, layers: layers + draftLayers, groupSize: heads / kvHeads });
+  return chooseTypes(tensors, {
+    ...asked,
+    layers: layers + draftLayers,
+    groupSize: heads / kvHeads,
+    experts: experts?.experts ?? 0,
+  });
 }
 
 /** Tensors with what they become, in the order that they have. */

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { DTypeName } from '../dtypes/dtype.ts';
 import { DTYPES } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
-import { type FileTypeName, fileTypeNamed } from './file-types.ts';
+import { type FileTypeName, writtenTypeNamed } from './file-types.ts';
 
 const ENCODABLE = DTYPES.filter(({ encode, ggmlId }) => encode !== undefined && ggmlId >= 0).map(
   ({ name }) => name,
@@ -63,7 +63,7 @@ export function parseRecipe(text: string, name: string): Recipe {
       throw invalid(`${place}.pattern of ${name}`, 'a regular expression', pattern);
     }
   });
-  return { base: fileTypeNamed(parsed.data.base), overrides };
+  return { base: writtenTypeNamed(parsed.data.base), overrides };
 }
 
 function invalid(what: string, expected: string, got: string): HadalError {
