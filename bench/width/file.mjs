@@ -13,6 +13,7 @@ import { layOutSafetensors } from '../../dist/formats/safetensors/write.js';
 import { configFromHf } from '../../dist/model/config-hf.js';
 import { outlineModel } from '../../dist/model/load.js';
 import { hfNames } from '../../dist/model/tensors-hf.js';
+import { byteAlphabet } from '../../dist/tokenizer/byte-alphabet.js';
 
 /** config.json of DeepSeek-V3 but for layers and vocabulary, which are asked for. */
 const V3 = {
@@ -93,8 +94,20 @@ function writeFolder(json, folder) {
   });
   const file = join(folder, 'model.safetensors');
   writeFileSync(join(folder, 'config.json'), JSON.stringify(published, null, 2));
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(byteTokenizer()));
   fill(file, layOutSafetensors({ metadata: [['format', 'pt']], tensors }), tensors);
   return dirname(file);
+}
+
+/** A token for each byte, for the engine takes no folder without a vocabulary. */
+function byteTokenizer() {
+  const vocab = Object.fromEntries(byteAlphabet().charOfByte.map((text, id) => [text, id]));
+  return {
+    added_tokens: [],
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false },
+    decoder: { type: 'ByteLevel' },
+    model: { type: 'BPE', vocab, merges: [] },
+  };
 }
 
 function writeGguf(json, file) {
@@ -224,10 +237,7 @@ function poolOf(name) {
       putHalf(at, SIGMA / 200);
       putHalf(at + 2, (7.5 * SIGMA) / 200);
     } else if (name === 'F32') view.setFloat32(at, uniform(at), true);
-    else if (b % 2 === 0 && at + 4 <= bytes.length) {
-      const [one, two] = [uniform(at), -uniform(at)];
-      dtype('BF16').encode(Float32Array.of(one, two), 0, bytes, at, 2);
-    }
+    else dtype('BF16').encode(Float32Array.of(uniform(Math.min(at, bytes.length - 4))), 0, bytes, at, 1);
   }
   return bytes;
 }
