@@ -100,7 +100,11 @@ test('the document counts what was computed and says the seed that was used', ()
     reasoning: '',
     calls: [],
     reason: 'stop',
-    usage: { ...usage, cachedTokens: 17 },
+    usage: {
+      ...usage,
+      cachedTokens: 17,
+      drafts: { drafted: 6, accepted: 4, tokensPerStep: 2, gain: 1.5 },
+    },
   } as const;
   expect(answerDocument('m', finished, 8192, { temperature: 0.2, topP: 0.9 })).toEqual({
     model: 'm',
@@ -114,6 +118,7 @@ test('the document counts what was computed and says the seed that was used', ()
       decode_ms: 50,
       prefill_tokens_per_second: 200,
       decode_tokens_per_second: 160,
+      drafts: { drafted: 6, accepted: 4, tokens_per_step: 2, gain: 1.5 },
     },
     context_tokens: 8192,
     context_left: 8146,

@@ -2,6 +2,7 @@
  * Owns: how one answer is shown: text as it comes, progress of a long prompt, the line of figures, the JSON document.
  * Refuses to know: where answers come from, the chat around them.
  */
+import { draftsDocument } from '../api/drafts.ts';
 import type { Delta, FinishReason } from '../chat/delta.ts';
 import type { Sampling, Usage } from '../engine/request.ts';
 import { contextLeft } from '../runtime/answerer.ts';
@@ -145,6 +146,7 @@ export function answerDocument(
       decode_ms: usage.decodeMs,
       prefill_tokens_per_second: perSecond(usage.promptTokens - usage.cachedTokens, usage.prefillMs) ?? null,
       decode_tokens_per_second: perSecond(usage.generatedTokens - 1, usage.decodeMs) ?? null,
+      ...(usage.drafts === undefined ? {} : { drafts: draftsDocument(usage.drafts) }),
     },
     context_tokens: contextTokens,
     context_left: contextLeft(contextTokens, usage),

@@ -3,6 +3,7 @@
  * Refuses to know: how the engine does it.
  */
 import { defineCommand } from 'citty';
+import { draftsDocument } from '../api/drafts.ts';
 import type { DraftFigures, Usage } from '../engine/request.ts';
 import type { ModelDescription } from '../model/load.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
@@ -222,12 +223,7 @@ function document(model: string, opened: OpenedModel, result: Result): object {
     prefill: result.prefill.map(({ tokens, rate }) => ({ prompt_tokens: tokens, tokens_per_second: rate })),
     prompts_left_out: result.left,
     decode: { generated_tokens: result.decode.tokens, tokens_per_second: result.decode.rate },
-    drafts: {
-      drafted: result.drafts.drafted,
-      accepted: result.drafts.accepted,
-      tokens_per_step: result.drafts.tokensPerStep,
-      gain: result.drafts.gain,
-    },
+    drafts: draftsDocument(result.drafts),
     weight_bytes_per_token: perToken,
     weight_bytes_per_second: perToken * result.decode.rate.median,
     memory: {

@@ -135,6 +135,26 @@ describe.skipIf(!python || process.platform !== 'linux')('in a terminal', () => 
     expect(await running.finished).toMatchObject({ code: 0, signal: null });
   });
 
+  test('an answer ends where the context does, and the chat goes on once it is cleared', async () => {
+    const running = startHadal(['run', toy, '-t', '0', '--context', '96'], inTerminal());
+    const { stdin } = running.child;
+    let at = await running.shows('> ');
+    stdin.write('hello\r');
+    at = await running.shows('0 of 96 tokens left · cut at the limit', at);
+    at = await running.shows('> ', at);
+    stdin.write('and now\r');
+    at = await running.shows('the conversation: expected at most 96 tokens', at);
+    at = await running.shows('> ', at);
+    stdin.write('/clear\r');
+    at = await running.shows('forgotten', at);
+    at = await running.shows('> ', at);
+    stdin.write('hello\r');
+    at = await running.shows('0 of 96 tokens left · cut at the limit', at);
+    at = await running.shows('> ', at);
+    stdin.write('\u0004');
+    expect(await running.finished).toMatchObject({ code: 0, signal: null });
+  });
+
   test('SIGTERM at the prompt ends the chat at once, with the terminal given back', async () => {
     const running = startHadal(['run', toy], inTerminal());
     await running.shows('> ');

@@ -116,6 +116,7 @@ function ending(delta: Extract<Delta, { type: 'end' }>, { model }: ResponseConte
       predicted_n: usage.generatedTokens,
       predicted_ms: usage.decodeMs,
       predicted_per_second: perSecond(usage.generatedTokens, usage.decodeMs),
+      ...(usage.drafts && { draft_n: usage.drafts.drafted, draft_n_accepted: usage.drafts.accepted }),
     },
   };
 }

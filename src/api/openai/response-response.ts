@@ -3,6 +3,7 @@
  * Refuses to know: requests, HTTP, how deltas come about.
  */
 import type { Delta } from '../../chat/delta.ts';
+import { draftsDocument } from '../drafts.ts';
 import type { ResponseContext, StreamEncoder, StreamEvent } from '../request.ts';
 
 type PartDelta = Exclude<Delta, { type: 'end' | 'progress' }>;
@@ -108,6 +109,7 @@ function usageBody({ usage }: EndDelta, reasoningTokens: number): object {
     output_tokens: usage.generatedTokens,
     output_tokens_details: { reasoning_tokens: reasoningTokens },
     total_tokens: usage.promptTokens + usage.generatedTokens,
+    ...(usage.drafts === undefined ? {} : { drafts: draftsDocument(usage.drafts) }),
   };
 }
 
