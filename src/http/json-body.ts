@@ -18,6 +18,9 @@ export interface JsonEnv {
   readonly Variables: { body: unknown };
 }
 
+/** Methods whose requests say something. */
+const WITH_BODY: readonly string[] = ['POST', 'DELETE'];
+
 /** Refuses bodies that are too large, whatever they hold. */
 export function limitBody({ maxBytes }: BodyLimits): MiddlewareHandler {
   return bodyLimit({
@@ -34,12 +37,12 @@ export function limitBody({ maxBytes }: BodyLimits): MiddlewareHandler {
 }
 
 /**
- * Reads the body of every POST into the variable `body`. A page elsewhere can send text without asking first, but not
+ * Reads the body of every POST and DELETE into the variable `body`. A page elsewhere can send text without asking first, but not
  * `application/json`: so nothing else is taken.
  */
 export function readJson({ maxDepth }: BodyLimits): MiddlewareHandler<JsonEnv> {
   return async (c, next) => {
-    if (c.req.method !== 'POST') return next();
+    if (!WITH_BODY.includes(c.req.method)) return next();
     const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json') {
       throw new HadalError('media-type-wrong', {

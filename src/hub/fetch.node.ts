@@ -127,9 +127,9 @@ async function fetchModel(
   const signal = options.signal ?? new AbortController().signal;
   for (const source of model.sources) {
     try {
-      const { title, license, bytes } = model;
+      const { title, license, bytes, sha256 } = model;
       const announce = () =>
-        options.onAnnounce?.({ title, license, bytes, path, from: sourceTitle(source, options.env) });
+        options.onAnnounce?.({ title, license, bytes, sha256, path, from: sourceTitle(source, options.env) });
       await fetchFrom(source, announce, { ...options, signal, model, path });
       await writeNote(path, model);
       return;

@@ -41,6 +41,7 @@ export async function pullPackage(reference: PackageReference, options: PullOpti
       title: `${name}${version === undefined ? '' : ` ${version}`}`,
       license: 'license not said',
       bytes: 0,
+      sha256: '',
       path: folder,
       from: kind === 'pypi' ? 'PyPI, by pip' : 'npm',
     });

@@ -7,6 +7,8 @@
 export interface Announcement {
   readonly title: string;
   readonly license: string;
+  /** SHA-256 of its largest file that comes; empty where it is not known before. */
+  readonly sha256: string;
   /** 0 where only the tool that fetches it knows. */
   readonly bytes: number;
   /** Where the file will be. */

@@ -128,6 +128,7 @@ async function pullRepo(
       title: `${repo}${main === undefined ? '' : ` ${main}`}${files.length > 1 ? ` (${files.length} files)` : ''}`,
       license: listing.license ?? 'license not said',
       bytes: missingBytes,
+      sha256: largestDigest(missing),
       path,
       from: hubEndpoint(env).host,
     });
@@ -136,6 +137,11 @@ async function pullRepo(
   for (const { path: name, expected } of files) await linkBlob(env, repo, listing.commit, name, expected);
   if (revision !== listing.commit) await writeRef(env, repo, revision, listing.commit);
   return { path, bytes, fetchedBytes: missingBytes };
+}
+
+function largestDigest(files: readonly RepoFile[]): string {
+  const { expected } = files.reduce((a, b) => (b.expected.bytes > a.expected.bytes ? b : a));
+  return 'sha256' in expected ? expected.sha256 : '';
 }
 
 /** Bytes that an interrupted run left, or one that is at work. */
@@ -209,6 +215,7 @@ async function pullUrl(
           title: basename(path),
           license: 'license not said',
           bytes,
+          sha256,
           path,
           from: url.host,
         }),

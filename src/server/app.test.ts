@@ -6,6 +6,7 @@ import { createMetrics } from '../http/metrics.ts';
 import type { ServingModel } from './answering.ts';
 import { createApp } from './app.ts';
 import { createModels } from './models.ts';
+import { modelStore } from './stored-models.ts';
 
 test('the OpenAPI document has every route that is registered, and no other', async () => {
   const app = createApp({
@@ -17,6 +18,7 @@ test('the OpenAPI document has every route that is registered, and no other', as
       budgetBytes: 1,
       keepAliveMs: 1,
     }),
+    store: modelStore({}),
     facts: () => expect.unreachable(),
     keys: NO_KEYS,
     limiter: createLimiter({ maxOpen: 1 }),

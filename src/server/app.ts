@@ -26,6 +26,7 @@ import { messages } from './routes/messages.ts';
 import { metrics } from './routes/metrics.ts';
 import { models } from './routes/models.ts';
 import { ollama } from './routes/ollama.ts';
+import { ollamaPull } from './routes/ollama-pull.ts';
 import { openapi } from './routes/openapi.ts';
 import { page } from './routes/page.ts';
 import { responses } from './routes/responses.ts';
@@ -38,6 +39,7 @@ const ROUTES = [
   embeddings,
   messages,
   ollama,
+  ollamaPull,
   llamaCpp,
   models,
   machine,
@@ -46,6 +48,9 @@ const ROUTES = [
   openapi,
   page,
 ] as const;
+
+/** Methods that routes have. */
+const METHODS = ['GET', 'POST', 'DELETE'] as const;
 
 /** Paths that need no key, exactly so; the files of the page, which asks for one itself, come to them. */
 const OPEN_PATHS = ['/healthz', '/readyz'] as const;
@@ -64,7 +69,7 @@ export function createApp(parts: ServerParts): OpenAPIHono<ServerEnv> {
   app.use(counted(parts));
   app.use(secureHeaders({ xFrameOptions: 'DENY' }));
   app.use(checkHost(parts.hostRules));
-  app.use(cors({ origin: [...parts.hostRules.origins], allowMethods: ['GET', 'POST'] }));
+  app.use(cors({ origin: [...parts.hostRules.origins], allowMethods: [...METHODS] }));
   app.use(checkKey(parts.keys, new Set([...OPEN_PATHS, ...parts.page.keys()])));
   app.use(limitBody(parts.bodyLimits));
   app.use(readJson(parts.bodyLimits));
@@ -91,12 +96,12 @@ function counted({ observers: { log, metrics: all } }: ServerParts) {
 
 function notFound(app: OpenAPIHono<ServerEnv>, c: ServerContext): never {
   const { path, method } = c.req;
-  const methods = ['GET', 'POST'].filter((other) => {
+  const methods = METHODS.filter((other) => {
     const [handlers] = app.router.match(other, path);
     return handlers.some(([[, route]]) => !route.path.endsWith('*'));
   });
   const what = `${method.slice(0, 16)} ${path.slice(0, 200)}`;
-  if (methods.length > 0 && !methods.includes(method)) {
+  if (methods.length > 0 && !methods.some((other) => other === method)) {
     const next = 'GET /openapi.json lists the routes';
     throw new HadalError('method-wrong', {
       what,

@@ -13,6 +13,7 @@ import type { ServingModel } from './answering.ts';
 import type { Models } from './models.ts';
 import type { Observers } from './observing.ts';
 import type { Page } from './page.ts';
+import type { ModelStore } from './stored-models.ts';
 
 /** What the server is made of. */
 export interface ServerParts {
@@ -20,6 +21,8 @@ export interface ServerParts {
   /** Bytes that all models together may take. */
   readonly budgetBytes: number;
   readonly models: Models<ServingModel>;
+  /** What is on disk, and may be fetched onto it. */
+  readonly store: ModelStore;
   /** What a model's file says of it. */
   readonly facts: FactsReader;
   readonly keys: KeyRing;

@@ -84,6 +84,10 @@ export interface Models<M extends LoadedModel> extends AsyncDisposable {
   /** The served model of a name or alias, or undefined. */
   find(name: string): ServedModel | undefined;
   status(): readonly ModelStatus[];
+  /** Serves one more; one whose name is served already changes nothing. */
+  add(model: ServedModel): void;
+  /** Serves one no longer: {@link Models.unload} it before. Throws `model-unknown`. */
+  remove(name: string): void;
   /** The loaded model of a name, without using it. */
   peek(name: string): M | undefined;
   /** Keeps a model loaded once it is, or lets it go again like others. Throws `model-unknown`. */
@@ -135,8 +139,8 @@ interface Slot<M> {
 
 class ManagedModels<M extends LoadedModel> implements Models<M> {
   readonly #options: ModelsOptions<M>;
-  readonly #slots: readonly Slot<M>[];
-  readonly #names: ReadonlyMap<string, Slot<M>>;
+  readonly #slots: Slot<M>[] = [];
+  readonly #names = new Map<string, Slot<M>>();
   readonly #stop = new AbortController();
   /** Loads run one after another: two at once would not know of each other's memory. */
   #loads: Promise<unknown> = Promise.resolve();
@@ -145,11 +149,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
 
   constructor(options: ModelsOptions<M>) {
     this.#options = options;
-    this.#slots = options.served.map((model) => emptySlot<M>(model));
-    const names = this.#slots.flatMap((slot) =>
-      [slot.model.name, ...slot.model.aliases].map((name) => [name.toLowerCase(), slot] as const),
-    );
-    this.#names = new Map(names);
+    for (const model of options.served) this.add(model);
   }
 
   async acquire(
@@ -172,6 +172,22 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
 
   find(name: string): ServedModel | undefined {
     return this.#names.get(name.toLowerCase())?.model;
+  }
+
+  add(model: ServedModel): void {
+    if (this.#names.has(model.name.toLowerCase())) return;
+    const slot = emptySlot<M>(model);
+    this.#slots.push(slot);
+    for (const name of [model.name, ...model.aliases]) {
+      const key = name.toLowerCase();
+      if (!this.#names.has(key)) this.#names.set(key, slot);
+    }
+  }
+
+  remove(name: string): void {
+    const slot = this.#slot(name);
+    this.#slots.splice(this.#slots.indexOf(slot), 1);
+    for (const [key, other] of this.#names) if (other === slot) this.#names.delete(key);
   }
 
   peek(name: string): M | undefined {
@@ -233,7 +249,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
   #slot(name: string): Slot<M> {
     const slot = this.#names.get(name.toLowerCase());
     if (slot !== undefined) return slot;
-    const names = this.#options.served.map((one) => one.name);
+    const names = this.#slots.map(({ model }) => model.name);
     throw unknownModel(name, names);
   }
 

@@ -18,6 +18,7 @@ import { type LocalOptions, localModels } from './local-models.ts';
 import { createModels, type ModelEvent, type Models, type ServedModel } from './models.ts';
 import { type Observers, watchModel } from './observing.ts';
 import { readPage } from './page.ts';
+import { modelStore } from './stored-models.ts';
 
 /** Everything that can be chosen of a server. */
 export interface ServeSettings extends ListenOptions {
@@ -79,6 +80,7 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
     version: settings.version,
     budgetBytes,
     models,
+    store: modelStore(settings.local.env),
     facts: factsReader(settings.local.env),
     keys,
     limiter: createLimiter({ maxOpen: settings.maxOpen }),

@@ -3,7 +3,7 @@
  * Refuses to know: what is done with them.
  */
 import { HadalError } from '../error.ts';
-import { type ApiKey, mayUse } from '../http/keys.ts';
+import { type ApiKey, mayUse, rulesAll } from '../http/keys.ts';
 import type { ServingModel } from './answering.ts';
 import { type Models, type ServedModel, unknownModel } from './models.ts';
 
@@ -21,6 +21,17 @@ export function allowed(models: Models<ServingModel>, name: string, key: ApiKey 
   throw new HadalError('model-forbidden', {
     what: `the model ${served.name}`,
     expected: 'a key that may use it',
+    got: `the key "${key.name}"`,
+    next: 'ask whoever runs this server',
+  });
+}
+
+/** What concerns everybody is for keys of all models, or where no key is asked for. Throws `key-limited`. */
+export function demandRule(key: ApiKey | undefined, what: string): void {
+  if (key === undefined || rulesAll(key)) return;
+  throw new HadalError('key-limited', {
+    what,
+    expected: 'a key for all models',
     got: `the key "${key.name}"`,
     next: 'ask whoever runs this server',
   });

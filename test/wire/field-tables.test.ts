@@ -10,6 +10,7 @@ import { CHAT_FIELDS as OLLAMA_CHAT_FIELDS } from '../../src/api/ollama/chat-req
 import { EMBED_FIELDS, OLD_EMBED_FIELDS } from '../../src/api/ollama/embed.ts';
 import { GENERATE_FIELDS } from '../../src/api/ollama/generate-request.ts';
 import { SHOW_FIELDS } from '../../src/api/ollama/models.ts';
+import { DELETE_FIELDS, PULL_FIELDS } from '../../src/api/ollama/pull.ts';
 import { OPTION_FIELDS } from '../../src/api/ollama/settings.ts';
 import { CHAT_FIELDS } from '../../src/api/openai/chat-request.ts';
 import { COMPLETION_FIELDS } from '../../src/api/openai/completion-request.ts';
@@ -31,6 +32,8 @@ test.each([
   ['POST /tokenize', TOKENIZE_FIELDS],
   ['POST /detokenize', DETOKENIZE_FIELDS],
   ['POST /api/show', SHOW_FIELDS],
+  ['POST /api/pull', PULL_FIELDS],
+  ['DELETE /api/delete', DELETE_FIELDS],
   ['POST /v1/embeddings', EMBEDDINGS_FIELDS],
   ['POST /api/embed', EMBED_FIELDS],
   ['POST /api/embeddings', OLD_EMBED_FIELDS],

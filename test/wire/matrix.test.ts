@@ -47,7 +47,7 @@ const GOOD: readonly (readonly [path: RegExp, body: object, fields: readonly str
     ['model', 'input', 'encoding_format', 'dimensions', 'pooling'],
   ],
   [/^\/api\/embed$/, { model: 'toy', input: 'hi' }, ['model', 'input', 'dimensions', 'pooling']],
-  [/^\/api\/show$/, { model: 'toy' }, ['model']],
+  [/^\/api\/(show|pull|delete)$/, { model: 'toy' }, ['model']],
   [/\/models\/(load|unload)$/, { model: 'toy' }, ['model']],
   [/\/models\/pin$/, { model: 'toy', pinned: false }, ['model', 'pinned']],
   [
@@ -116,8 +116,9 @@ function keysOf(value: unknown): unknown {
 }
 
 const closed = () => routes.filter(({ path }) => !OPEN.includes(path));
-const posts = () => routes.filter(({ method }) => method === 'POST');
-const bodyOf = (method: string) => (method === 'POST' ? { body: '{}' } : {});
+const posts = () => routes.filter(({ method }) => hasBody(method));
+const hasBody = (method: string) => method === 'POST' || method === 'DELETE';
+const bodyOf = (method: string) => (hasBody(method) ? { body: '{}' } : {});
 
 /** Runs a case on each route; the server is asked for its health after every one. */
 async function each(
@@ -170,7 +171,7 @@ describe('keys', () => {
       ];
       for (const header of [...forms, `${bearer}\r\nx-api-key: ${secret}`]) {
         const { status } = await send({ method, target, ...bodyOf(method) }, [header]);
-        expect(status).toBe(method === 'POST' ? 400 : 200);
+        expect(status).toBe(hasBody(method) ? 400 : 200);
       }
     }));
 
@@ -221,7 +222,7 @@ describe('where it goes', () => {
           (await send({ method, target, ...bodyOf(method) }, [bearer, `origin: ${origin}`])).status,
         ).toBe(403);
       const own = await send({ method, target, ...bodyOf(method) }, [bearer, `origin: http://${host}`]);
-      expect(own.status).toBe(method === 'POST' ? 400 : 200);
+      expect(own.status).toBe(hasBody(method) ? 400 : 200);
       expect(own.headers.get('access-control-allow-origin')).toBeUndefined();
     }));
 
@@ -249,7 +250,7 @@ describe('where it goes', () => {
     each(closed(), async ({ method, path }) => {
       const target = `/healthz/..${path}`;
       expect((await send({ method, target, ...bodyOf(method) }, [])).status).toBe(401);
-      expect((await send({ method, target, ...bodyOf(method) })).status).toBe(method === 'POST' ? 400 : 200);
+      expect((await send({ method, target, ...bodyOf(method) })).status).toBe(hasBody(method) ? 400 : 200);
     }));
 
   test('another method: 405', () =>
@@ -264,24 +265,24 @@ describe('where it goes', () => {
 
 describe('what it says', () => {
   test('no JSON, or not as JSON: 400 and 415', () =>
-    each(posts(), async ({ path: target }) => {
+    each(posts(), async ({ method, path: target }) => {
       for (const body of ['', '{', '{"model": "toy",}', 'null', '[]', '"text"', '42', '\u0000'])
-        expect((await send({ method: 'POST', target, body })).status).toBe(400);
+        expect((await send({ method, target, body })).status).toBe(400);
       for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data'])
-        expect(
-          (await send({ method: 'POST', target, body: '{}' }, [bearer, `content-type: ${type}`])).status,
-        ).toBe(415);
+        expect((await send({ method, target, body: '{}' }, [bearer, `content-type: ${type}`])).status).toBe(
+          415,
+        );
     }));
 
   test('10 MB, with its length or in chunks: 413', () =>
-    each(posts(), async ({ path }) => {
+    each(posts(), async ({ method, path }) => {
       const headers = { authorization: `Bearer ${secret}`, 'content-type': 'application/json' };
       const body = JSON.stringify({ model: 'toy', prompt: 'x'.repeat(10 << 20) });
-      const whole = await fetch(`${server.url}${path}`, { method: 'POST', headers, body });
+      const whole = await fetch(`${server.url}${path}`, { method, headers, body });
       expect(whole.status).toBe(413);
       const stream = new Blob([body]).stream();
       const chunked = await fetch(`${server.url}${path}`, {
-        method: 'POST',
+        method,
         headers,
         body: stream,
         duplex: 'half',
@@ -290,25 +291,25 @@ describe('what it says', () => {
     }));
 
   test('deep nesting: 400', () =>
-    each(posts(), async ({ path: target }) => {
+    each(posts(), async ({ method, path: target }) => {
       for (const deep of [
         '['.repeat(10_000) + ']'.repeat(10_000),
         `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`,
         '['.repeat(500_000),
       ]) {
         const body = `{"model":"toy","messages":${deep}}`;
-        expect((await send({ method: 'POST', target, body })).status).toBe(400);
+        expect((await send({ method, target, body })).status).toBe(400);
       }
     }));
 
   test('wrong types in every known field: 400, naming the field', () =>
-    each(posts(), async ({ path: target }) => {
+    each(posts(), async ({ method, path: target }) => {
       const [, good, fields] = GOOD.find(([pattern]) => pattern.test(target))!;
       for (const field of fields) {
         for (const value of [{ a: { b: [] } }, -1.5, [[{}]], Number.POSITIVE_INFINITY]) {
           // JSON has no infinity, but a number that is read as one.
           const body = JSON.stringify({ ...good, [field]: value }).replace('null', '1e309');
-          const response = await send({ method: 'POST', target, body });
+          const response = await send({ method, target, body });
           expect([field, response.status, response.body]).toEqual([
             field,
             400,
@@ -319,16 +320,22 @@ describe('what it says', () => {
     }));
 
   test('__proto__ and constructor change nothing', () =>
-    each(posts(), async ({ path: target }) => {
+    each(posts(), async ({ method, path: target }) => {
       // There a model alone is a whole request, and what is unknown has no effect.
-      const statuses = [400, 404, ...(/^\/api\/(show|generate|embed|embeddings)$/.test(target) ? [200] : [])];
+      const statuses = [
+        400,
+        404,
+        ...(/^\/api\/(show|generate|embed|embeddings|pull)$/.test(target) ? [200] : []),
+        // A model that nobody pulled stays.
+        ...(target === '/api/delete' ? [409] : []),
+      ];
       for (const name of ['__proto__', 'constructor', 'prototype']) {
         for (const body of [
           `{"${name}":{"polluted":1}}`,
           `{"model":"toy","messages":[{"${name}":{"polluted":1}}]}`,
           `{"model":"${name}","prompt":"x","messages":[{"role":"user","content":"x"}]}`,
         ]) {
-          expect(statuses).toContain((await send({ method: 'POST', target, body })).status);
+          expect(statuses).toContain((await send({ method, target, body })).status);
         }
       }
       expect(({} as Record<string, unknown>).polluted).toBeUndefined();

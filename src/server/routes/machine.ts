@@ -13,12 +13,10 @@ import {
   PIN_FIELDS,
   pinSchema,
 } from '../../api/hadal/machine.ts';
-import { HadalError } from '../../error.ts';
-import { type ApiKey, rulesAll } from '../../http/keys.ts';
 import { memoryHere } from '../../runtime/memory.ts';
 import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import type { ModelStatus } from '../models.ts';
-import { allowed, visible } from '../visible.ts';
+import { allowed, demandRule, visible } from '../visible.ts';
 import { jsonBody } from './openapi-parts.ts';
 
 const BASE = '/hadal/v1';
@@ -99,25 +97,14 @@ function changing(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
   post('/models/unload', 'Put a model out', modelSchema, async (c) => {
     const { fields } = parseBody(modelSchema, MODEL_FIELDS, c.get('body'));
     const { name } = allowed(parts.models, fields.model, c.get('key'));
-    checkRules(c.get('key'));
+    demandRule(c.get('key'), 'unloading and pinning');
     await parts.models.unload(name);
   });
   post('/models/pin', 'Keep a model loaded, or no longer', pinSchema, async (c) => {
     const { fields } = parseBody(pinSchema, PIN_FIELDS, c.get('body'));
     const { name } = allowed(parts.models, fields.model, c.get('key'));
-    checkRules(c.get('key'));
+    demandRule(c.get('key'), 'unloading and pinning');
     parts.models.pin(name, fields.pinned);
-  });
-}
-
-/** Taking a model away concerns everybody: a key for some models may not. */
-function checkRules(key: ApiKey | undefined): void {
-  if (key === undefined || rulesAll(key)) return;
-  throw new HadalError('key-limited', {
-    what: 'unloading and pinning',
-    expected: 'a key for all models',
-    got: `the key "${key.name}"`,
-    next: 'ask whoever runs this server',
   });
 }
 
