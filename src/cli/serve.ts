@@ -95,7 +95,7 @@ export const command = defineCommand({
     const server = await startServer(settings, interruption.signal);
     const models = settings.served.map(({ name }) => name);
     if (given.has('json')) terminal.json({ url: server.url, models, keys: settings.keys.required });
-    else terminal.out(`serving ${models.join(', ')} at ${server.url}/v1\n`);
+    else terminal.out(`serving ${models.join(', ')} at ${server.url}/v1\nthe page is at ${server.url}/\n`);
     await new Promise<void>((resolve) => {
       if (interruption.signal.aborted) resolve();
       interruption.signal.addEventListener('abort', () => resolve(), { once: true });

@@ -101,32 +101,52 @@ function checkStatus(answer: Answer, url: URL, token: string | undefined): Answe
   throw refusal(url, 'the file', `status ${status}${hint}`);
 }
 
+/** Bytes are gathered up to so many, and for no longer than that: small pieces cost more to write than to receive. */
+const GATHERED_BYTES = 1 << 20;
+const GATHERED_MS = 200;
+
 /**
- * Hands on the bytes of an answer as they come, and ends it.
+ * Hands on the bytes of an answer as they come, small pieces gathered, and ends it. Bytes that came before it broke are
+ * handed on too. The bytes are the caller's only until `onBytes` has ended.
  *
- * @throws HadalError `hub-broken` when it stops midway or no byte comes for `stallMs`; what `onChunk` throws.
+ * @throws HadalError `hub-broken` when it stops midway or no byte comes for `stallMs`; what `onBytes` throws.
  * @example await readBody(answer, { signal, stallMs: 30_000 }, (chunk) => file.write(at, chunk));
  */
 export async function readBody(
   { response, host, controller }: Answer,
   { signal, stallMs }: { readonly signal: AbortSignal; readonly stallMs: number },
-  onChunk: (chunk: Uint8Array) => Promise<void>,
+  onBytes: (bytes: Uint8Array) => Promise<void>,
 ): Promise<void> {
   const stalled = () =>
     controller.abort(broken(host, 'bytes to keep coming', `none for ${stallMs / 1000} s`));
   let timer = setTimeout(stalled, stallMs);
-  let ours: { readonly error: unknown } | undefined;
+  const buffer = Buffer.allocUnsafe(GATHERED_BYTES);
+  let [gathered, sinceMs] = [0, performance.now()];
+  let failed = false;
+  const handOn = async (bytes: Uint8Array) => {
+    [gathered, sinceMs] = [0, performance.now()];
+    if (bytes.length === 0 || failed) return;
+    failed = true;
+    await onBytes(bytes);
+    failed = false;
+  };
   try {
     for await (const chunk of response.body ?? []) {
       clearTimeout(timer);
-      await onChunk(chunk as Uint8Array).catch((error: unknown) => {
-        ours = { error };
-        throw error;
-      });
+      const bytes = chunk as Uint8Array;
+      if (gathered + bytes.length > buffer.length) await handOn(buffer.subarray(0, gathered));
+      if (bytes.length > buffer.length) await handOn(bytes);
+      else {
+        buffer.set(bytes, gathered);
+        gathered += bytes.length;
+        if (performance.now() - sinceMs >= GATHERED_MS) await handOn(buffer.subarray(0, gathered));
+      }
       timer = setTimeout(stalled, stallMs);
     }
+    await handOn(buffer.subarray(0, gathered));
   } catch (error) {
-    if (ours !== undefined) throw ours.error;
+    if (failed) throw error;
+    await handOn(buffer.subarray(0, gathered));
     if (signal.aborted) throw signal.reason;
     if (error instanceof HadalError) throw error;
     throw broken(host, 'the file to its end', reason(error), error);

@@ -130,7 +130,7 @@ export async function listRepo(repo: string, revision: string, options: ListOpti
   await readBody(answer, { signal: options.signal, stallMs: 30_000 }, async (chunk) => {
     bytes += chunk.length;
     if (bytes > LONGEST_LISTING) throw contradiction(endpoint, 'a listing of at most 64 MB', 'more');
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
   });
   return parseListing(Buffer.concat(chunks).toString('utf8'), repo, endpoint);
 }

@@ -10,6 +10,7 @@ import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promi
 import { basename } from 'node:path';
 import { HadalError } from '../error.ts';
 import { blobDigest, type Expectation, sha256OfFile } from './digest.node.ts';
+import { DigestAhead } from './digest-ahead.node.ts';
 
 /** From the first byte to the one after the last. */
 export interface ByteRange {
@@ -18,7 +19,9 @@ export interface ByteRange {
 }
 
 /** Written bytes that are not logged yet. */
-const LOG_BYTES = 1 << 20;
+const LOG_BYTES = 4 << 20;
+/** Files worth a thread that takes the digest while they come. */
+const AHEAD_BYTES = 16 << 20;
 
 /**
  * An unfinished file.
@@ -36,6 +39,7 @@ export class RangedFile {
   #held: ByteRange[];
   #unlogged: ByteRange[] = [];
   #unloggedBytes = 0;
+  #ahead: DigestAhead | undefined;
 
   private constructor(
     path: string,
@@ -49,6 +53,13 @@ export class RangedFile {
     this.#file = file;
     this.#log = log;
     this.#held = held;
+    this.#ahead = this.#newAhead();
+  }
+
+  #newAhead(): DigestAhead | undefined {
+    const { bytes } = this.#expected;
+    const worth = bytes >= AHEAD_BYTES && 'sha256' in this.#expected;
+    return worth ? new DigestAhead(incomplete(this.#path)) : undefined;
   }
 
   /** Opens what an earlier run left, if it was of the same file. */
@@ -87,6 +98,11 @@ export class RangedFile {
       });
     }
     if (chunk.length === 0) return;
+    // A host without ranges sends what is there once more, and perhaps other bytes: then the whole is read at the end.
+    if (this.#ahead && at < this.#ahead.toldBytes) {
+      await this.#ahead[Symbol.asyncDispose]();
+      this.#ahead = undefined;
+    }
     let done = 0;
     while (done < chunk.length) {
       done += (await this.#file.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
@@ -95,6 +111,8 @@ export class RangedFile {
     this.#held = joined([...this.#held, range]);
     this.#unlogged.push(range);
     this.#unloggedBytes += chunk.length;
+    const [first] = this.#held;
+    if (first?.from === 0) this.#ahead?.upTo(first.to);
     if (this.#unloggedBytes >= LOG_BYTES) await this.#writeLog();
   }
 
@@ -103,9 +121,11 @@ export class RangedFile {
     this.#held = [];
     this.#unlogged = [];
     this.#unloggedBytes = 0;
+    await this.#ahead?.[Symbol.asyncDispose]();
     await this.#log.truncate(0);
     await this.#file.truncate(0);
     await this.#log.write(header(this.#expected));
+    this.#ahead = this.#newAhead();
   }
 
   /**
@@ -124,10 +144,7 @@ export class RangedFile {
       });
     }
     const wanted = 'sha256' in this.#expected ? this.#expected.sha256 : this.#expected.gitBlob;
-    const got =
-      'sha256' in this.#expected
-        ? await sha256OfFile(incomplete(this.#path), onProgress)
-        : await blobDigest(incomplete(this.#path));
+    const got = await this.#digest(onProgress);
     if (got !== wanted) {
       await this.restart();
       throw new HadalError('digest-mismatch', {
@@ -142,8 +159,15 @@ export class RangedFile {
     await rm(logPath(this.#path), { force: true });
   }
 
+  #digest(onProgress?: (doneBytes: number) => void): Promise<string> {
+    const path = incomplete(this.#path);
+    if (this.#ahead) return this.#ahead.finish(this.#expected.bytes, onProgress);
+    return 'sha256' in this.#expected ? sha256OfFile(path, onProgress) : blobDigest(path);
+  }
+
   /** Writes the log and closes; a file without a byte is removed. */
   async close(): Promise<void> {
+    await this.#ahead?.[Symbol.asyncDispose]();
     await this.#writeLog().catch(() => undefined);
     await this.#log.close().catch(() => undefined);
     await this.#file.close().catch(() => undefined);

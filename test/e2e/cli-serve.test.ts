@@ -20,7 +20,7 @@ afterAll(() => folder[Symbol.asyncDispose]());
 async function serve(home: string, args: readonly string[], under: readonly string[] = []) {
   const env = { HADAL_HOME: join(folder.path, home), HADAL_LEASE: `hadal-e2e-${process.pid}-${home}` };
   const running = startHadal(['serve', ...args, '--port', '0'], { env, under });
-  await running.shows('/v1\n');
+  await running.shows('the page is at');
   return { running, env, url: /http:\S+/.exec(running.out())![0] };
 }
 

@@ -81,7 +81,6 @@ describeWith(['peer'], 'llama.cpp on the same toy', () => {
         texts: [],
         prompts,
         tokens: TOKENS,
-        threads: 1,
       });
       const file = await openModelFile(modelPath);
       try {

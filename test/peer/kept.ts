@@ -38,8 +38,6 @@ export interface Question {
   readonly prompts: readonly (readonly number[])[];
   /** Tokens of each continuation. */
   readonly tokens: number;
-  /** Threads of llama.cpp, 2 unless given: on toys they wait for each other for longer than they compute. */
-  readonly threads?: number;
   /** Continuations to follow instead of greedy ones. */
   readonly continuations?: readonly (readonly number[])[];
 }

@@ -5,8 +5,7 @@
  * node llama-cpp.mjs PEER MODEL REQUEST OUT
  *   PEER     folder whose node_modules has node-llama-cpp 3.x
  *   MODEL    GGUF file
- *   REQUEST  JSON file: { texts: string[], prompts: number[][], tokens: number, threads?: number,
- *            continuations?: number[][] };
+ *   REQUEST  JSON file: { texts: string[], prompts: number[][], tokens: number, continuations?: number[][] };
  *            continuations are followed where they are given, and chosen greedily otherwise
  *   OUT      existing folder; gets `logits-<i>.f32` ([tokens, vocab], little-endian; row t is what the t-th token of the
  *            continuation was chosen by) and last `answers.json`:
@@ -15,6 +14,8 @@
  * The public interface hands out logits only as lists of pairs for a token at a time; the addon below it takes batches
  * and gives the f32 logits as computed when its sampler has nothing but a greedy choice in its chain, which leaves them
  * untouched. So the batch is made by hand here: the prompt in one batch, then one token at a time, past end tokens too.
+ *
+ * One thread, since threads of llama.cpp wait for each other by spinning: beside other work that takes many times longer.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -22,27 +23,21 @@ import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 const [peer, modelPath, requestPath, out] = process.argv.slice(2);
-const {
-  texts,
-  prompts,
-  tokens,
-  threads = 2,
-  continuations: given,
-} = JSON.parse(readFileSync(requestPath, 'utf8'));
+const { texts, prompts, tokens, continuations: given } = JSON.parse(readFileSync(requestPath, 'utf8'));
 
 const entry = createRequire(join(resolve(peer), 'from-here.cjs')).resolve('node-llama-cpp');
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(entry).href);
 const llama = await getLlama({
   gpu: false,
   build: 'never',
-  maxThreads: threads,
+  maxThreads: 1,
   logLevel: LlamaLogLevel.error,
 });
 const model = await llama.loadModel({ modelPath });
 const context = await model.createContext({
   contextSize: 512,
   batchSize: 512,
-  threads,
+  threads: 1,
   flashAttention: false,
 });
 const batches = context._ctx;
