@@ -5,7 +5,8 @@
  *
  * Source: huggingface_hub's guide "Understand caching".
  */
-import { copyFile, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { copyFile, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { Expectation } from './digest.node.ts';
 import { hubHome, isPlainPath, REPO_NAME } from './hugging-face.node.ts';
@@ -56,14 +57,15 @@ export async function linkBlob(
   const link = snapshotPath(env, repo, commit, path);
   const blob = blobPath(env, repo, expected);
   await mkdir(dirname(link), { recursive: true });
-  await rm(link, { force: true });
+  // Under a name of its own first: others may put the same link there, and no reader ever finds it missing.
+  const own = `${link}.${randomUUID()}`;
   try {
-    await symlink(relative(dirname(link), blob), link);
+    await symlink(relative(dirname(link), blob), own);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
-    await copyFile(blob, `${link}.copy`);
-    await rename(`${link}.copy`, link);
+    await copyFile(blob, own);
   }
+  await rename(own, link);
 }
 
 /** Notes which commit a branch or tag was. */
