@@ -30,6 +30,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('run', 'answer a prompt, or open a chat', () => import('./run.ts')),
   entry('serve', 'answer over HTTP, as the APIs of OpenAI and DeepSeek do', () => import('./serve.ts')),
   entry('keys', 'say who may call the server', () => import('./keys.ts')),
+  entry('launch', 'point a coding agent or editor at a server, and start it', () => import('./launch.ts')),
   entry('up', 'choose, fetch and serve a model, step by step', () => import('./up.ts')),
   entry('plan', 'show what this machine can run, how fast, and how', () => import('./plan.ts')),
   entry('infill', 'write what belongs between two texts', () => import('./infill.ts')),

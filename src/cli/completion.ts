@@ -6,6 +6,7 @@ import type { ArgsDef } from 'citty';
 import { defineCommand } from 'citty';
 import { readCatalogue } from '../hub/catalogue.ts';
 import { readArguments } from './arguments.ts';
+import { CLIENTS } from './clients/clients.ts';
 import { COMMANDS } from './commands.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
@@ -47,8 +48,12 @@ interface Word {
 interface CommandWords extends Word {
   readonly flags: readonly (Word & { readonly takesValue: boolean })[];
   /** What the first word after the command is. */
-  readonly first: 'model' | 'file' | 'shell' | 'none';
+  readonly first: 'model' | 'file' | 'shell' | 'client' | 'none';
 }
+
+/** First words that a shell can complete. */
+const FIRSTS = ['model', 'file', 'shell', 'client'] as const;
+const CLIENT_NAMES = CLIENTS.map(({ name }) => name).join(' ');
 
 interface Vocabulary {
   readonly commands: readonly CommandWords[];
@@ -63,7 +68,7 @@ async function vocabulary(): Promise<Vocabulary> {
       return {
         name,
         summary,
-        first: first === 'model' || first === 'file' || first === 'shell' ? first : 'none',
+        first: FIRSTS.find((one) => one === first) ?? 'none',
         flags: [
           ...definitions
             .filter(([, { type }]) => type !== 'positional')
@@ -87,7 +92,9 @@ function bash({ commands, models }: Vocabulary): string {
     ({ name, flags }) => `    ${name}) flags="${flags.map((flag) => flag.name).join(' ')}" ;;`,
   );
   const firsts = commands.flatMap(({ name, first }) =>
-    first === 'shell' ? [`    ${name}) words="bash zsh fish" ;;`] : [],
+    first === 'shell' || first === 'client'
+      ? [`    ${name}) words="${first === 'shell' ? 'bash zsh fish' : CLIENT_NAMES}" ;;`]
+      : [],
   );
   const withModel = commands
     .filter(({ first }) => first === 'model' || first === 'file')
@@ -126,6 +133,7 @@ function zsh({ commands, models }: Vocabulary): string {
       model: [`        '1:model:_hadal_models'`],
       file: [`        '1:model:_hadal_models'`],
       shell: [`        '1:shell:(bash zsh fish)'`],
+      client: [`        '1:client:(${CLIENT_NAMES})'`],
       none: [],
     }[first];
     return `      ${name}) _arguments \\\n${[...options, ...word].join(' \\\n')} ;;`;
@@ -160,6 +168,7 @@ function fish({ commands, models }: Vocabulary): string {
       lines.push(`complete -c hadal ${when} -F -a ${quote(models.join(' '))}`);
     }
     if (first === 'shell') lines.push(`complete -c hadal ${when} -a 'bash zsh fish'`);
+    if (first === 'client') lines.push(`complete -c hadal ${when} -a ${quote(CLIENT_NAMES)}`);
     for (const flag of flags) {
       const value = flag.takesValue ? ' -x' : '';
       lines.push(`complete -c hadal ${when} -l ${flag.name.slice(2)}${value} -d ${quote(flag.summary)}`);
