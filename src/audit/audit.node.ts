@@ -8,7 +8,7 @@ import { HadalError } from '../error.ts';
 import { openFile } from '../formats/byte-source.node.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import { INDEX_NAME } from '../formats/safetensors/shards.ts';
-import type { ModelFile } from '../formats/tensor-info.ts';
+import type { ByteSource, ModelFile } from '../formats/tensor-info.ts';
 import { describeModel } from '../model/load.ts';
 import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
 import {
@@ -20,6 +20,7 @@ import {
   LOOKED_AT_BYTES,
 } from './file-kind.ts';
 import { type Finding, quoted, type Verdict, verdictOf } from './finding.ts';
+import { judgePickleFile } from './pickle-file.ts';
 import { auditTemplate, type KnownTemplates, readKnownTemplates, templateDigest } from './template.ts';
 import { templatesOf } from './templates-of.ts';
 
@@ -57,6 +58,24 @@ export interface AuditReport {
   readonly findings: readonly Finding[];
 }
 
+/** Options of {@link auditPath}. */
+export interface AuditOptions {
+  /** Judges files of pickles by what they would do, instead of refusing them all. */
+  readonly allowPickle?: boolean;
+}
+
+/** What a file with the name of a pickle can be that is certainly none. */
+const DISGUISES: ReadonlySet<FileKind> = new Set([
+  'gguf',
+  'safetensors',
+  'numpy',
+  'archive',
+  'hdf5',
+  'program',
+  'pointer',
+]);
+/** What no model needs beside its weights. */
+const FOREIGN: ReadonlySet<FileKind> = new Set(['program', 'unknown', 'archive', 'zip']);
 /** More files than any model has. */
 const MOST_FILES = 10_000;
 
@@ -66,9 +85,9 @@ const MOST_FILES = 10_000;
  * @throws HadalError `file-missing`, `file-unreadable`, `audit-files` for more files than any model has.
  * @example (await auditPath('./model.gguf')).verdict // 'load'
  */
-export async function auditPath(path: string): Promise<AuditReport> {
+export async function auditPath(path: string, options: AuditOptions = {}): Promise<AuditReport> {
   const facts = await stat(path).catch(() => undefined);
-  const auditor = new Auditor(readKnownTemplates());
+  const auditor = new Auditor(readKnownTemplates(), options);
   if (facts?.isDirectory()) await auditor.folder(path);
   else await auditor.single(path);
   return auditor.report(path);
@@ -76,13 +95,15 @@ export async function auditPath(path: string): Promise<AuditReport> {
 
 class Auditor {
   readonly #known: KnownTemplates;
+  readonly #options: AuditOptions;
   readonly #findings: Finding[] = [];
   readonly #files: AuditedFile[] = [];
   readonly #templates: AuditedTemplate[] = [];
   #model: AuditedModel | null = null;
 
-  constructor(known: KnownTemplates) {
+  constructor(known: KnownTemplates, options: AuditOptions) {
     this.#known = known;
+    this.#options = options;
   }
 
   async single(path: string): Promise<void> {
@@ -90,7 +111,8 @@ class Auditor {
     const kind = await this.#file(path, name);
     if (kind === 'gguf' || kind === 'safetensors') await this.#open(path, name);
     else if (kind === 'text' && /\.jinja$/i.test(name)) await this.#template(path, name);
-    else this.#tell('look', 'file-no-model', name, `it is ${KIND_WORDS[kind]}, and no model`);
+    else if (!this.#findings.some(({ code }) => code === 'pickle-harmless'))
+      this.#tell('look', 'file-no-model', name, `it is ${KIND_WORDS[kind]}, and no model`);
   }
 
   async folder(folder: string): Promise<void> {
@@ -184,17 +206,13 @@ class Auditor {
     try {
       const kind = kindOf(await source.read(0, Math.min(source.size, LOOKED_AT_BYTES)));
       this.#files.push({ name, bytes: source.size, kind });
-      if (kind === 'pickle' || (isPickleName(name) && kind !== 'gguf' && kind !== 'safetensors')) {
-        this.#tell(
-          'refuse',
-          'pickle',
-          name,
-          `it is ${KIND_WORDS[kind === 'zip' ? 'zip' : 'pickle']}: pickled weights run code when they are read; take the model's safetensors or GGUF files instead`,
-        );
-        return kind;
-      }
+      const pickled = kind === 'pickle' || (isPickleName(name) && !DISGUISES.has(kind));
       const said = kindsOfName(name);
-      if (said !== undefined && !said.includes(kind)) {
+      if (pickled && !this.#options.allowPickle) {
+        const what = KIND_WORDS[kind === 'zip' ? 'zip' : 'pickle'];
+        const says = `it is ${what}: pickled weights run code when they are read; take the model's safetensors or GGUF files instead`;
+        this.#tell('refuse', 'pickle', name, says);
+      } else if (said !== undefined && !said.includes(kind) && !(pickled && isPickleName(name))) {
         const should = said.map((one) => KIND_WORDS[one]).join(' or ');
         this.#tell(
           'refuse',
@@ -202,13 +220,25 @@ class Auditor {
           name,
           `its name says ${should}, and it is ${KIND_WORDS[kind]}`,
         );
-      } else if (kind === 'program' || kind === 'unknown' || kind === 'archive' || kind === 'zip') {
-        if (said === undefined)
-          this.#tell('look', 'file-foreign', name, `it is ${KIND_WORDS[kind]}, which no model needs`);
+      } else if (pickled || kind === 'numpy' || said?.includes('zip')) {
+        await this.#pickle(source, kind, name);
+      } else if (said === undefined && FOREIGN.has(kind)) {
+        this.#tell('look', 'file-foreign', name, `it is ${KIND_WORDS[kind]}, which no model needs`);
       }
       return kind;
     } finally {
       await source.close();
+    }
+  }
+
+  async #pickle(source: ByteSource, kind: FileKind, name: string): Promise<void> {
+    try {
+      const { what, tensors, names } = await judgePickleFile(source, kind);
+      const imports = names.length === 0 ? '' : `; reading it imports ${names.join(', ')}`;
+      const says = `it is ${what} with ${tensors} tensors and nothing that would run${imports}`;
+      this.#tell('note', 'pickle-harmless', name, says);
+    } catch (error) {
+      this.#refuse(error, name);
     }
   }
 

@@ -31,6 +31,10 @@ export const command = defineCommand({
       required: false,
       description: 'a file, a folder, a chat template, or a name that is on disk',
     },
+    'allow-pickle': {
+      type: 'boolean',
+      description: 'judge pickles by what they would do; all are refused otherwise',
+    },
     json: { type: 'boolean', description: 'print everything in one JSON document' },
   },
   async run({ rawArgs, cmd, data }) {
@@ -38,7 +42,7 @@ export const command = defineCommand({
     const given = readArguments(cmd.args as object, rawArgs, { words: 1 });
     const name = given.word(0, 'FILE', `hadal ${text.usage}`);
     const path = existsSync(name) ? name : await resolveModel(name, { env, fetch: false });
-    const report = await auditPath(path);
+    const report = await auditPath(path, { allowPickle: given.has('allow-pickle') });
     if (given.has('json')) terminal.json(report);
     else terminal.out(words(report));
     process.exitCode = VERDICTS[report.verdict].exitCode;
