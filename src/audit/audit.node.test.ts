@@ -86,7 +86,7 @@ test('what is not what its name says is refused', async () => {
     ['weights.gguf', Buffer.from('PK\u0003\u0004rest', 'latin1'), 'file-disguised'],
     ['config.json', Buffer.from('\u007fELF\u0002\u0001', 'latin1'), 'file-disguised'],
     ['pytorch_model.bin', pickle, 'pickle'],
-    ['weights.pt', Buffer.from('7z\u00bc\u00af\u0027\u001c', 'latin1'), 'pickle'],
+    ['weights.pt', Buffer.from('7z\u00bc\u00af\u0027\u001c', 'latin1'), 'file-disguised'],
     ['model.safetensors.gguf', 'version https://git-lfs.github.com/spec/v1\n', 'file-disguised'],
   ];
   for (const [name, bytes, code] of cases) {

@@ -33,7 +33,7 @@ export const command = defineCommand({
     },
     'allow-pickle': {
       type: 'boolean',
-      description: 'judge pickles by what they would do; all are refused otherwise',
+      description: 'judge pickles by their opcodes; refused otherwise',
     },
     json: { type: 'boolean', description: 'print everything in one JSON document' },
   },
