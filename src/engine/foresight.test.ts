@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { fileInMemory, toyGgufFile, toyGgufMetadata, toyGgufTensors } from '../../test/fixtures/toy-file.ts';
-import type { ToyShape } from '../../test/fixtures/toy-weights.ts';
+import { PREDICTING, predictingToy } from '../../test/fixtures/predicting-toy.ts';
+import { toyGgufFile } from '../../test/fixtures/toy-file.ts';
 import type { Backend, Batch, Tensor } from '../backend/backend.ts';
 import { createReferenceBackend } from '../backend/reference/reference.ts';
 import { ints } from '../backend/reference/storage.ts';
@@ -10,41 +9,6 @@ import type { Model } from '../model/model.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
 import { uniform } from './random.ts';
 import type { GenerateRequest, Usage } from './request.ts';
-
-const V3 = (
-  JSON.parse(
-    readFileSync(new URL('../../test/golden/models/shapes.json', import.meta.url), 'utf8'),
-  ) as ToyShape[]
-).find(({ name }) => name === 'v3-like')!;
-const PREDICTING: ToyShape = { ...V3, draftLayers: 1 };
-
-/**
- * A toy whose layers add `context` of what they would, so that what follows a token is mostly its own doing, and whose
- * predictor goes by the token alone: it agrees always (0), about half the time, or, with the sign turned round, never.
- */
-function toy(context: number, sign: 1 | -1) {
-  const last = `blk.${PREDICTING.layers}.`;
-  const tensors = toyGgufTensors(PREDICTING).map((tensor) => {
-    const { name, values, shape } = tensor;
-    const set = (value: (x: number, i: number) => number) => ({ ...tensor, values: values.map(value) });
-    if (/(attn_output|ffn_down|ffn_down_exps|ffn_down_shexp)\.weight$/.test(name)) {
-      return set((x) => (name.startsWith(last) ? 0 : x * context));
-    }
-    if (name.endsWith('nextn.enorm.weight')) return set(() => 1);
-    if (name.endsWith('nextn.shared_head_norm.weight')) {
-      return {
-        ...tensor,
-        values: toyGgufTensors(PREDICTING).find((t) => t.name === 'output_norm.weight')!.values,
-      };
-    }
-    // [I | 0], rows of twice the hidden size.
-    if (name.endsWith('nextn.eh_proj.weight')) {
-      return set((_, i) => (i % shape[0]! === Math.floor(i / shape[0]!) ? sign : 0));
-    }
-    return tensor;
-  });
-  return fileInMemory('gguf', toyGgufMetadata(PREDICTING), tensors, 'toy.gguf');
-}
 
 /** A decode step as the model saw it: for each of its rows, the token and its position. */
 type SeenStep = readonly { readonly token: number; readonly position: number }[];
@@ -117,13 +81,12 @@ const promptIds = (length: number, seed: number) =>
   Int32Array.from({ length }, (_, i) => Math.floor(uniform(seed, i) * 96));
 
 describe('a predictor that agrees', () => {
-  const kinds = { always: toy(0, 1), half: toy(0.006, 1), never: toy(0, -1) };
   test.each(['always', 'half', 'never'] as const)(
     '%s: greedy and drawn answers are those without drafts, bit for bit',
     async (kind) => {
       await using backend = createReferenceBackend();
       const steps: SeenStep[] = [];
-      const model = watched(await loadModel(kinds[kind], backend), steps);
+      const model = watched(await loadModel(predictingToy(kind), backend), steps);
       const requests = [1, 2].flatMap((seed) => [
         { promptIds: promptIds(20 + seed, seed), sampling: unlike(seed), topLogprobs: 2 },
         {
@@ -167,7 +130,7 @@ describe('a predictor that agrees', () => {
 
   test('never is given up where depth goes by gain, and taken up again by the next answer', async () => {
     await using backend = createReferenceBackend();
-    const model = await loadModel(kinds.never, backend);
+    const model = await loadModel(predictingToy('never'), backend);
     await using engine = createEngine(backend, model, { ...LIMITS, contextTokens: 512 });
     const drafted: number[] = [];
     for (const seed of [1, 2]) {
