@@ -1,17 +1,21 @@
 /**
- * Owns: what drafting gains on an edit: the same answer with drafts and without, by turns.
+ * Owns: what drafting gains on an edit, and what it costs where nothing can be guessed: the same answers with drafts and
+ * without, by turns.
  * Refuses to know: how drafts are made.
  *
- *     node bench/engine/drafts.mjs MODEL.gguf [rounds]
+ *     node bench/engine/drafts.mjs MODEL.gguf [rounds] [edit | noise]
  */
 import { chooseBackend } from '../../dist/backend/choose.node.js';
 import { createEngine } from '../../dist/engine/engine.js';
 import { closeModelFile, openModelFile } from '../../dist/formats/open.node.js';
 import { loadModel } from '../../dist/model/load.js';
 import { openTokenizer } from '../../dist/runtime/open.node.js';
+import { someIds } from './child.mjs';
 
-const [path, rounds = '5'] = process.argv.slice(2);
-if (path === undefined) throw new Error('usage: node bench/engine/drafts.mjs MODEL.gguf [rounds]');
+const [path, rounds = '5', task = 'edit'] = process.argv.slice(2);
+if (path === undefined || !['edit', 'noise'].includes(task)) {
+  throw new Error('usage: node bench/engine/drafts.mjs MODEL.gguf [rounds] [edit | noise]');
+}
 
 /** An edit that a small model can make: the same code with a line more. */
 const CODE = `def total_price(items, tax_rate):
@@ -32,44 +36,61 @@ def print_receipt(items, tax_rate):
 `;
 const PROMPT = `Original:\n\`\`\`python\n${CODE}\`\`\`\n\nThe same code with a comment at the top:\n\`\`\`python\n# Prices and receipts\n`;
 
-const tokenizer = await openTokenizer(path);
-const promptIds = Int32Array.from(tokenizer.encode(PROMPT, { addSpecial: false, parseSpecial: true }));
 const backend = chooseBackend();
 const file = await openModelFile(path);
 const model = await loadModel(file, backend);
-const rates = { off: [], auto: [] };
-const said = {};
-let usage;
+const tokenizer = task === 'edit' ? await openTokenizer(path) : undefined;
+
+/** The edit, always the same; or after random tokens an answer drawn from the model, in which nothing comes twice. */
+function askedIn(round) {
+  if (tokenizer === undefined) {
+    const promptIds = someIds(64, model.vocabSize, round + 1);
+    return { promptIds, maxTokens: 128, sampling: { temperature: 1, seed: round + 1 } };
+  }
+  const promptIds = tokenizer.encode(PROMPT, { addSpecial: false, parseSpecial: true });
+  return { promptIds, maxTokens: 110, sampling: { temperature: 0 } };
+}
+
+// As a server has them: what an answer taught is there for the next.
+const modes = ['off', 'auto'].map((drafting) => ({
+  drafting,
+  engine: createEngine(backend, model, { contextTokens: 2048, drafting }),
+  rates: [],
+  said: '',
+}));
+const drafts = [];
+let same = true;
 for (let round = 0; round <= Number(rounds); round++) {
-  for (const drafting of ['off', 'auto']) {
-    const engine = createEngine(backend, model, { contextTokens: 2048, drafting });
+  for (const mode of modes) {
     const ids = [];
-    const request = { requestId: '1', promptIds, maxTokens: 110, sampling: { temperature: 0 }, endIds: [] };
-    for await (const event of engine.generate(request)) {
+    for await (const event of mode.engine.generate({ requestId: '1', endIds: [], ...askedIn(round) })) {
       if (event.type === 'token') ids.push(event.id);
       if (event.type !== 'end') continue;
-      if (round > 0) rates[drafting].push(((ids.length - 1) / event.usage.decodeMs) * 1000);
-      if (drafting === 'auto') usage = event.usage;
+      if (round > 0) mode.rates.push(((ids.length - 1) / event.usage.decodeMs) * 1000);
+      if (mode.drafting === 'auto') drafts.push(event.usage.drafts ?? { drafted: 0, accepted: 0 });
     }
-    said[drafting] = ids.join(' ');
-    await engine[Symbol.asyncDispose]();
+    mode.said = ids.join(' ');
   }
+  same &&= modes[0].said === modes[1].said;
 }
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
-const ratios = rates.auto.map((rate, i) => rate / rates.off[i]);
+const [off, auto] = modes;
+const ratios = auto.rates.map((rate, i) => rate / off.rates[i]);
 console.log(
   JSON.stringify(
     {
-      same_text: said.off === said.auto,
-      plain_tokens_per_second: median(rates.off),
-      drafting_tokens_per_second: median(rates.auto),
+      task,
+      same_text: same,
+      plain_tokens_per_second: median(off.rates),
+      drafting_tokens_per_second: median(auto.rates),
       ratio_median: median(ratios),
       ratios,
-      drafts: usage.drafts,
+      drafts,
     },
     null,
     2,
   ),
 );
+for (const { engine } of modes) await engine[Symbol.asyncDispose]();
 await closeModelFile(file);
 await backend[Symbol.asyncDispose]();

@@ -15,7 +15,8 @@ import { NgramDrafter } from './ngram-drafter.ts';
 import { uniform } from './random.ts';
 import type { GenerateRequest, Usage } from './request.ts';
 import { candidates, Sampler } from './sampler.ts';
-import { type Drafting, verifyDraft } from './speculative.ts';
+import { type Consumer, Sequence } from './sequence.ts';
+import { type Drafting, Speculator, verifyDraft } from './speculative.ts';
 
 const VOCAB = 64;
 
@@ -138,6 +139,43 @@ describe('the depth', () => {
       const chosen = Array.from({ length: 64 }, () => depth.choose(1));
       expect(chosen.filter((n) => n > 0)).toEqual([2, 2]);
     }
+  });
+});
+
+describe('the predictor of an engine', () => {
+  /** Choices until it gives the answer up, where a row costs as much as a step and the predictor is right or not. */
+  function lapsesAfter(speculator: Speculator, right: boolean): number {
+    const consumer = { wanted: 'argmax' } as Consumer;
+    const sequence = new Sequence('one', [1, 2, 3], 2, consumer);
+    sequence.doneTokens = 2;
+    for (let choices = 1; choices < 500; choices++) {
+      speculator.draft([sequence], 4096);
+      const drafted = speculator.wanted(sequence, 4096);
+      if (sequence.lapsed) return choices;
+      sequence.draftedBy = 'predictor';
+      speculator.verified(sequence, drafted, right ? drafted : 0);
+      const rows = 1 + drafted;
+      const tokens = new Map([[sequence, right ? rows : 1]]);
+      speculator.stepped({ ms: right ? 10 + rows : 10 * rows, rows, tokens });
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
+  test('gives answers up the sooner the more often it was of no use, and none while it is', () => {
+    const speculator = new Speculator('auto');
+    const [first = 0, ...others] = Array.from({ length: 6 }, () => lapsesAfter(speculator, false));
+    expect(first).toBeGreaterThan(64);
+    expect(others.slice(0, 3)).toEqual([33, 17, 9].map((n) => expect.closeTo(n, -1)));
+    expect(others.at(-1)).toBeLessThan(12);
+    expect(lapsesAfter(new Speculator('auto'), true)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test('is patient again once a guess was right', () => {
+    const speculator = new Speculator('auto');
+    for (let answers = 0; answers < 6; answers++) lapsesAfter(speculator, false);
+    const again = Array.from({ length: 40 }, () => lapsesAfter(speculator, true));
+    expect(again[0]).toBeLessThan(12);
+    expect(again.at(-1)).toBe(Number.POSITIVE_INFINITY);
   });
 });
 

@@ -23,8 +23,11 @@ export const MOST_DRAFTED = 7;
 
 /** Weight of the newest measurement of what a pass of the predictor costs. */
 const NEWEST = 0.1;
-/** The predictor gives a sequence up after so many choices in a row by which its guesses were not worth their cost. */
-const LAPSE_AFTER = 64;
+/**
+ * The predictor gives a sequence up after so many choices in a row by which its guesses were not worth their cost; half as
+ * many after each that was given up, for keeping its cache in step with a text costs as much as a layer, down to so few.
+ */
+const PATIENCE = { most: 64, least: 8 } as const;
 /** A step without drafts now and then, to know what one costs; the very first two as well. */
 const PLAIN_EVERY = 64;
 /** Where the predictor gains more, every so many of the text's own guesses are tried all the same. */
@@ -51,6 +54,7 @@ export class Speculator {
   #unpaidMs = 0;
   #steps = 0;
   #retries = 0;
+  #patience: number = PATIENCE.most;
   /** Sequences that are about to decode, and whether without drafts. */
   #next = { sequences: 0, plain: false };
 
@@ -96,7 +100,10 @@ export class Speculator {
     const { sequences } = this.#next;
     const best = predictor.best(sequences, most);
     sequence.unforeseen = best.depth > 0 ? 0 : sequence.unforeseen + 1;
-    if (sequence.unforeseen > LAPSE_AFTER) sequence.lapsed = true;
+    if (sequence.unforeseen > this.#patience && !sequence.lapsed) {
+      sequence.lapsed = true;
+      this.#patience = Math.max(PATIENCE.least, this.#patience / 2);
+    }
     if (found === 0) return Math.min(most, predictor.choose(sequences));
     const worse = ngrams.best(sequences, found).rate < best.rate && ++this.#retries % RETRY_EVERY > 0;
     return worse ? best.depth : 0;
@@ -106,6 +113,7 @@ export class Speculator {
   verified(sequence: Sequence, drafted: number, accepted: number): void {
     sequence.draft = [];
     if (drafted === 0) return;
+    if (accepted > 0 && sequence.draftedBy === 'predictor') this.#patience = PATIENCE.most;
     this.#depths[sequence.draftedBy].verified(drafted, accepted);
     this.#counts = sumOf(this.#counts, { drafted, accepted });
   }
