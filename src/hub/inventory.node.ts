@@ -34,6 +34,7 @@ export async function storedModels(env: Environment): Promise<StoredModel[]> {
   const models = [
     ...(await catalogueModels(env)),
     ...(await otherModels(env)),
+    ...(await folderModels(env)),
     ...(await cachedSnapshots(env)).flatMap(hubModels),
   ];
   return models.sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -109,6 +110,27 @@ async function catalogueModels(env: Environment): Promise<StoredModel[]> {
   return models;
 }
 
+/** Files that are at work on others. */
+const UNFINISHED = /\.(incomplete|ranges|lock|part|verified)$/;
+
+/** What folders brought: it is named by its path too, a folder of safetensors as one. */
+async function folderModels(env: Environment): Promise<StoredModel[]> {
+  const root = join(modelsFolder(env), 'folders');
+  const models: StoredModel[] = [];
+  for (const name of await readdir(root).catch(() => [])) {
+    const path = join(root, name);
+    const files: { path: string; bytes: number }[] = [];
+    for (const entry of await readdir(path, { recursive: true, withFileTypes: true }).catch(() => [])) {
+      const full = join(entry.parentPath, entry.name);
+      if (!entry.isFile() || UNFINISHED.test(entry.name)) continue;
+      files.push({ path: relative(path, full).split(sep).join('/'), bytes: (await stat(full)).size });
+    }
+    const found = modelsIn({ name: path, path, files });
+    models.push(...found.map((model): StoredModel => ({ ...model, name: model.path, kind: 'file' })));
+  }
+  return models;
+}
+
 /** What addresses and packages brought: it is named by its path, which is the name that `run` takes. */
 async function otherModels(env: Environment): Promise<StoredModel[]> {
   const models: StoredModel[] = [];
@@ -119,7 +141,7 @@ async function otherModels(env: Environment): Promise<StoredModel[]> {
       const inWork = relative(root, path)
         .split(sep)
         .some((name) => name.startsWith('.'));
-      if (!entry.isFile() || inWork || /\.(incomplete|ranges|lock|part|verified)$/.test(entry.name)) continue;
+      if (!entry.isFile() || inWork || UNFINISHED.test(entry.name)) continue;
       models.push({ name: path, path, bytes: (await stat(path)).size, files: [path], kind: 'file' });
     }
   }
@@ -127,34 +149,36 @@ async function otherModels(env: Environment): Promise<StoredModel[]> {
 }
 
 function hubModels({ repo, commit, path, files }: CachedSnapshot): StoredModel[] {
-  const groups = modelGroups(
-    files.map((file) => ({ path: file.path.split(sep).join('/'), bytes: file.bytes })),
-  );
+  const found = modelsIn({
+    name: repo,
+    path,
+    files: files.map((file) => ({ path: file.path.split(sep).join('/'), bytes: file.bytes })),
+  });
+  return found.map((model): StoredModel => ({ ...model, kind: 'hub', commit }));
+}
+
+/** The models in one folder: GGUF files with their shards, and the rest as one where it has safetensors. */
+function modelsIn({ name, path, files }: Folder): Omit<StoredModel, 'kind'>[] {
   const bytesOf = (of: readonly { readonly bytes: number }[]) =>
     of.reduce((sum, { bytes }) => sum + bytes, 0);
-  const models = groups.map((group): StoredModel => {
+  const models = modelGroups(files).map((group) => {
     return {
-      name: `${repo}:${group.quantization}`,
+      name: `${name}:${group.quantization}`,
       path: join(path, group.main),
       bytes: bytesOf(group.files),
       files: group.files.map((file) => join(path, file.path)),
-      kind: 'hub',
-      commit,
     };
   });
   if (!files.some((file) => file.path.endsWith('.safetensors'))) return models;
   const others = files.filter((file) => !file.path.endsWith('.gguf'));
-  return [
-    ...models,
-    {
-      name: repo,
-      path,
-      bytes: bytesOf(others),
-      files: others.map((file) => join(path, file.path)),
-      kind: 'hub',
-      commit,
-    },
-  ];
+  const whole = { name, path, bytes: bytesOf(others), files: others.map((file) => join(path, file.path)) };
+  return [...models, whole];
+}
+
+interface Folder {
+  readonly name: string;
+  readonly path: string;
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
 }
 
 async function linkedBlobs(env: Environment): Promise<Set<string>> {

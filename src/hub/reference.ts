@@ -17,7 +17,9 @@ export type Reference =
     }
   | { readonly kind: 'url'; readonly url: URL; readonly sha256?: string }
   | { readonly kind: 'pypi'; readonly name: string; readonly version?: string }
-  | { readonly kind: 'npm'; readonly name: string; readonly version?: string };
+  | { readonly kind: 'npm'; readonly name: string; readonly version?: string }
+  /** A file or folder of this machine; never the form of a text, so that no name becomes a path. */
+  | { readonly kind: 'folder'; readonly path: string };
 
 /**
  * What a text refers to; undefined when it is of no such form, and so may be a path or a name.

@@ -1,0 +1,123 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { removeModel, storedModel, storedModels } from './inventory.node.ts';
+import type { FetchProgress } from './progress.ts';
+import { type PullOptions, pull } from './pull.node.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'hadal-folder-'));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+let homes = 0;
+const homeOf = () => ({ HADAL_HOME: join(root, `home-${homes++}`), HF_HOME: join(root, 'hf') });
+const bytes = (length: number, seed: number) =>
+  Buffer.from(Array.from({ length }, (_, i) => (i * seed) & 0xff));
+
+function source(name: string, files: Record<string, Buffer | string>): string {
+  const folder = join(root, name);
+  mkdirSync(folder, { recursive: true });
+  for (const [path, content] of Object.entries(files)) writeFileSync(join(folder, path), content);
+  return folder;
+}
+const from = (path: string, env: Record<string, string>, more: Partial<PullOptions> = {}) =>
+  pull({ kind: 'folder', path }, { env, ...more });
+
+test('a folder of safetensors comes whole, without its code, is listed, and goes', async () => {
+  const files = { 'config.json': '{}', 'tokenizer.json': '{}', 'model.safetensors': bytes(90_000, 3) };
+  const folder = source('V2-Lite', { ...files, 'modeling.py': 'raise' });
+  const env = homeOf();
+  const progress: FetchProgress[] = [];
+  const titles: string[] = [];
+  const pulled = await from(folder, env, {
+    onAnnounce: ({ title }) => titles.push(title),
+    onProgress: (step) => progress.push(step),
+  });
+  const path = join(env.HADAL_HOME, 'models', 'folders', 'V2-Lite');
+  expect(pulled).toEqual({ path, bytes: 90_004, fetchedBytes: 90_004 });
+  expect(readdirSync(path).sort()).toEqual(Object.keys(files).sort());
+  expect(readFileSync(join(path, 'model.safetensors'))).toEqual(files['model.safetensors']);
+  expect(titles).toEqual(['V2-Lite (3 files)']);
+  expect(progress.at(-1)).toEqual({ stage: 'fetch', doneBytes: 90_004, totalBytes: 90_004 });
+  expect(await from(folder, env)).toEqual({ path, bytes: 90_004, fetchedBytes: 0 });
+  expect((await storedModels(env)).map(({ name }) => name)).toEqual([path]);
+  expect(await removeModel(await storedModel(path, env), env)).toBe(90_004);
+  expect(existsSync(path)).toBe(false);
+});
+
+test('of several quantizations one is named; a file brings its shards', async () => {
+  const shards = ['M-Q4_K_M-00001-of-00002.gguf', 'M-Q4_K_M-00002-of-00002.gguf'];
+  const folder = source('several', {
+    [shards[0]!]: bytes(5_000, 5),
+    [shards[1]!]: bytes(6_000, 7),
+    'M-Q8_0.gguf': bytes(9_000, 9),
+    'N-Q6_K.gguf': bytes(10, 1),
+  });
+  const env = homeOf();
+  const there = join(env.HADAL_HOME, 'models', 'folders', 'several');
+  expect((await from(`${folder}:q8_0`, env)).path).toBe(join(there, 'M-Q8_0.gguf'));
+  expect(await from(join(folder, shards[1]!), env)).toMatchObject({
+    path: join(there, shards[0]!),
+    bytes: 11_000,
+  });
+  expect((await storedModels(env)).map(({ path }) => path)).toEqual([
+    join(there, shards[0]!),
+    join(there, 'M-Q8_0.gguf'),
+  ]);
+  await expect(from(`${folder}:Q2_K`, env)).rejects.toMatchObject({ code: 'file-missing' });
+});
+
+test('what a list of digests says is what must arrive', async () => {
+  const right = bytes(40_000, 11);
+  const folder = source('listed', { 'M-Q8_0.gguf': right });
+  const sums = execFileSync('sha256sum', ['M-Q8_0.gguf'], { cwd: folder, encoding: 'utf8' });
+  writeFileSync(join(folder, 'SHA256SUMS'), sums);
+  const env = homeOf();
+  expect((await from(folder, env)).fetchedBytes).toBe(40_000);
+  writeFileSync(join(folder, 'M-Q8_0.gguf'), bytes(40_000, 13));
+  const other = homeOf();
+  await expect(from(folder, other)).rejects.toMatchObject({ code: 'digest-mismatch' });
+  expect(await storedModels(other)).toEqual([]);
+});
+
+test('another model of the same name is not overwritten; a path to nothing is said', async () => {
+  const env = homeOf();
+  const { path } = await from(source('a/same', { 'M-Q8_0.gguf': bytes(100, 3) }), env);
+  const before = createHash('sha256').update(readFileSync(path)).digest('hex');
+  const other = source('b/same', { 'M-Q8_0.gguf': bytes(100, 5) });
+  await expect(from(other, env)).rejects.toMatchObject({
+    code: 'name-taken',
+    message: expect.stringContaining(`hadal rm ${path}`),
+  });
+  expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(before);
+  await expect(from(join(root, 'nowhere'), env)).rejects.toMatchObject({ code: 'folder-missing' });
+});
+
+test('a copy that was broken off goes on, and what is damaged meanwhile is found', async () => {
+  const content = bytes(9_000_000, 17);
+  const folder = source('broken', { 'M-Q8_0.gguf': content });
+  const env = homeOf();
+  const stop = new AbortController();
+  const broken = from(folder, env, {
+    signal: stop.signal,
+    onProgress: ({ stage }) => stage === 'fetch' && stop.abort(new Error('enough')),
+  });
+  await expect(broken).rejects.toThrow('enough');
+  const half = join(env.HADAL_HOME, 'models', 'folders', 'broken', 'M-Q8_0.gguf.incomplete');
+  const held = readFileSync(half);
+  expect(held.length).toBeLessThan(content.length);
+  held[5] = held[5]! ^ 1;
+  writeFileSync(half, held);
+  await expect(from(folder, env)).rejects.toMatchObject({ code: 'digest-mismatch' });
+  const { path } = await from(folder, env);
+  expect(readFileSync(path).equals(content)).toBe(true);
+});
