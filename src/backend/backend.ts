@@ -240,8 +240,8 @@ export interface Backend extends AsyncDisposable {
   ): void;
   /**
    * Latent attention over rows [latent | rope key]: absorbed for the decode class, expanded for the prefill class. out [n, heads * valueDim].
-   * With `picks` (see {@link pickRows}) a row attends only to the positions in its row of it, at least one; where they
-   * leave some out, a backend may take the absorbed form for a row of either class.
+   * With `picks` (see {@link pickRows}) a row attends only to the positions in its row of it; where they leave some out, a
+   * backend may take the absorbed form for a row of either class. A row that picks nothing gets no numbers.
    */
   latentAttend(
     batch: Batch,
@@ -255,7 +255,7 @@ export interface Backend extends AsyncDisposable {
   /**
    * V3.2's lightning indexer: picks[i] = the picks.cols positions t of 0..positions[i] with the largest
    * sum over heads of weights[i, h] * max(0, q[i, h] . keys[t]), ascending, ties to the lower t; all of them and then
-   * -1 where there are fewer. picks I32 [n, k], q [n, heads * dim], weights [n, heads], keys [_, dim].
+   * -1 where there are fewer; -1 alone where they are more and a sum is no number. picks I32 [n, k], q [n, heads * dim], weights [n, heads], keys [_, dim].
    */
   pickRows(
     batch: Batch,

@@ -214,6 +214,31 @@ describe.each(BACKENDS)('%s', (_name, create) => {
     },
   );
 
+  test('a row whose scores are no numbers picks nothing, and a row that picks nothing gets no numbers', async () => {
+    await using backend = create();
+    const rows = [0, 1].map((sequence) => ({ sequence, position: 200 }));
+    const keys = noise(SEQUENCES * CACHED * DIM, 4);
+    keys[(CACHED + 150) * DIM + 3] = Number.NaN;
+    const picks = backend.tensor('I32', 2, 8);
+    backend.pickRows(
+      batchOf(backend, rows, 1, 4),
+      picks,
+      rowsOf(backend, rows, HEADS * DIM, (row) => rowNoise(row, HEADS * DIM, 5)),
+      rowsOf(backend, rows, HEADS, (row) => rowNoise(row, HEADS, 6)),
+      cacheOf(backend, 'F16', keys, DIM, 4),
+      { heads: HEADS, dim: DIM },
+    );
+    const [whole, broken] = [0, 1].map((i) => i * 8);
+    const got = Array.from(await backend.read(picks, 2));
+    expect(Math.min(...got.slice(whole, whole! + 8))).toBeGreaterThanOrEqual(0);
+    expect(got.slice(broken)).toEqual(new Array(8).fill(-1));
+    for (const decodeRows of [0, 1, 2]) {
+      const [some, none] = await attendOver(backend, rows, decodeRows, [[3, 9], []], 'F16', 4);
+      expect(some!.every(Number.isFinite)).toBe(true);
+      expect(none!.every(Number.isNaN)).toBe(true);
+    }
+  });
+
   test.each(['decode', 'prefill'] as const)(
     'latentAttend over picks is latentAttend over a cache of those rows alone, %s class',
     async (rowClass) => {
@@ -360,7 +385,6 @@ describe.skipIf(isas.length === 0)('latentAttend over picks', () => {
   test.each([
     ['past the row', [3, 41]],
     ['twice', [3, 3]],
-    ['none', []],
   ] as const)(needsNative('picks that cannot be are refused: %s'), async (_what, picks) => {
     await using backend = open(VARIANTS[0]!);
     const rows = [{ sequence: 1, position: 40 }];

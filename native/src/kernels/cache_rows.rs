@@ -58,14 +58,18 @@ fn write_row(kernels: &Kernels, format: CacheFormat, x: &[f32], bytes: &mut [u8]
     }
 }
 
+/// The largest magnitude; no number where one of x is none.
 fn largest(x: &[f32]) -> f32 {
+    if x.iter().any(|x| x.is_nan()) {
+        return f32::NAN;
+    }
     x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()))
 }
 
 /// The smallest e in -127..=127 with largest <= 448 * 2^e.
 fn scale_exponent(largest: f32) -> i32 {
     let largest = f64::from(largest);
-    if largest <= 0.0 {
+    if largest.is_nan() || largest <= 0.0 {
         return 0;
     }
     let fits = |e: i32| largest <= 448.0 * 2f64.powi(e);
@@ -107,6 +111,22 @@ pub fn read_part(kernels: &Kernels, format: CacheFormat, row: &[u8], start: usiz
 mod tests {
     use super::*;
     use crate::simd::scalar;
+
+    #[test]
+    fn what_is_no_number_comes_back_as_none() {
+        for format in [CacheFormat::F32, CacheFormat::F16, CacheFormat::Q8_0, CacheFormat::F8E4M3] {
+            for broken in [0, 17, 31] {
+                let mut x = [1.0; 64];
+                x[broken] = f32::NAN;
+                let mut bytes = vec![0; format.row_bytes(64).unwrap()];
+                write_row(&scalar::KERNELS, format, &x, &mut bytes);
+                let mut back = [0.0; 64];
+                read_part(&scalar::KERNELS, format, &bytes, 0, &mut back);
+                assert!(back[broken].is_nan(), "{format:?}");
+                assert!(back[32..].iter().all(|x| (x - 1.0).abs() < 0.1), "{format:?}");
+            }
+        }
+    }
 
     #[test]
     fn rows_come_back_within_their_format() {

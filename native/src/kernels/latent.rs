@@ -161,13 +161,13 @@ struct Picks<'a> {
 }
 
 impl<'a> Picks<'a> {
-    /// Checks that every row has a pick, and that its picks ascend among the positions that it sees.
+    /// Checks that a row's picks ascend among the positions that it sees.
     fn new(positions: Mat<'a, i32>, paging: &Paging<'_>) -> Outcome<Self> {
         let mut counts = Vec::with_capacity(positions.rows());
         for i in 0..positions.rows() {
             let mut before = -1;
             let row = positions.row(i);
-            let count = row.iter().take_while(|&&t| t >= 0).count().max(1);
+            let count = row.iter().take_while(|&&t| t >= 0).count();
             for &t in &row[..count] {
                 index(t, paging.positions(i), "latentAttend: pick")?;
                 if t <= before {
@@ -232,7 +232,7 @@ impl Latents<'_> {
         for round in segments.chunks(ROUND) {
             self.round(pool, work, first, round);
         }
-        self.values(pool, work, out);
+        self.values(pool, work, first, out);
     }
 
     /// q_nope carried through the key half, then q_rope: [rows, heads * (latent + rope)].
@@ -343,8 +343,8 @@ impl Latents<'_> {
         });
     }
 
-    /// out = value half . mean of latents, for every head.
-    fn values(&self, pool: &mut Pool, work: &mut Workspace, out: MatMut<'_>) {
+    /// out = value half . mean of latents, for every head; no numbers for a row that picks nothing.
+    fn values(&self, pool: &mut Pool, work: &mut Workspace, first: usize, out: MatMut<'_>) {
         let Shape { heads, value, latent, .. } = self.shape;
         let (kernels, rows) = (self.kernels, out.rows());
         let means = work.means.ensure(rows * heads * latent);
@@ -367,7 +367,11 @@ impl Latents<'_> {
             let answers = floats.ensure(rows * value);
             multiply(kernels, self.halves.value(head, &self.shape), means, &lists[head], answers, scratch);
             for (i, answer) in answers.chunks_exact(value).enumerate() {
-                tile.out.row(i).copy_from_slice(answer);
+                if self.seen(first + i) == 0 {
+                    tile.out.row(i).fill(f32::NAN);
+                } else {
+                    tile.out.row(i).copy_from_slice(answer);
+                }
             }
             scratch.floats = floats;
         });

@@ -30,7 +30,7 @@ pub struct Workspace {
 }
 
 /// picks[i] = the positions with the largest sum over heads of weights[i, h] * max(0, q[i, h] . key), ascending, ties
-/// to the lower one; all of them and then -1 where there are fewer.
+/// to the lower one; all of them and then -1 where there are fewer; -1 alone where a score is no number.
 pub fn pick(
     state: &mut State,
     batch: &Batch,
@@ -107,7 +107,8 @@ impl Indexer<'_> {
                 scores.fill(0.0);
                 // Whole segments, whatever is behind the last position: the sum of a column is its own.
                 for (weight, matches) in weights.row(i).iter().zip(matches.chunks_exact_mut(SEGMENT)) {
-                    matches.iter_mut().for_each(|m| *m = m.max(0.0));
+                    // What is no number stays so, unlike under `max`.
+                    matches.iter_mut().for_each(|m| *m = if *m < 0.0 { 0.0 } else { *m });
                     (self.kernels.add_scaled)(scores, *weight, matches);
                 }
             }
@@ -132,8 +133,12 @@ impl Indexer<'_> {
     }
 }
 
-/// Indices, as bits, of the out.len() largest of more scores than that, ascending, ties to the lower index.
+/// Indices, as bits, of the out.len() largest of more scores than that, ascending, ties to the lower index; -1 where one
+/// is no number.
 fn best(scores: &[f32], out: &mut [f32]) {
+    if scores.iter().any(|score| score.is_nan()) {
+        return out.fill(f32::from_bits(u32::MAX));
+    }
     let mut ranks: Vec<u32> = scores.iter().map(|score| rank(*score)).collect();
     let (above, &mut least, _) = ranks.select_nth_unstable_by(out.len() - 1, |a, b| b.cmp(a));
     let mut ties = 1 + above.iter().filter(|&&rank| rank == least).count();
@@ -148,11 +153,8 @@ fn best(scores: &[f32], out: &mut [f32]) {
     }
 }
 
-/// A number in the order of scores; both zeros are equal and NaN is below all.
+/// A number in the order of scores; both zeros are equal.
 fn rank(score: f32) -> u32 {
-    if score.is_nan() {
-        return 0;
-    }
     let bits = (score + 0.0).to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
 }
@@ -173,7 +175,8 @@ mod tests {
         assert_eq!(best_of(&[1.0, 3.0, -2.0, 3.0, 2.0, 3.0], 4), [1, 3, 4, 5]);
         assert_eq!(best_of(&[-1.0, -0.0, 0.0, -0.0, -3.0], 2), [1, 2]);
         assert_eq!(best_of(&[-5.0, -7.0, -6.0, -8.0], 3), [0, 1, 2]);
-        assert_eq!(best_of(&[f32::NAN, f32::NEG_INFINITY, f32::NAN, 1.0], 3), [0, 1, 3]);
+        assert_eq!(best_of(&[f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, 1.0], 3), [0, 1, 3]);
+        assert_eq!(best_of(&[1.0, f32::NAN, 2.0], 2), [u32::MAX; 2]);
         assert_eq!(best_of(&[f32::INFINITY, 1.0, 2.0], 1), [0]);
     }
 }

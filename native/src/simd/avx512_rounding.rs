@@ -16,13 +16,14 @@ pub(super) fn quantize32(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut 
         // SAFETY: 32 numbers and 32 bytes are there.
         let (exact, sum) = unsafe {
             let (low, high) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
+            let broken = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(low, high);
             let largest = larger(high, larger(low, _mm512_setzero_ps()));
             let largest = _mm512_reduce_max_ps(largest);
             let inverse = _mm512_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
             let (low, high) = (to_ints(low, inverse), to_ints(high, inverse));
             _mm_storeu_si128(q.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(low));
             _mm_storeu_si128(q.as_mut_ptr().add(LANES).cast(), _mm512_cvtepi32_epi8(high));
-            (largest / 127.0, _mm512_reduce_add_epi32(_mm512_add_epi32(low, high)))
+            (scale_of(largest, broken), _mm512_reduce_add_epi32(_mm512_add_epi32(low, high)))
         };
         scale[b] = rounded(exact);
         sums[b] = sum;
@@ -36,14 +37,16 @@ pub(super) fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut
     for (b, x) in x.as_chunks::<256>().0.iter().enumerate() {
         let (q, sums): (&mut [i8], &mut [i32]) = (&mut q[256 * b..256 * b + 256], &mut sums[16 * b..16 * b + 16]);
         let mut largest = _mm512_setzero_ps();
+        let mut broken = 0;
         for g in 0..LANES {
             // SAFETY: 16 numbers are there.
             let x = unsafe { _mm512_loadu_ps(x.as_ptr().add(LANES * g)) };
+            broken |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
             largest = larger(x, largest);
         }
         let largest = _mm512_reduce_max_ps(largest);
         let inverse = _mm512_set1_ps(if largest > 0.0 { 127.0 / largest } else { 0.0 });
-        scale[b] = largest / 127.0;
+        scale[b] = scale_of(largest, broken);
         for (g, sum) in sums.iter_mut().enumerate() {
             // SAFETY: 16 numbers and 16 bytes are there.
             unsafe {
@@ -53,6 +56,11 @@ pub(super) fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut
             }
         }
     }
+}
+
+/// The scale of a block, by its largest magnitude and where it holds no numbers.
+fn scale_of(largest: f32, broken: __mmask16) -> f32 {
+    if broken == 0 { largest / 127.0 } else { f32::NAN }
 }
 
 /// The larger of |x| and what there is; what there is where x is no number.

@@ -176,7 +176,8 @@ pub fn rows256<B: Block256 + AnyBytes>(weights: &[u8], xs: &[Row], out: &mut [f3
     });
 }
 
-/// int8 nearest to x / scale, where scale = largest magnitude / 127; the scale, not yet rounded.
+/// int8 nearest to x / scale, where scale = largest magnitude / 127; the scale, not yet rounded: no number where one of x
+/// is none, so that nothing multiplied by it looks right.
 #[inline(always)]
 fn quantize_block(x: &[f32], q: &mut [i8]) -> f32 {
     let largest = x.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
@@ -184,7 +185,8 @@ fn quantize_block(x: &[f32], q: &mut [i8]) -> f32 {
     for (q, x) in q.iter_mut().zip(x) {
         *q = (x * inverse).round_ties_even() as i8;
     }
-    largest / 127.0
+    let broken = x.iter().fold(false, |broken, x| broken | x.is_nan());
+    if broken { f32::NAN } else { largest / 127.0 }
 }
 
 #[inline(always)]

@@ -255,6 +255,10 @@ fn activations_are_rounded_to_the_same_bytes() {
                 assert_eq!(got.sums, expected.sums, "{}", table.isa);
                 assert_eq!(bits(&got.scale), bits(&expected.scale), "{}", table.isa);
                 assert_eq!(bits(&got.scaled_sums), bits(&expected.scaled_sums), "{}", table.isa);
+                let of = if family == Family::Blocks32 { 32 } else { 256 };
+                for (x, scale) in x.chunks_exact(of).zip(&got.scale) {
+                    assert_eq!(x.iter().any(|x| x.is_nan()), scale.is_nan(), "{} blocks of {of}", table.isa);
+                }
             }
         }
     }

@@ -37,9 +37,12 @@ export function latentAttend(
         const seen = picks ? picked(picks, n) : Array.from({ length: position(batch, n) + 1 }, (_, t) => t);
         const qAt = query.start + n * query.stride + h * (nopeDim + ropeDim);
         const head = query.data.subarray(qAt, qAt + nopeDim + ropeDim);
-        const answer = expanded
-          ? attendExpanded(head, expanded, cached, seen, options)
-          : attendAbsorbed(head, up, value, cached, seen, options);
+        const answer =
+          seen.length === 0
+            ? new Float64Array(valueDim).fill(Number.NaN)
+            : expanded
+              ? attendExpanded(head, expanded, cached, seen, options)
+              : attendAbsorbed(head, up, value, cached, seen, options);
         to.data.set(answer, to.start + n * to.stride + h * valueDim);
       }
     }

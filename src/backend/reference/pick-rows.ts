@@ -33,7 +33,8 @@ export function pickRows(
       }
       return score;
     }); // [t]
-    const best = Array.from(scores.keys())
+    const broken = scores.length > picks.cols && scores.some(Number.isNaN);
+    const best = (broken ? [] : Array.from(scores.keys()))
       .sort((a, b) => scores[b]! - scores[a]! || a - b)
       .slice(0, picks.cols)
       .sort((a, b) => a - b);

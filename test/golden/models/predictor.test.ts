@@ -10,7 +10,7 @@ import { CONFIG_JSON } from '../../../src/formats/hf-folder.ts';
 import type { ModelFile } from '../../../src/formats/tensor-info.ts';
 import { describeModel, loadModel } from '../../../src/model/load.ts';
 import { hfNames } from '../../../src/model/tensors-hf.ts';
-import { open, VARIANTS } from '../../contract/backends.ts';
+import { needsNative, open, VARIANTS } from '../../contract/backends.ts';
 import { worstDifference } from '../../fixtures/run-model.ts';
 import { fileInMemory, toyGgufFile } from '../../fixtures/toy-file.ts';
 import { type ToyShape, type ToyTensor, toyTensors, toyTokenIds } from '../../fixtures/toy-weights.ts';
@@ -23,21 +23,30 @@ const shapes = (read('shapes.json') as ToyShape[])
   .map((shape) => ({ ...shape, draftLayers: 1 }));
 const v3 = shapes.find(({ name }) => name === 'v3-like')!;
 
+const cases = shapes.flatMap((shape) =>
+  (['prefill', 'decode'] as const).map((of) => [shape.name, of, shape] as const),
+);
+
 describe('guesses within 1e-3 of float32 torch', () => {
-  test.each(
-    shapes.flatMap((shape) => (['prefill', 'decode'] as const).map((of) => [shape.name, of, shape] as const)),
-  )('%s, %s class', async (name, rowClass, shape) => {
-    await using backend = createReferenceBackend();
+  const expectGolden = async (backend: Backend, shape: ToyShape, rowClass: 'prefill' | 'decode') => {
     const got = await guesses(toyGgufFile(shape), backend, shape, rowClass);
-    expect(worstDifference(got.first, floats(golden[name]!.first))).toBeLessThan(1e-3);
-    expect(worstDifference(got.second, floats(golden[name]!.second))).toBeLessThan(1e-3);
+    const { first, second } = golden[shape.name]!;
+    expect(worstDifference(got.first, floats(first))).toBeLessThan(1e-3);
+    expect(worstDifference(got.second, floats(second))).toBeLessThan(1e-3);
+  };
+
+  test.each(cases)('%s, %s class', async (_name, rowClass, shape) => {
+    await using backend = createReferenceBackend();
+    await expectGolden(backend, shape, rowClass);
   });
 
-  test.skipIf(VARIANTS.length === 0)('v3-like on the addon [needs native]', async () => {
-    await using backend = open(VARIANTS[0]!);
-    const got = await guesses(toyGgufFile(v3), backend, v3, 'decode');
-    expect(worstDifference(got.first, floats(golden['v3-like']!.first))).toBeLessThan(1e-3);
-  });
+  test.skipIf(VARIANTS.length === 0).each(cases)(
+    needsNative('%s, %s class, on the addon'),
+    async (_name, rowClass, shape) => {
+      await using backend = open(VARIANTS[1]!);
+      await expectGolden(backend, shape, rowClass);
+    },
+  );
 
   test('v3-like as a folder, copies of embedding and head left unread', async () => {
     await using backend = createReferenceBackend();
