@@ -3,12 +3,13 @@
 
 use super::multiply::List;
 use crate::formats::{Family, Format};
-use crate::map::{Buffer, Mat, MatMut, as_bytes, as_bytes_mut, as_ints, as_ints_mut};
+use crate::map::{Buffer, Mat, MatMut, as_bytes, as_bytes_mut, as_ints, as_ints_mut, as_shorts, as_shorts_mut};
 use crate::pool::{Grid, Pool};
+use crate::simd::weave::{SHORTS, weave32, weave256};
 use crate::simd::{Kernels, Lanes, Row};
 use std::ops::Range;
 
-/// Rows [q | scale | sums | scaled sums], each part beginning at a cache line; rounded anew by every `fill`.
+/// Rows [q | scale | sums | scaled sums | woven q | short sums], each part beginning at a cache line; rounded anew by every `fill`.
 #[derive(Default)]
 pub struct Activations {
     by32: Rounded,
@@ -34,27 +35,32 @@ struct Layout {
     scale: usize,
     sums: usize,
     scaled_sums: usize,
+    woven: usize,
+    short_sums: usize,
 }
 
 const LINE_WORDS: usize = 16;
 
 impl Layout {
-    fn of(family: Family, cols: usize) -> Self {
+    fn of(family: Family, cols: usize, woven: bool) -> Self {
         let lines = |words: usize| words.next_multiple_of(LINE_WORDS);
-        match family {
+        let blocks = lines(cols / 32);
+        let mut layout = match family {
             Family::Blocks256 => {
-                Self { q: lines(cols / 4), scale: lines(cols / 256), sums: lines(cols / 16), scaled_sums: 0 }
+                Self { q: lines(cols / 4), scale: lines(cols / 256), sums: lines(cols / 16), ..Self::default() }
             }
             // Kernels may take 16 blocks at once: blocks beyond the last are zeros.
-            _ => {
-                let blocks = lines(cols / 32);
-                Self { q: blocks * 8, scale: blocks, sums: blocks, scaled_sums: blocks }
-            }
+            _ => Self { q: blocks * 8, scale: blocks, sums: blocks, scaled_sums: blocks, ..Self::default() },
+        };
+        if woven {
+            layout.woven = layout.q;
+            layout.short_sums = if family == Family::Blocks256 { lines(cols / 256 * SHORTS / 2) } else { 0 };
         }
+        layout
     }
 
     fn words(&self) -> usize {
-        self.q + self.scale + self.sums + self.scaled_sums
+        self.q + self.scale + self.sums + self.scaled_sums + self.woven + self.short_sums
     }
 }
 
@@ -62,13 +68,14 @@ impl Layout {
 const SHARED_NUMBERS: usize = 1 << 14;
 
 impl Activations {
-    /// Rounds the rows of x for the families that are wanted.
-    pub fn fill(&mut self, pool: &mut Pool, kernels: &Kernels, x: Mat<'_>, want32: bool, want256: bool) {
-        if want32 {
-            self.by32.fill(pool, kernels, x, Family::Blocks32);
+    /// Rounds the rows of x for the families that are wanted; `few` where some of its lists are not long.
+    pub fn fill(&mut self, pool: &mut Pool, kernels: &Kernels, x: Mat<'_>, wants: impl Fn(Family) -> bool, few: bool) {
+        let woven = few && kernels.woven;
+        if wants(Family::Blocks32) {
+            self.by32.fill(pool, kernels, x, Family::Blocks32, woven);
         }
-        if want256 {
-            self.by256.fill(pool, kernels, x, Family::Blocks256);
+        if wants(Family::Blocks256) {
+            self.by256.fill(pool, kernels, x, Family::Blocks256, woven);
         }
     }
 
@@ -119,18 +126,23 @@ impl Activations {
 }
 
 impl Rounded {
-    fn fill(&mut self, pool: &mut Pool, kernels: &Kernels, x: Mat<'_>, family: Family) {
-        let layout = Layout::of(family, x.cols());
+    fn fill(&mut self, pool: &mut Pool, kernels: &Kernels, x: Mat<'_>, family: Family, woven: bool) {
+        let layout = Layout::of(family, x.cols(), woven);
         self.layout = layout;
         self.cols = x.cols();
         let words = self.words.ensure(layout.words() * x.rows());
         let one = |row: &mut [f32], x: &[f32]| {
             let (q, rest) = row.split_at_mut(layout.q);
             let (scale, rest) = rest.split_at_mut(layout.scale);
-            let (sums, scaled_sums) = rest.split_at_mut(layout.sums);
-            let (q, sums) = (as_bytes_mut(q), as_ints_mut(sums));
+            let (sums, rest) = rest.split_at_mut(layout.sums);
+            let (scaled_sums, rest) = rest.split_at_mut(layout.scaled_sums);
+            let (woven_q, shorts) = rest.split_at_mut(layout.woven);
+            let (q, sums, woven_q) = (as_bytes_mut(q), as_ints_mut(sums), as_bytes_mut(woven_q));
             if family == Family::Blocks256 {
                 (kernels.quantize256)(x, q, scale, sums);
+                if woven {
+                    weave256(q, sums, woven_q, as_shorts_mut(shorts));
+                }
                 return;
             }
             (kernels.quantize32)(x, q, scale, sums, scaled_sums);
@@ -138,6 +150,9 @@ impl Rounded {
             scale[x.len() / 32..].fill(0.0);
             sums[x.len() / 32..].fill(0);
             scaled_sums[x.len() / 32..].fill(0.0);
+            if woven {
+                weave32(q, woven_q);
+            }
         };
         if x.rows() * x.cols() < SHARED_NUMBERS {
             for (i, row) in words.chunks_exact_mut(layout.words()).enumerate() {
@@ -158,8 +173,11 @@ impl Rounded {
         let row = &self.words[i * self.layout.words()..(i + 1) * self.layout.words()];
         let (q, rest) = row.split_at(self.layout.q);
         let (scale, rest) = rest.split_at(self.layout.scale);
-        let (sums, scaled_sums) = rest.split_at(self.layout.sums);
-        Row { floats: &[], q: as_bytes(q), scale, sums: as_ints(sums), scaled_sums }
+        let (sums, rest) = rest.split_at(self.layout.sums);
+        let (scaled_sums, rest) = rest.split_at(self.layout.scaled_sums);
+        let (woven, shorts) = rest.split_at(self.layout.woven);
+        let (q, sums, woven, short_sums) = (as_bytes(q), as_ints(sums), as_bytes(woven), as_shorts(shorts));
+        Row { floats: &[], q, scale, sums, scaled_sums, woven, short_sums }
     }
 
     fn lay(&mut self, pool: &mut Pool, sets: &[&[usize]], family: Family) {

@@ -10,11 +10,11 @@ use super::attention::{Batch, Paging};
 use super::blockwise::{Part, take_in};
 use super::cache_rows::read_part;
 use super::linear::same;
-use super::multiply::{Piece, Rows, multiply};
+use super::multiply::{List, Piece, Rows, multiply};
 use super::{Activations, expanded, index};
 use crate::context::{Cache, State, Weight, cache_of};
 use crate::error::{Outcome, misfit};
-use crate::formats::{Family, Format};
+use crate::formats::Format;
 use crate::map::{Buffer, Mat, MatMut, View};
 use crate::pool::{Grid, Pool};
 use crate::simd::{Floats, Kernels};
@@ -247,11 +247,11 @@ impl Latents<'_> {
         }
         let numbers: &[f32] = queries;
         let queries = Mat::over(numbers, nope);
-        if let Halves::Split { k, .. } = &self.halves {
-            let family = k.family();
-            work.rounded.fill(pool, kernels, queries, family == Family::Blocks32, family == Family::Blocks256);
-        }
         let rows_of_heads = rows_of_heads(rows, heads);
+        let few = rows_of_heads.iter().any(|rows| !List::is_long(rows));
+        if let Halves::Split { k, .. } = &self.halves {
+            work.rounded.fill(pool, kernels, queries, |family| k.family() == family, few);
+        }
         let format = self.halves.key_format();
         let lists = work.rounded.lay(pool, kernels, &format, rows_of_heads.iter().map(Vec::as_slice));
         let queries = Rows { x: queries, rounded: &work.rounded };
@@ -356,9 +356,9 @@ impl Latents<'_> {
         }
         let means = Mat::over(means, latent);
         let weight = self.halves.value(0, &self.shape).weight;
-        let family = weight.family();
-        work.rounded.fill(pool, kernels, means, family == Family::Blocks32, family == Family::Blocks256);
         let rows_of_heads = rows_of_heads(rows, heads);
+        let few = rows_of_heads.iter().any(|rows| !List::is_long(rows));
+        work.rounded.fill(pool, kernels, means, |family| weight.family() == family, few);
         let lists = work.rounded.lay(pool, kernels, &[weight.format], rows_of_heads.iter().map(Vec::as_slice));
         let means = Rows { x: means, rounded: &work.rounded };
         pool.grids(vec![Grid { out, tile_rows: rows, tile_cols: value }], &|tile, scratch| {

@@ -1,7 +1,7 @@
 //! Owns: products with weights: embed, matmul.
 //! Refuses to know: what the weights are for.
 
-use super::multiply::{Piece, Rows, multiply};
+use super::multiply::{List, Piece, Rows, multiply};
 use super::{Span, index, tile_bytes};
 use crate::context::{State, Weight};
 use crate::error::{Outcome, misfit};
@@ -58,8 +58,8 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
     let x: Mat = claim.read()?;
     let wants = |family: Family| ready.iter().any(|r| r.weight.family() == family);
     let kernels = state.kernels;
-    state.activations.fill(&mut state.pool, kernels, x, wants(Family::Blocks32), wants(Family::Blocks256));
     let all: Vec<usize> = (0..span.rows).collect();
+    state.activations.fill(&mut state.pool, kernels, x, wants, !List::is_long(&all));
     let formats: Vec<Format> = ready.iter().map(|r| r.weight.format).collect();
     let lists = state.activations.lay(&mut state.pool, kernels, &formats, [&*all].into_iter());
     let rows = Rows { x, rounded: &state.activations };

@@ -4,7 +4,7 @@
 //! A row's answers are added in the order of expert ids, so its bits do not depend on who else is in the batch.
 
 use super::linear::same;
-use super::multiply::{Piece, Rows, multiply};
+use super::multiply::{List, Piece, Rows, multiply};
 use super::{Activations, Span, index, tile_bytes};
 use crate::context::State;
 use crate::error::{Outcome, misfit};
@@ -73,8 +73,9 @@ pub fn experts(
     let pool = &mut state.pool;
 
     let wants = |family: Family| gate.family() == family || up.family() == family;
-    state.activations.fill(pool, kernels, x, wants(Family::Blocks32), wants(Family::Blocks256));
     let rows_of_groups: Vec<Vec<usize>> = groups.iter().map(|g| g.iter().map(|choice| choice.row).collect()).collect();
+    let few = rows_of_groups.iter().any(|rows| !List::is_long(rows));
+    state.activations.fill(pool, kernels, x, wants, few);
     let lists = rows_of_groups.iter().map(Vec::as_slice);
     let lists = state.activations.lay(pool, kernels, &[gate.format, up.format], lists);
     let activations = Rows { x, rounded: &state.activations };
@@ -109,8 +110,7 @@ pub fn experts(
     });
 
     let hidden = Mat::over(hidden, inter); // [choices, inter]
-    let family = down.family();
-    rounded.fill(pool, kernels, hidden, family == Family::Blocks32, family == Family::Blocks256);
+    rounded.fill(pool, kernels, hidden, |family| down.family() == family, few);
     let all: Vec<usize> = (0..choices.len()).collect();
     let lists = all.chunk_by(|&a, &b| choices[a].expert == choices[b].expert);
     let lists = rounded.lay(pool, kernels, &[down.format], lists);

@@ -134,6 +134,18 @@ pub fn as_ints_mut(words: &mut [f32]) -> &mut [i32] {
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), words.len()) }
 }
 
+/// Words seen as short integers.
+pub fn as_shorts(words: &[f32]) -> &[i16] {
+    // SAFETY: every half of an f32 is a valid i16, and i16 has a smaller alignment.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), 2 * words.len()) }
+}
+
+/// Words seen as short integers, to write.
+pub fn as_shorts_mut(words: &mut [f32]) -> &mut [i16] {
+    // SAFETY: as above; every bit pattern is a valid f32.
+    unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 2 * words.len()) }
+}
+
 fn no_memory(what: &str, bytes: u64) -> Fault {
     Fault::new("out-of-memory", what)
         .expected(format!("{bytes} bytes of memory"))

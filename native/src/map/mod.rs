@@ -5,6 +5,6 @@ mod buffer;
 mod file;
 mod tensors;
 
-pub use buffer::{Buffer, as_bytes, as_bytes_mut, as_unsigned_mut, as_ints, as_ints_mut, refuse_beyond_memory};
+pub use buffer::{Buffer, as_bytes, as_bytes_mut, as_unsigned_mut, as_ints, as_ints_mut, as_shorts, as_shorts_mut, refuse_beyond_memory};
 pub use file::{Bytes, Mapping};
 pub use tensors::{Mat, MatMut, Tensors, View};

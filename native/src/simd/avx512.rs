@@ -34,6 +34,7 @@ static KERNELS: Kernels = {
     lanes[Format::Q6K as usize] = Some(lanes_q6_k);
     Kernels {
         rows,
+        woven: true,
         lanes,
         squares: avx2::by_hand_squares,
         scaled: Some(by_hand_scaled),

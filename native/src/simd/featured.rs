@@ -99,6 +99,7 @@ macro_rules! featured_table {
             Kernels {
                 isa: $isa,
                 rows,
+                woven: false,
                 lanes: [None; Format::ALL.len()],
                 scaled: None,
                 quantize32,

@@ -9,6 +9,7 @@ pub mod lattice;
 pub mod neon;
 pub mod scalar;
 pub mod unpack;
+pub mod weave;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -49,6 +50,9 @@ pub struct Row<'a> {
     pub sums: &'a [i32],
     /// scale * sum for every 32 numbers; empty for blocks of 256.
     pub scaled_sums: &'a [f32],
+    /// q and, for blocks of 256, its sums once more, as `weave` orders them; where `Kernels::woven` wants them.
+    pub woven: &'a [i8],
+    pub short_sums: &'a [i16],
 }
 
 /// A matrix of floats: row i is `numbers[i * stride..][..cols]`.
@@ -140,6 +144,8 @@ pub struct Kernels {
     pub isa: &'static str,
     /// By `Format as usize`.
     pub rows: [RowsFn; Format::ALL.len()],
+    /// Whether `rows` want activations woven.
+    pub woven: bool,
     /// By `Format as usize`; faster than `rows` from a few rows on, where there is one.
     pub lanes: [Option<LanesFn>; Format::ALL.len()],
     /// Products of block-scaled E4M3 that are decoded in registers.

@@ -10,6 +10,7 @@ use crate::formats::Format;
 pub static KERNELS: Kernels = Kernels {
     isa: "scalar",
     rows: ROWS,
+    woven: false,
     lanes: [None; Format::ALL.len()],
     scaled: None,
     quantize32,

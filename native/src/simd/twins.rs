@@ -2,6 +2,7 @@
 //! Refuses to know: operations. Where only the order of f32 sums may differ, the bound is that of such sums.
 
 use super::blocks::{half, to_half};
+use super::weave::{SHORTS, weave32, weave256};
 use super::{Floats, Kernels, Row, SCALED_STEP, Scaled, available, scalar};
 use crate::formats::{Family, Format};
 use crate::map::{Buffer, Mat};
@@ -85,6 +86,8 @@ struct Activations {
     scale: Vec<f32>,
     sums: Vec<i32>,
     scaled_sums: Vec<f32>,
+    woven: Vec<i8>,
+    short_sums: Vec<i16>,
 }
 
 impl Activations {
@@ -95,14 +98,20 @@ impl Activations {
             scale: vec![0.0; n.div_ceil(32).next_multiple_of(16)],
             sums: vec![0; n.div_ceil(16).next_multiple_of(32)],
             scaled_sums: vec![0.0; n.div_ceil(32).next_multiple_of(16)],
+            woven: vec![0; n.next_multiple_of(512)],
+            short_sums: vec![0; n.div_ceil(256) * SHORTS],
             floats,
         };
         match family {
             Family::Floats => {}
             Family::Blocks32 => {
                 (kernels.quantize32)(&to.floats, &mut to.q, &mut to.scale, &mut to.sums, &mut to.scaled_sums);
+                weave32(&to.q, &mut to.woven);
             }
-            Family::Blocks256 => (kernels.quantize256)(&to.floats, &mut to.q, &mut to.scale, &mut to.sums),
+            Family::Blocks256 => {
+                (kernels.quantize256)(&to.floats, &mut to.q, &mut to.scale, &mut to.sums);
+                weave256(&to.q, &to.sums, &mut to.woven, &mut to.short_sums);
+            }
         }
         to
     }
@@ -114,6 +123,8 @@ impl Activations {
             scale: &self.scale,
             sums: &self.sums,
             scaled_sums: &self.scaled_sums,
+            woven: &self.woven,
+            short_sums: &self.short_sums,
         }
     }
 }
@@ -175,8 +186,7 @@ fn rows_side_by_side_multiply_to_the_same_bits() {
                 let floats = noise.floats(count * cols);
                 let x = Mat::over(&floats, cols);
                 let mut activations = crate::kernels::Activations::default();
-                let by32 = format.family() == Family::Blocks32;
-                activations.fill(&mut pool, table, x, by32, !by32);
+                activations.fill(&mut pool, table, x, |family| family == format.family(), true);
                 // Not in their order, for lists of experts' rows are gathered.
                 let list: Vec<usize> = (0..count).map(|i| i * 3 % count).collect();
                 let lists = activations.lay(&mut pool, table, &[format], [&*list].into_iter());
