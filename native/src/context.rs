@@ -104,6 +104,15 @@ pub struct Cache {
 }
 
 impl Cache {
+    /// Bytes of a page.
+    pub fn page(&self, page: usize) -> Outcome<&[u8]> {
+        let size = self.page_rows * self.row_bytes;
+        if page >= self.pages {
+            return Err(misfit("a cache page", "one that the cache has", page));
+        }
+        Ok(&self.bytes[page * size..(page + 1) * size])
+    }
+
     pub fn row(&self, row: usize) -> &[u8] {
         &self.bytes[row * self.row_bytes..(row + 1) * self.row_bytes]
     }
@@ -291,6 +300,17 @@ impl State {
 
     pub fn weight(&self, id: usize) -> Outcome<Arc<Weight>> {
         self.weights.get(id).and_then(Option::as_ref).cloned().ok_or_else(|| gone("weight", id))
+    }
+
+    /// Puts bytes into a page of a cache, as [`Cache::page`] gave them.
+    pub fn write_page(&mut self, id: usize, page: usize, bytes: &[u8]) -> Outcome<()> {
+        let cache = self.caches.get_mut(id).and_then(Option::as_mut).ok_or_else(|| gone("cache", id))?;
+        let size = cache.page(page)?.len();
+        if bytes.len() != size {
+            return Err(misfit("bytes of a cache page", "as many as a page has", bytes.len()));
+        }
+        cache.bytes[page * size..(page + 1) * size].copy_from_slice(bytes);
+        Ok(())
     }
 
     pub fn free_cache(&mut self, id: usize) {

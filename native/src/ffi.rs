@@ -1,7 +1,7 @@
 //! Owns: the raw Node-API boundary: functions that JavaScript calls, and the asynchronous run of a program.
 //! Refuses to know: what operations mean. A panic below becomes the error `native-panic`.
 
-use crate::context::Context;
+use crate::context::{Context, cache_of};
 use crate::error::{Fault, Outcome, guarded};
 use crate::kernels::probe;
 use crate::map::View;
@@ -213,6 +213,25 @@ const FUNCTIONS: &[(&CStr, Body)] = &[
         let context = call.context()?;
         let id = context.idle()?.cache(&call.text(1)?, call.number(2)?, call.number(3)?, call.number(4)?)?;
         Ok(double(call.env, id))
+    }),
+    (c"readPage", |call| {
+        let context = call.context()?;
+        let state = context.idle()?;
+        let bytes = cache_of(&state.caches, call.number(1)?)?.page(call.number(2)?)?;
+        let (mut data, mut value) = (null_mut(), null_mut());
+        // SAFETY: Node reports a status; only where that is good has `data` room for so many bytes.
+        let status = unsafe { napi_create_arraybuffer(call.env, bytes.len(), &mut data, &mut value) };
+        if status != 0 || (data.is_null() && !bytes.is_empty()) {
+            return Err(Fault::new("out-of-memory", "a copy of a cache page"));
+        }
+        // SAFETY: as above; the cache and the new buffer do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), data.cast(), bytes.len()) };
+        Ok(value)
+    }),
+    (c"writePage", |call| {
+        let context = call.context()?;
+        context.idle()?.write_page(call.number(1)?, call.number(2)?, call.bytes(3, &[UINT8])?)?;
+        Ok(null_mut())
     }),
     (c"openFile", |call| {
         let id = call.context()?.idle()?.open_file(&call.text(1)?, call.number(2)? as u64)?;

@@ -185,6 +185,10 @@ export interface Backend extends AsyncDisposable {
   columns(of: Tensor, start: number, cols: number): Tensor;
   /** Lazily touched storage for `pages` pages; throws `out-of-memory`. */
   cache(dtype: CacheDType, pages: number, pageRows: number, cols: number): CacheStore;
+  /** A copy of a page's bytes; not while a `read` is awaited. Between two reads nothing that is recorded has run yet. */
+  readPage(store: CacheStore, page: number): Uint8Array;
+  /** Puts back what {@link readPage} gave, on the same kind of backend. */
+  writePage(store: CacheStore, page: number, bytes: Uint8Array): void;
   /** Weights of tensors, mapped (native) or read (reference). They stay in their number format. */
   load(
     source: ByteSource,

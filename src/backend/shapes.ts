@@ -21,6 +21,7 @@ import type {
   Tensor,
   Weight,
 } from './backend.ts';
+import { cacheRowBytes } from './cache-format.ts';
 
 /** Throws unless the condition holds. Example: `demand(cols === 64, 'rope', 'x', '64 columns', cols)`. */
 function demand(holds: boolean, operation: string, argument: string, expected: string, got: unknown): void {
@@ -111,6 +112,17 @@ export function checkNewCache(pages: number, pageRows: number, cols: number): vo
   demand(isCount(pages) && pages > 0, 'cache', 'pages', 'a whole number above 0', pages);
   demand(isCount(pageRows) && pageRows > 0, 'cache', 'pageRows', 'a whole number above 0', pageRows);
   demand(isCount(cols) && cols > 0, 'cache', 'cols', 'a whole number above 0', cols);
+}
+
+/** Checks {@link Backend.readPage}, and with bytes {@link Backend.writePage}. Example: `checkPage(store, 3)`. */
+export function checkPage(
+  { dtype, pages, pageRows, cols }: CacheStore,
+  page: number,
+  bytes?: Uint8Array,
+): void {
+  demand(isCount(page) && page < pages, 'page', 'page', `one of ${pages}`, page);
+  const size = pageRows * cacheRowBytes(dtype, cols);
+  if (bytes) demand(bytes.length === size, 'writePage', 'bytes', `${size} of them`, bytes.length);
 }
 
 /** Checks {@link Backend.reshape}. Example: `checkReshape(kvB, 16, 256, 512)`. */

@@ -31,6 +31,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('serve', 'answer over HTTP, as the APIs of OpenAI and DeepSeek do', () => import('./serve.ts')),
   entry('keys', 'say who may call the server', () => import('./keys.ts')),
   entry('launch', 'point a coding agent or editor at a server, and start it', () => import('./launch.ts')),
+  entry('cache', 'show or erase what is kept on disk of prompts', () => import('./cache.ts')),
   entry('up', 'choose, fetch and serve a model, step by step', () => import('./up.ts')),
   entry('plan', 'show what this machine can run, how fast, and how', () => import('./plan.ts')),
   entry('infill', 'write what belongs between two texts', () => import('./infill.ts')),

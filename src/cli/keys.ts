@@ -4,7 +4,9 @@
  */
 import { existsSync } from 'node:fs';
 import { defineCommand } from 'citty';
-import { type ApiKey, keysPath, newKey, readKeys, writeKeys } from '../http/keys.ts';
+import { eraseSalt } from '../engine/disk-archive.node.ts';
+import { type ApiKey, keysPath, newKey, readKeys, saltOf, writeKeys } from '../http/keys.ts';
+import { pageCacheFolder } from '../hub/store.node.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
@@ -105,7 +107,7 @@ function row({ name, models, limits, created }: ApiKey): string[] {
   return [name, models.join(','), words.join(', ') || 'none', created.slice(0, 10)];
 }
 
-async function remove(given: Arguments, path: string, { terminal }: Surroundings): Promise<void> {
+async function remove(given: Arguments, path: string, { terminal, env }: Surroundings): Promise<void> {
   const name = given.word(1, 'NAME', 'hadal keys rm NAME');
   const keys = readKeys(path);
   const left = keys.filter((key) => key.name !== name);
@@ -117,6 +119,7 @@ async function remove(given: Arguments, path: string, { terminal }: Surroundings
     });
   }
   await writeKeys(path, left);
+  for (const key of keys) if (key.name === name) await eraseSalt(pageCacheFolder(env), saltOf(key));
   if (given.has('json')) terminal.json({ removed: name, path });
   else terminal.err(`${name} may not call any more\n`);
 }

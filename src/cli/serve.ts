@@ -8,6 +8,7 @@ import { defineCommand } from 'citty';
 import { keysPath, watchedKeys } from '../http/keys.ts';
 import { createLog } from '../http/log.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
+import { pageCacheFolder } from '../hub/store.node.ts';
 import { memoryHere } from '../runtime/memory.ts';
 import {
   type ConfiguredModel,
@@ -133,6 +134,7 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
       leaseName: env.HADAL_LEASE ?? `hadal-compute-${process.getuid?.() ?? ''}`,
       maxSequences: given.number('parallel', { min: 1, max: 256, whole: true }) ?? config.parallel ?? 16,
       ...(contextTokens === undefined ? {} : { contextTokens }),
+      ...diskCacheOf(config, env),
       ...(config.cache_tokens === undefined ? {} : { cacheTokens: config.cache_tokens }),
       ...(threads === undefined ? {} : { threads }),
       onAnnounce: fetchShown(terminal).onAnnounce,
@@ -151,6 +153,17 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
     log,
     ...(terminal.errIsTerminal ? { onModel: (event) => terminal.err(modelSentence(event)) } : {}),
   };
+}
+
+/** Off unless it is asked for: it holds content. */
+function diskCacheOf(
+  config: ServeConfig,
+  env: Surroundings['env'],
+): Pick<ServeSettings['local'], 'diskCache'> {
+  const { disk_cache_bytes: maxBytes, disk_cache_hours: hours = 24 } = config;
+  if (maxBytes === undefined) return {};
+  const folder = pageCacheFolder(env);
+  return { diskCache: { folder, maxBytes, ttlMs: hours * 3_600_000, version: packageVersion() } };
 }
 
 /** Models of the command line are pinned; those of a configuration where it says so. */

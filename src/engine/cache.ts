@@ -4,8 +4,23 @@
  *
  * A page of prompt tokens is known by its own ids and the page before it, so equal beginnings share pages; the first by
  * a salt as well, so that only who has the same salt shares, and nobody else can tell by the time what was asked before.
- * Only rows of the prefill class are shared: a hit then has the bits that computing would have given.
+ * Only rows of the prefill class are shared: a hit then has the bits that computing would have given. Where pages outlive
+ * the engine, a page that is given up is kept there first.
  */
+import type { PageArchive } from './archive.ts';
+
+/** Where pages go that are given up. */
+export interface PageKeeper {
+  readonly archive: PageArchive;
+  /** A copy of the rows of a page, as they are now. */
+  bytes(page: number): Uint8Array;
+}
+
+/** A known page as an archive knows it. */
+interface Named {
+  readonly name: string;
+  readonly salt: string;
+}
 
 /** What is in use. */
 export interface PageCounts {
@@ -29,6 +44,9 @@ export class PageCache {
   /** Known pages without holders, oldest first. */
   readonly #idle = new Set<number>();
   #lastSerial = 0;
+  readonly #named: (Named | undefined)[];
+  /** Set before anything is known; nothing is kept without it. */
+  keeper: PageKeeper | undefined;
 
   constructor(pages: number, pageTokens: number) {
     this.pageTokens = pageTokens;
@@ -37,6 +55,7 @@ export class PageCache {
     this.#holders = new Uint32Array(pages);
     this.#serials = new Float64Array(pages);
     this.#keys = new Array(pages);
+    this.#named = new Array(pages);
   }
 
   /** Pages that {@link take} could give now. */
@@ -96,21 +115,47 @@ export class PageCache {
     this.#known.set(key, page);
     this.#keys[page] = key;
     this.#serials[page] = ++this.#lastSerial;
+    if (this.keeper) {
+      const beforeName = before === undefined ? undefined : this.#named[before]?.name;
+      const name = this.keeper.archive.name(beforeName, salt, this.#idsOf(ids, index));
+      this.#named[page] = { name, salt };
+    }
     return true;
   }
 
-  #keyOf(ids: readonly number[], index: number, before: number | undefined, salt: string): string {
+  /** Keeps every known page that nobody holds; for when the engine ends. */
+  async keepAll(): Promise<void> {
+    for (const page of this.#idle) {
+      await this.keeper?.archive.ready();
+      this.#keep(page);
+    }
+  }
+
+  #keep(page: number): void {
+    const named = this.#named[page];
+    if (this.keeper === undefined || named === undefined) return;
+    const { archive, bytes } = this.keeper;
+    archive.keep(named.salt, named.name, () => bytes(page));
+  }
+
+  #idsOf(ids: readonly number[], index: number): readonly number[] {
     const start = index * this.pageTokens;
+    return ids.slice(start, start + this.pageTokens);
+  }
+
+  #keyOf(ids: readonly number[], index: number, before: number | undefined, salt: string): string {
     // A salt begins with a letter, a serial number with a digit.
     const after = before === undefined ? `s${salt}` : this.#serials[before]!;
-    return `${after}:${ids.slice(start, start + this.pageTokens).join(',')}`;
+    return `${after}:${this.#idsOf(ids, index).join(',')}`;
   }
 
   #forgetOldest(): number | undefined {
     for (const page of this.#idle) {
+      this.#keep(page);
       this.#idle.delete(page);
       this.#known.delete(this.#keys[page]!);
       this.#keys[page] = undefined;
+      this.#named[page] = undefined;
       return page;
     }
     return undefined;

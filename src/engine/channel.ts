@@ -4,6 +4,7 @@
  */
 import type { BackendInfo, CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
+import type { DiskCache } from './archive.ts';
 import type {
   EmbedEvent,
   EmbedRequest,
@@ -26,6 +27,8 @@ export interface OpenMessage {
   readonly threads?: number;
   readonly countExperts?: boolean;
   readonly drafting?: Drafting;
+  /** Where pages of prompts outlive the engine; nowhere when absent. */
+  readonly diskCache?: DiskCache;
   /** Engines that open with the same name take turns computing; none when absent. */
   readonly leaseName?: string;
   readonly env: Readonly<Record<string, string | undefined>>;

@@ -5,6 +5,7 @@
 import type { Backend, CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
 import type { Model } from '../model/model.ts';
+import type { ArchiveMaker, PageArchive } from './archive.ts';
 import { PageCache } from './cache.ts';
 import type { ConstraintMaker, TokenConstraint } from './constraint.ts';
 import { AnswerConsumer, EmbedConsumer, ScoreConsumer } from './consumers.ts';
@@ -42,6 +43,8 @@ export interface EngineOptions {
   readonly drafting?: Drafting;
   /** Held while a step is computed, so that engines that share it never compute at once. */
   readonly lease?: ComputeLease;
+  /** Where pages of prompts outlive the engine; nowhere when absent. */
+  readonly archive?: ArchiveMaker;
   /** Makes the constraints of requests; without it they are refused. */
   readonly constraints?: ConstraintMaker;
 }
@@ -97,6 +100,9 @@ class RunningEngine implements Engine {
   readonly #lease: ComputeLease | undefined;
   readonly #constraints: ConstraintMaker | undefined;
   readonly #live = new Map<string, Sequence>();
+  readonly #archive: PageArchive | undefined;
+  /** Sequences whose pages are looked for elsewhere. */
+  readonly #fetching = new Set<Promise<void>>();
   /** Slices being computed. */
   #inFlight: readonly Slice[] = [];
   #loop: Promise<void> | undefined;
@@ -118,7 +124,9 @@ class RunningEngine implements Engine {
     };
     const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
     this.#pages = new PageCache(pages, PAGE_TOKENS);
-    this.#scheduler = new Scheduler(this.#pages, limits);
+    this.#scheduler = new Scheduler(this.#pages, limits, (page, bytes) =>
+      this.#stepper.fillPage(page, bytes),
+    );
     const drafting = options.drafting ?? 'auto';
     this.#speculator = new Speculator(drafting);
     this.#stepper = new Stepper(backend, model, {
@@ -130,6 +138,11 @@ class RunningEngine implements Engine {
       countExperts: options.countExperts ?? false,
       predict: drafting !== 'off',
     });
+    const { words, pageBytes } = this.#stepper.layout;
+    this.#archive = options.archive?.(`${PAGE_TOKENS} ${words}`, pageBytes);
+    if (this.#archive) {
+      this.#pages.keeper = { archive: this.#archive, bytes: (page) => this.#stepper.pageBytes(page) };
+    }
     const extend = this.#scheduler.extend.bind(this.#scheduler);
     if (this.#stepper.predicts) this.#foresight = new Foresight({ stepper: this.#stepper, extend });
   }
@@ -195,7 +208,12 @@ class RunningEngine implements Engine {
     if (this.#closed) return;
     this.#closed = true;
     for (const id of this.#live.keys()) this.abort(id);
+    await Promise.all(this.#fetching);
     await this.#loop;
+    if (this.#archive) {
+      await this.#pages.keepAll();
+      await this.#archive.close();
+    }
     this.#stepper.free();
   }
 
@@ -213,11 +231,39 @@ class RunningEngine implements Engine {
       }
       const sequence = begin();
       this.#live.set(requestId, sequence);
-      this.#scheduler.add(sequence);
-      this.#loop ??= this.#run();
+      const fetched = this.#archive && this.#fetch(sequence, this.#archive);
+      if (fetched === undefined) this.#add(sequence);
+      else {
+        const added = fetched.then(() => this.#add(sequence));
+        this.#fetching.add(added);
+        void added.then(() => this.#fetching.delete(added));
+      }
     } catch (error) {
       events.end(error);
     }
+  }
+
+  #add(sequence: Sequence): void {
+    this.#scheduler.add(sequence);
+    this.#loop ??= this.#run();
+  }
+
+  /** Looks elsewhere for pages of a prompt that are not in memory; undefined where there can be none. */
+  #fetch(sequence: Sequence, archive: PageArchive): Promise<void> | undefined {
+    const { ids, salt } = sequence;
+    const most = Math.min(this.#scheduler.shareablePages(sequence), this.#pages.available);
+    const known = this.#pages.match(ids, most, salt);
+    this.#pages.release(known);
+    if (known.length >= most) return undefined;
+    const names: string[] = [];
+    for (let index = 0; index < most; index++) {
+      const page = ids.slice(index * PAGE_TOKENS, (index + 1) * PAGE_TOKENS);
+      names.push(archive.name(names.at(-1), salt, page));
+    }
+    const from = known.length;
+    return archive.fetch(salt, names.slice(from)).then((pages) => {
+      if (pages.length > 0) sequence.fetched = { from, pages };
+    });
   }
 
   #constraintOf({ constraint, endIds }: GenerateRequest): TokenConstraint | undefined {

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
+import type { DiskCache } from './archive.ts';
 import {
   type AnyEvent,
   type EngineDescription,
@@ -43,6 +44,8 @@ export interface EngineHostOptions {
   readonly countExperts?: boolean;
   /** Drafting tokens from the text so far; `auto` by default, which drafts where it pays. */
   readonly drafting?: Drafting;
+  /** Where pages of prompts outlive the engine; nowhere when absent. */
+  readonly diskCache?: DiskCache;
   /** Engines of this machine with the same name take turns computing; none when absent. */
   readonly leaseName?: string;
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -107,6 +110,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
       threads,
       countExperts,
       drafting,
+      diskCache,
       leaseName,
     } = options;
     await host.open(
@@ -121,6 +125,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
         ...(threads === undefined ? {} : { threads }),
         ...(countExperts === undefined ? {} : { countExperts }),
         ...(drafting === undefined ? {} : { drafting }),
+        ...(diskCache === undefined ? {} : { diskCache }),
         ...(leaseName === undefined ? {} : { leaseName }),
         ...(abortFlag === undefined ? {} : { abortFlag }),
       },

@@ -39,11 +39,14 @@ export class Scheduler {
   readonly #chunks: ChunkSizer;
   /** In which step each tenant last had prompt rows. */
   readonly #turns = new Map<string, number>();
+  readonly #fill: ((page: number, bytes: Uint8Array) => void) | undefined;
   #step = 0;
 
-  constructor(pages: PageCache, limits: StepLimits) {
+  /** `fill` writes rows into a page; without it nothing is found elsewhere. */
+  constructor(pages: PageCache, limits: StepLimits, fill?: (page: number, bytes: Uint8Array) => void) {
     this.#pages = pages;
     this.#limits = limits;
+    this.#fill = fill;
     this.#chunks = new ChunkSizer(limits.maxRows);
   }
 
@@ -166,7 +169,8 @@ export class Scheduler {
     for (const sequence of this.#order()) {
       if (this.#running.length >= this.#limits.maxSequences) break;
       const { pageTokens } = this.#pages;
-      const shareable = this.#shareablePages(sequence);
+      const shareable = this.shareablePages(sequence);
+      this.#putInPlace(sequence);
       const known = this.#pages.match(sequence.ids, shareable, sequence.salt);
       const needed = Math.ceil(sequence.ids.length / pageTokens) - known.length;
       if (needed > this.#pages.available && this.#running.length > 0) {
@@ -206,10 +210,27 @@ export class Scheduler {
   }
 
   /** Pages of a prompt that others may have. The last row is always computed: its logits are wanted. */
-  #shareablePages({ ids, promptTokens, consumer }: Sequence): number {
+  shareablePages({ ids, promptTokens, consumer }: Sequence): number {
     // Of every row something is wanted.
     if (consumer.wanted === 'every-row' || consumer.wanted === 'states') return 0;
     return Math.max(0, Math.floor((Math.min(promptTokens, ids.length) - 1) / this.#pages.pageTokens));
+  }
+
+  /** Makes pages known whose rows were found elsewhere. */
+  #putInPlace(sequence: Sequence): void {
+    const { fetched, ids, salt } = sequence;
+    sequence.fetched = undefined;
+    if (fetched === undefined || this.#fill === undefined) return;
+    const held = this.#pages.match(ids, fetched.from + fetched.pages.length, salt);
+    for (let index = held.length; index < fetched.from + fetched.pages.length; index++) {
+      const bytes = fetched.pages[index - fetched.from];
+      const page = bytes && this.#pages.take();
+      if (bytes === undefined || page === undefined) break;
+      this.#fill(page, bytes);
+      this.#pages.publish(ids, index, page, held.at(-1), salt);
+      held.push(page);
+    }
+    this.#pages.release(held);
   }
 
   /** Whether a running sequence is about to compute most of a waiting one's prompt: waiting is faster then. */

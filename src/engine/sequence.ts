@@ -62,6 +62,8 @@ export class Sequence {
   publishedPages = 0;
   /** Tokens whose rows were in the cache when the sequence first ran. */
   cachedTokens: number | undefined;
+  /** Rows of pages that were found elsewhere, the first of them of page `from`; until they are put in place. */
+  fetched: { readonly from: number; readonly pages: readonly Uint8Array[] } | undefined;
   /** Guesses at the ids after `ids`, for the next step. */
   draft: readonly number[] = [];
   /** Who made them. */

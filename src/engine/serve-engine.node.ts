@@ -2,13 +2,18 @@
  * Owns: the engine's end of the channel: opens the model, runs the engine, answers messages.
  * Refuses to know: who asks; text, prompts, HTTP; how constraints are made.
  */
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { parentPort } from 'node:worker_threads';
+import type { Backend } from '../backend/backend.ts';
 import { chooseBackend } from '../backend/choose.node.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import type { ModelFile } from '../formats/tensor-info.ts';
 import { loadModel } from '../model/load.ts';
+import type { ArchiveMaker, DiskCache } from './archive.ts';
 import { type AnyEvent, type FromEngine, type OpenMessage, packError, type ToEngine } from './channel.ts';
 import type { ConstraintMaker } from './constraint.ts';
+import { diskArchive } from './disk-archive.node.ts';
 import { createEngine, type Engine } from './engine.ts';
 import { machineLease } from './lease.node.ts';
 
@@ -48,10 +53,12 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
       send({ type: 'loading', doneBytes, totalBytes });
     },
   });
+  const archive = message.diskCache && (await archiveOf(message.diskCache, file, backend));
   const { contextTokens, cacheTokens, cacheDType, maxSequences, countExperts, drafting } = message;
   const lease = message.leaseName === undefined ? undefined : machineLease(message.leaseName);
   const engine = createEngine(backend, model, {
     ...(lease === undefined ? {} : { lease }),
+    ...(archive === undefined ? {} : { archive }),
     constraints: await parts.constraints(message.modelPath, file),
     ...(contextTokens === undefined ? {} : { contextTokens }),
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
@@ -82,6 +89,29 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
       await closeModelFile(file);
     },
   };
+}
+
+/** Pages of this very file, computed by this very program. */
+async function archiveOf(
+  { version, ...options }: DiskCache,
+  file: ModelFile,
+  { info }: Backend,
+): Promise<ArchiveMaker> {
+  const identity = [version, info.name, info.isa, await fileIdentity(file)].join('\n');
+  const onWarning = (sentence: string) => send({ type: 'warning', sentence });
+  return (layout, pageBytes) => diskArchive({ ...options, identity, onWarning }, layout, pageBytes);
+}
+
+/** Sizes and dates of all files, and digests of what comes before their tensors. */
+async function fileIdentity({ sources, tensors }: ModelFile): Promise<string> {
+  const parts = sources.map(async (source, i) => {
+    const own = [...tensors.values()].filter((tensor) => tensor.source === i);
+    const headBytes = own.reduce((least, { offset }) => Math.min(least, offset), source.size);
+    const head = await source.read(0, headBytes);
+    const facts = source.path === undefined ? undefined : await stat(source.path);
+    return `${source.size} ${facts?.mtimeMs} ${createHash('sha256').update(head).digest('hex')}`;
+  });
+  return (await Promise.all(parts)).join('\n');
 }
 
 async function forward(requestId: string, events: AsyncIterable<AnyEvent>): Promise<void> {

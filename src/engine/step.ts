@@ -3,6 +3,7 @@
  * Refuses to know: why these rows; requests, sampling.
  */
 import type { Backend, Batch, CacheDType, CacheStore, Tensor } from '../backend/backend.ts';
+import { cacheRowBytes } from '../backend/cache-format.ts';
 import { HadalError } from '../error.ts';
 import type { ExpertCounts, Forward, Model } from '../model/model.ts';
 import type { HiddenFrom } from '../model/predictor.ts';
@@ -214,6 +215,38 @@ export class Stepper {
     const tensor = this.#columns[name];
     if (data.length > 0) this.#backend.write(tensor, Int32Array.from(data));
     return tensor;
+  }
+
+  /** How pages are laid out, and how long they are together. */
+  get layout(): { readonly words: string; readonly pageBytes: number } {
+    const words = this.#stores.map(({ dtype, pageRows, cols }) => `${dtype} ${pageRows} ${cols}`).join(',');
+    const pageBytes = this.#stores.reduce(
+      (sum, { dtype, pageRows, cols }) => sum + pageRows * cacheRowBytes(dtype, cols),
+      0,
+    );
+    return { words, pageBytes };
+  }
+
+  /** The rows of a page, of every stream in turn. Not while a step is computed. */
+  pageBytes(page: number): Uint8Array {
+    const all = new Uint8Array(this.layout.pageBytes);
+    let at = 0;
+    for (const store of this.#stores) {
+      const bytes = this.#backend.readPage(store, page);
+      all.set(bytes, at);
+      at += bytes.length;
+    }
+    return all;
+  }
+
+  /** Puts back what {@link pageBytes} gave. Not while a step is computed. */
+  fillPage(page: number, all: Uint8Array): void {
+    let at = 0;
+    for (const store of this.#stores) {
+      const size = store.pageRows * cacheRowBytes(store.dtype, store.cols);
+      this.#backend.writePage(store, page, all.subarray(at, at + size));
+      at += size;
+    }
   }
 
   /** Gives the cache back. */

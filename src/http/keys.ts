@@ -199,6 +199,15 @@ export function watchedKeys(path: string, { onTrouble, mayBeMissing = false }: W
 }
 
 /**
+ * What separates what is kept for one key from what is kept for others; a new key of the same name has another.
+ *
+ * @example saltOf(key); // 'ada 9f86d081884c7d65'
+ */
+export function saltOf({ name, sha256 }: Pick<ApiKey, 'name' | 'sha256'>): string {
+  return `${name} ${sha256.slice(0, 16)}`;
+}
+
+/**
  * Whether a key may use a model.
  *
  * @example mayUse({ models: ['smol*'] }, 'smollm2-135m'); // true

@@ -24,6 +24,17 @@ export function modelsFolder(env: Environment): string {
 }
 
 /**
+ * The folder that keeps computed prefixes of prompts: `$HADAL_HOME/pages`, else `$XDG_CACHE_HOME/hadal/pages`, else
+ * `~/.cache/hadal/pages`.
+ *
+ * @example pageCacheFolder({ HADAL_HOME: '/srv/hadal' }); // '/srv/hadal/pages'
+ */
+export function pageCacheFolder(env: Environment): string {
+  if (env.HADAL_HOME) return join(env.HADAL_HOME, 'pages');
+  return join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'hadal', 'pages');
+}
+
+/**
  * The path that a model of the catalogue has or will have. Made from catalogue fields only, never from typed text.
  *
  * @example storedPath(model, process.env);

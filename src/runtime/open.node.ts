@@ -5,6 +5,7 @@
 import { performance } from 'node:perf_hooks';
 import type { BackendInfo, CacheDType } from '../backend/backend.ts';
 import { type ChatFormat, chatFormatFor } from '../chat/format.ts';
+import type { DiskCache } from '../engine/archive.ts';
 import { type EngineHost, startEngineHost } from '../engine/host.node.ts';
 import type { Sampling } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
@@ -48,6 +49,8 @@ export interface OpenOptions extends FileOptions {
   readonly countExperts?: boolean;
   /** Engines of this machine with the same name take turns computing; none when absent. */
   readonly leaseName?: string;
+  /** Where pages of prompts outlive the engine; nowhere when absent. It holds content. */
+  readonly diskCache?: DiskCache;
   /** Where the engine runs; a worker thread when absent. */
   readonly host?: 'worker' | 'process';
   /** Bytes of weights made ready so far, and in all. */
@@ -114,6 +117,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     ...(options.cacheTokens === undefined ? {} : { cacheTokens: options.cacheTokens }),
     ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
     ...(options.leaseName === undefined ? {} : { leaseName: options.leaseName }),
+    ...(options.diskCache === undefined ? {} : { diskCache: options.diskCache }),
     ...(threads === undefined ? {} : { threads }),
     ...(options.countExperts === undefined ? {} : { countExperts: options.countExperts }),
     ...(signal === undefined ? {} : { signal }),

@@ -43,6 +43,12 @@ export const configSchema = z.strictObject({
     .optional()
     .describe('how long an unused model stays; 300 otherwise, -1 is for ever'),
   share_cache: z.boolean().optional().describe('prefixes are shared between keys; off otherwise'),
+  disk_cache_bytes: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('prefixes are kept on disk, which holds what was asked, up to so many bytes; off otherwise'),
+  disk_cache_hours: z.number().gt(0).optional().describe('how long they are kept; 24 otherwise'),
   keys: z.string().min(1).optional().describe('the file of keys; where `hadal keys` puts it otherwise'),
   hosts: z.array(z.string().min(1)).optional().describe('further names that a Host header may hold'),
   origins: z.array(z.string().min(1)).optional().describe('pages elsewhere that may call'),

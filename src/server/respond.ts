@@ -6,6 +6,7 @@
 import type { AnswerRequest, ResponseContext, StreamEncoder } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
 import { HadalError } from '../error.ts';
+import { saltOf } from '../http/keys.ts';
 import { problemOf } from '../http/problems.ts';
 import { EVENTS, type SseItem, streamBody } from '../http/sse.ts';
 import { answer, type ServingModel } from './answering.ts';
@@ -55,7 +56,7 @@ export async function respond(
   let model: ServingModel | undefined;
   const deltas = answer(request, {
     models: parts.models,
-    caller: { tenant: key?.name ?? '', cacheSalt: parts.sharedCache ? '' : (key?.name ?? '') },
+    caller: { tenant: key?.name ?? '', cacheSalt: parts.sharedCache || key === undefined ? '' : saltOf(key) },
     signal,
     onModel: (one) => {
       model = one;

@@ -19,6 +19,8 @@ export interface Addon {
   threads(context: Context): number;
   tensor(context: Context, isInt: number, rows: number, cols: number): number;
   cache(context: Context, format: string, pages: number, pageRows: number, cols: number): number;
+  readPage(context: Context, cache: number, page: number): ArrayBuffer;
+  writePage(context: Context, cache: number, page: number, bytes: Uint8Array): void;
   openFile(context: Context, path: string, size: number): number;
   closeFile(context: Context, file: number): void;
   weight(

@@ -128,6 +128,14 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       caches.add(made.id, native, pages * pageRows * cacheRowBytes(dtype, cols));
       return made;
     },
+    readPage(store, page) {
+      check.checkPage(store, page);
+      return new Uint8Array(faults(() => addon.readPage(context, (store as NativeCache).native, page)));
+    },
+    writePage(store, page, bytes) {
+      check.checkPage(store, page, bytes);
+      faults(() => addon.writePage(context, (store as NativeCache).native, page, bytes));
+    },
     async load(source, wanted, onProgress) {
       const made = new Map<string, Weight>();
       const total = wanted.reduce((sum, tensor) => sum + tensor.bytes, 0);

@@ -21,6 +21,7 @@ import {
   checkMatmul,
   checkNewCache,
   checkNewTensor,
+  checkPage,
   checkPickRows,
   checkRead,
   checkReshape,
@@ -98,6 +99,16 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
     cache(dtype, pages, pageRows, cols) {
       checkNewCache(pages, pageRows, cols);
       return keep(heldCache(++lastId, dtype, pages, pageRows, cols));
+    },
+    readPage(store, page) {
+      checkPage(store, page);
+      const { bytes, rowBytes, pageRows } = store as HeldCache;
+      return bytes.slice(page * pageRows * rowBytes, (page + 1) * pageRows * rowBytes);
+    },
+    writePage(store, page, bytes) {
+      checkPage(store, page, bytes);
+      const to = store as HeldCache;
+      to.bytes.set(bytes, page * to.pageRows * to.rowBytes);
     },
     async load(source, tensors, onProgress) {
       const loaded = new Map<string, Weight>();
