@@ -3,14 +3,16 @@
  * Refuses to know: how each format is judged, terminals.
  */
 import { lstat, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { HadalError } from '../error.ts';
 import { openFile } from '../formats/byte-source.node.ts';
-import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { CONFIG_JSON } from '../formats/hf-folder.ts';
+import { closeModelFile, openModelFile, readFolderText } from '../formats/open.node.ts';
 import { INDEX_NAME } from '../formats/safetensors/shards.ts';
-import type { ByteSource, ModelFile } from '../formats/tensor-info.ts';
+import type { ByteSource, MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import { describeModel } from '../model/load.ts';
 import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
+import { digestOfSource } from './digests.ts';
 import {
   type FileKind,
   isPickleName,
@@ -20,7 +22,9 @@ import {
   LOOKED_AT_BYTES,
 } from './file-kind.ts';
 import { type Finding, quoted, type Verdict, verdictOf } from './finding.ts';
+import { digestFindings, type GivenSignature, hubFindings, signatureFindings } from './origin.node.ts';
 import { judgePickleFile } from './pickle-file.ts';
+import { readSignature, type Trust } from './signature.ts';
 import { auditTemplate, type KnownTemplates, readKnownTemplates, templateDigest } from './template.ts';
 import { templatesOf } from './templates-of.ts';
 
@@ -30,6 +34,7 @@ export interface AuditedFile {
   readonly name: string;
   readonly bytes: number;
   readonly kind: FileKind;
+  readonly sha256: string;
 }
 
 /** A chat template that was looked at. */
@@ -46,6 +51,8 @@ export interface AuditedModel {
   readonly architecture: string | null;
   readonly tensors: number;
   readonly numbers: number;
+  /** Bytes of tensors in each number format. */
+  readonly types: Readonly<Record<string, number>>;
 }
 
 /** What an audit found. */
@@ -56,12 +63,22 @@ export interface AuditReport {
   readonly files: readonly AuditedFile[];
   readonly templates: readonly AuditedTemplate[];
   readonly findings: readonly Finding[];
+  /** What the model says of itself, lists apart. */
+  readonly metadata: ReadonlyMap<string, MetaValue>;
 }
 
 /** Options of {@link auditPath}. */
 export interface AuditOptions {
   /** Judges files of pickles by what they would do, instead of refusing them all. */
   readonly allowPickle?: boolean;
+  /** The publisher's digests of the files, by name. */
+  readonly digests?: ReadonlyMap<string, string>;
+  /** A signature; `model.sig` in a folder where there is one. */
+  readonly signature?: GivenSignature;
+  /** Whom to trust; nobody when absent. */
+  readonly trust?: Trust;
+  /** Bytes read for digests so far. */
+  readonly onRead?: (bytes: number) => void;
 }
 
 /** What a file with the name of a pickle can be that is certainly none. */
@@ -100,6 +117,8 @@ class Auditor {
   readonly #files: AuditedFile[] = [];
   readonly #templates: AuditedTemplate[] = [];
   #model: AuditedModel | null = null;
+  readonly #metadata = new Map<string, MetaValue>();
+  #readBytes = 0;
 
   constructor(known: KnownTemplates, options: AuditOptions) {
     this.#known = known;
@@ -109,6 +128,7 @@ class Auditor {
   async single(path: string): Promise<void> {
     const name = basename(path);
     const kind = await this.#file(path, name);
+    await this.#origin(dirname(path), [name], false);
     if (kind === 'gguf' || kind === 'safetensors') await this.#open(path, name);
     else if (kind === 'text' && /\.jinja$/i.test(name)) await this.#template(path, name);
     else if (!this.#findings.some(({ code }) => code === 'pickle-harmless'))
@@ -119,6 +139,7 @@ class Auditor {
     const names = await this.#names(folder);
     const kinds = new Map<string, FileKind>();
     for (const name of names) kinds.set(name, await this.#file(join(folder, name), name));
+    await this.#origin(folder, names, true);
     for (const name of names) {
       if (kinds.get(name) === 'gguf') await this.#open(join(folder, name), name);
       else if (/\.py$/i.test(name)) {
@@ -150,6 +171,7 @@ class Auditor {
       files: this.#files,
       templates: this.#templates,
       findings: this.#findings,
+      metadata: this.#metadata,
     };
   }
 
@@ -205,7 +227,11 @@ class Auditor {
     const source = await openFile(path);
     try {
       const kind = kindOf(await source.read(0, Math.min(source.size, LOOKED_AT_BYTES)));
-      this.#files.push({ name, bytes: source.size, kind });
+      const onRead = (bytes: number) => {
+        this.#readBytes += bytes;
+        this.#options.onRead?.(this.#readBytes);
+      };
+      this.#files.push({ name, bytes: source.size, kind, sha256: await digestOfSource(source, { onRead }) });
       const pickled = kind === 'pickle' || (isPickleName(name) && !DISGUISES.has(kind));
       const said = kindsOfName(name);
       if (pickled && !this.#options.allowPickle) {
@@ -228,6 +254,21 @@ class Auditor {
       return kind;
     } finally {
       await source.close();
+    }
+  }
+
+  /** What the publisher, the hub and a signature say of the files. */
+  async #origin(folder: string, names: readonly string[], whole: boolean): Promise<void> {
+    const { digests, trust = NOBODY } = this.#options;
+    if (digests !== undefined) this.#findings.push(...digestFindings(this.#files, digests, whole));
+    for (const file of this.#files)
+      this.#findings.push(...(await hubFindings(join(folder, file.name), file)));
+    const given = this.#options.signature ?? (whole ? await signatureBeside(folder, names) : undefined);
+    if (given instanceof HadalError) this.#refuse(given, SIGNATURE_NAME);
+    else if (given !== undefined) {
+      this.#findings.push(...(await signatureFindings(folder, names, given, trust, Date.now())));
+    } else if (trust !== NOBODY) {
+      this.#tell('refuse', 'signature-missing', '.', 'somebody is to be trusted, and there is no signature');
     }
   }
 
@@ -280,11 +321,14 @@ class Auditor {
 
   #describe(file: ModelFile, name: string): void {
     const tensors = [...file.tensors.values()];
+    const types: Record<string, number> = {};
+    for (const { dtype, bytes } of tensors) types[dtype] = (types[dtype] ?? 0) + bytes;
+    if (this.#model === null) for (const [key, value] of saidOf(file)) this.#metadata.set(key, value);
     const numbers = tensors.reduce(
       (sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1),
       0,
     );
-    const model = { format: file.format, tensors: tensors.length, numbers };
+    const model = { format: file.format, tensors: tensors.length, numbers, types };
     try {
       this.#model ??= { ...model, architecture: describeModel(file).architecture };
     } catch (error) {
@@ -307,5 +351,35 @@ class Auditor {
   #refuse(error: unknown, name: string): void {
     if (!(error instanceof HadalError)) throw error;
     this.#tell('refuse', error.code, name, error.message);
+  }
+}
+
+const SIGNATURE_NAME = 'model.sig';
+const NOBODY: Trust = { keys: [], certificates: [] };
+
+async function signatureBeside(
+  folder: string,
+  names: readonly string[],
+): Promise<GivenSignature | HadalError | undefined> {
+  if (!names.includes(SIGNATURE_NAME)) return undefined;
+  try {
+    const text = await readFolderText(folder, SIGNATURE_NAME);
+    return { signature: readSignature(text ?? '', SIGNATURE_NAME), path: join(folder, SIGNATURE_NAME) };
+  } catch (error) {
+    if (error instanceof HadalError) return error;
+    throw error;
+  }
+}
+
+/** What a model says of itself in single values: those of GGUF, and of a folder how it was quantized. */
+function saidOf({ format, metadata }: ModelFile): [string, MetaValue][] {
+  if (format === 'gguf') return [...metadata].filter(([, value]) => typeof value !== 'object');
+  try {
+    const config = JSON.parse(String(metadata.get(CONFIG_JSON) ?? '{}')) as { quantization_config?: object };
+    return Object.entries(config.quantization_config ?? {})
+      .filter(([, value]) => typeof value !== 'object')
+      .map(([key, value]) => [`quantization_config.${key}`, value as MetaValue]);
+  } catch {
+    return [];
   }
 }

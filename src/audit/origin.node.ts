@@ -1,0 +1,195 @@
+/**
+ * Owns: holding files against what their publisher says of them: lists of digests, a hub's names of blobs, signatures.
+ * Refuses to know: how signatures are read, what is in the files.
+ */
+import { lstat, realpath } from 'node:fs/promises';
+import { basename, dirname, join, sep } from 'node:path';
+import { HadalError } from '../error.ts';
+import { openFile } from '../formats/byte-source.node.ts';
+import { readCatalogue } from '../hub/catalogue.ts';
+import type { AuditedFile } from './audit.node.ts';
+import { digestOfSource } from './digests.ts';
+import { isPickleName } from './file-kind.ts';
+import { type Finding, quoted } from './finding.ts';
+import { type ModelSignature, type SignedPart, type Trust, verifySignature } from './signature.ts';
+
+/** A signature beside a model. */
+export interface GivenSignature {
+  readonly signature: ModelSignature;
+  /** Its own place, which it cannot list. */
+  readonly path: string;
+}
+
+/**
+ * Findings about digests that the publisher gives.
+ *
+ * @param whole whether all files of a folder were looked at, so that what is missing is missing
+ * @example digestFindings(files, readDigests(text, 'SHA256SUMS'), true)
+ */
+export function digestFindings(
+  files: readonly AuditedFile[],
+  listed: ReadonlyMap<string, string>,
+  whole: boolean,
+): Finding[] {
+  const found: Finding[] = [];
+  const seen = new Set<string>();
+  for (const { name, sha256, kind } of files) {
+    const path = name.split(sep).join('/');
+    const key = listed.has(path)
+      ? path
+      : whole
+        ? undefined
+        : [...listed.keys()].find((one) => basename(one) === path);
+    if (key !== undefined) seen.add(key);
+    const wanted = key === undefined ? undefined : listed.get(key);
+    if (wanted === sha256) continue;
+    const model = kind === 'gguf' || kind === 'safetensors' || isPickleName(name);
+    if (wanted !== undefined) {
+      const says = `its SHA-256 is ${sha256}, and its publisher gives ${wanted}`;
+      found.push({ level: 'refuse', code: 'digest-differs', where: name, says });
+    } else if (model) {
+      const says = 'the list of digests does not name it';
+      found.push({ level: 'refuse', code: 'digest-unlisted', where: name, says });
+    }
+  }
+  if (whole) {
+    for (const name of listed.keys()) {
+      if (seen.has(name)) continue;
+      found.push({
+        level: 'look',
+        code: 'digest-missing',
+        where: name,
+        says: 'the list of digests names it, and it is not there',
+      });
+    }
+  }
+  if (found.length === 0) {
+    found.push({
+      level: 'note',
+      code: 'digest-same',
+      where: '.',
+      says: `${seen.size} files have the digests that their publisher gives`,
+    });
+  }
+  return found;
+}
+
+/**
+ * Findings about what the hub or the catalogue knows of a file: a hub's cache names blobs by their SHA-256.
+ *
+ * @example await hubFindings('/home/me/.cache/huggingface/hub/…/model.safetensors', file)
+ */
+export async function hubFindings(path: string, { name, bytes, sha256 }: AuditedFile): Promise<Finding[]> {
+  const target = await realpath(path);
+  const blob = /^[0-9a-f]{64}$/.test(basename(target)) && basename(dirname(target)) === 'blobs';
+  if (blob && basename(target) !== sha256) {
+    const says = `its SHA-256 is ${sha256}, and the hub gives ${basename(target)}`;
+    return [{ level: 'refuse', code: 'digest-differs', where: name, says }];
+  }
+  const known = readCatalogue().find((model) => model.file === name && model.bytes === bytes);
+  if (known === undefined) return [];
+  const says =
+    known.sha256 === sha256
+      ? `it is ${known.title}, as published`
+      : `it has the name and the length of ${known.title}, and another SHA-256 (${sha256})`;
+  const same = known.sha256 === sha256;
+  return [
+    { level: same ? 'note' : 'refuse', code: same ? 'digest-same' : 'digest-differs', where: name, says },
+  ];
+}
+
+/**
+ * Findings about a signature: who made it, and whether the folder holds what it lists and nothing else.
+ *
+ * @param folder the root of the signed model
+ * @param names its files, relative to it
+ * @param trust whom to trust; without anybody the signature is told of, and its files are still held against it
+ * @example await signatureFindings(folder, names, { signature, path }, trust, Date.now())
+ */
+export async function signatureFindings(
+  folder: string,
+  names: readonly string[],
+  { signature, path }: GivenSignature,
+  trust: Trust,
+  now: number,
+): Promise<Finding[]> {
+  const where = basename(path);
+  const told: Finding[] = [];
+  if (trust.keys.length + trust.certificates.length === 0) {
+    const says = `it is signed by a ${signature.method === 'sigstore' ? 'keyless signature' : signature.method}, and nobody is trusted: give --trust`;
+    told.push({ level: 'look', code: 'signature-untrusted', where, says });
+  } else {
+    try {
+      const says = `it is signed by ${verifySignature(signature, trust, now)}, who is trusted`;
+      told.push({ level: 'note', code: 'signature-true', where, says });
+    } catch (error) {
+      if (!(error instanceof HadalError)) throw error;
+      return [{ level: 'refuse', code: error.code, where, says: error.message }];
+    }
+  }
+  return [...told, ...(await contentFindings(folder, names, { signature, path }))];
+}
+
+async function contentFindings(
+  folder: string,
+  names: readonly string[],
+  { signature, path }: GivenSignature,
+): Promise<Finding[]> {
+  const found: Finding[] = [];
+  const refuse = (code: string, where: string, says: string) =>
+    found.push({ level: 'refuse', code, where, says });
+  const listed = new Map<string, SignedPart[]>();
+  for (const part of signature.parts) {
+    const parts = listed.get(part.path);
+    if (parts === undefined) listed.set(part.path, [part]);
+    else parts.push(part);
+  }
+  const present = new Set(names.map((name) => name.split(sep).join('/')));
+  for (const name of present) {
+    if (join(folder, name) === path || isIgnored(name, signature.ignored) || listed.has(name)) continue;
+    refuse('signature-unlisted', name, 'the signature does not list it');
+  }
+  for (const [name, parts] of listed) {
+    if (!present.has(name)) refuse('signature-missing', name, 'the signature lists it, and it is not there');
+    else {
+      const facts = await lstat(join(folder, name));
+      if (facts.isSymbolicLink() && !signature.allowSymlinks) {
+        refuse('signature-link', name, 'it is a link, and the signature allows none');
+      } else if (!(await hasParts(join(folder, name), parts))) {
+        refuse('signature-differs', name, 'it is not what was signed');
+      }
+    }
+  }
+  return found;
+}
+
+/** Whether a file is all of its parts, one behind the other, and nothing else. */
+async function hasParts(path: string, parts: readonly SignedPart[]): Promise<boolean> {
+  const source = await openFile(path);
+  try {
+    let end = 0;
+    for (const { range, digest, algorithm } of parts.toSorted(
+      (a, b) => (a.range?.start ?? 0) - (b.range?.start ?? 0),
+    )) {
+      if (algorithm === 'blake3') {
+        throw new HadalError('signature-untrusted', {
+          what: quoted(path),
+          expected: 'a digest by SHA-256 or BLAKE2b',
+          got: 'one by BLAKE3, which is not computed here',
+          next: 'ask the publisher for a signature over SHA-256',
+        });
+      }
+      if (range !== undefined && (range.start !== end || range.end > source.size)) return false;
+      const options = { algorithm, ...(range === undefined ? {} : { range }) };
+      if ((await digestOfSource(source, options)) !== digest) return false;
+      end = range?.end ?? source.size;
+    }
+    return end === source.size;
+  } finally {
+    await source.close();
+  }
+}
+
+function isIgnored(name: string, ignored: readonly string[]): boolean {
+  return ignored.some((path) => name === path || name.startsWith(`${path}/`));
+}
