@@ -76,7 +76,8 @@ test('a model is pulled with its steps, answers, is listed, and deleted again', 
   }
   expect((await client.list()).models.map(({ name }) => name)).toEqual(['toy', NAME]);
   const asked = hub.requests.length;
-  expect(await client.pull({ model: NAME, stream: false })).toEqual({ status: 'success' });
+  // As Open WebUI asks for it.
+  expect(await client.pull({ model: NAME, stream: false, insecure: true })).toEqual({ status: 'success' });
   expect(hub.requests).toHaveLength(asked);
 
   await expect.poll(() => server.models.status().at(-1)?.inUse).toBe(0);
@@ -109,9 +110,6 @@ test('what a caller may not have fetched or removed is refused in a sentence', a
     await refused(name, /expected a known name, or USER\/REPO/);
   await refused(`${REPO}:Q3_K`, /there are Q4_0, Q8_0/);
   await refused('owner/none:Q8_0', /owner\/none/);
-  await expect(client.pull({ model: NAME, stream: false, insecure: true })).rejects.toMatchObject({
-    status_code: 400,
-  });
   // What goes wrong after the first line is told in the stream.
   await expect(statuses(await client.pull({ model: 'owner/none:Q8_0', stream: true }))).rejects.toThrow(
     /owner\/none/,

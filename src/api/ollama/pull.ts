@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { HadalError } from '../../error.ts';
-import { type FieldTable, honoured, type ParsedBody, parseBody, refused } from '../fields.ts';
+import { type FieldTable, honoured, noEffect, type ParsedBody, parseBody, refused } from '../fields.ts';
 import type { StreamEvent } from '../request.ts';
 import { modelField } from './settings.ts';
 
@@ -24,7 +24,7 @@ export const PULL_FIELDS: FieldTable = {
   ),
   name: NAME_RULE,
   stream: honoured('lines of JSON, unless false'),
-  insecure: refused('what is fetched is always checked', [false]),
+  insecure: noEffect('what is fetched is always checked, and from the hub of the server', [false]),
   username: refused('the token of the server is used: HF_TOKEN', ['']),
   password: refused('the token of the server is used: HF_TOKEN', ['']),
 };
