@@ -12,6 +12,7 @@ import { describeModel, loadModel } from '../../../src/model/load.ts';
 import { hfNames } from '../../../src/model/tensors-hf.ts';
 import { needsNative, open, VARIANTS } from '../../contract/backends.ts';
 import { worstDifference } from '../../fixtures/run-model.ts';
+import { runPredictor } from '../../fixtures/run-predictor.ts';
 import { fileInMemory, toyGgufFile } from '../../fixtures/toy-file.ts';
 import { type ToyShape, type ToyTensor, toyTensors, toyTokenIds } from '../../fixtures/toy-weights.ts';
 
@@ -73,41 +74,9 @@ test('a predictor that lacks a tensor is refused by name', () => {
   );
 });
 
-/** What predictor.py computes: all rows on the model's hidden states, then the last row again on the predictor's. */
+/** What predictor.py computes. */
 async function guesses(file: ModelFile, backend: Backend, shape: ToyShape, rowClass: 'prefill' | 'decode') {
-  const model = await loadModel(file, backend);
-  const ids = toyTokenIds(shape);
-  const rows = ids.length;
-  const stores = [...model.streams, ...model.predictorStreams].map(({ cols }) =>
-    backend.cache('F32', 1, rows, cols),
-  );
-  const forward = model.prepare(stores, rows, rows, { predict: true });
-  const column = (values: ArrayLike<number>) => {
-    const tensor = backend.tensor('I32', values.length, 1);
-    backend.write(tensor, Int32Array.from(values));
-    return tensor;
-  };
-  const batch = (tokens: Int32Array, first: number) => {
-    const span = { rows: tokens.length, decodeRows: rowClass === 'decode' ? tokens.length : 0 };
-    const each = Int32Array.from(tokens, (_, i) => i);
-    return {
-      ...span,
-      tokens: column(tokens),
-      positions: column(each.map((i) => first + i)),
-      sequences: column(new Int32Array(tokens.length)),
-      slots: column(each.map((i) => first + i)),
-      pages: column([0]),
-      outputs: column(each),
-      outputSpan: span,
-    };
-  };
-  const last = rows - 1;
-  forward(backend, batch(ids, 0));
-  const sources = column(Int32Array.from({ length: last }, (_, i) => i));
-  const first = forward.predict!(backend, batch(ids.slice(1), 0), 'model', sources);
-  const firstLogits = (await backend.read(first, last)) as Float32Array;
-  const second = forward.predict!(backend, batch(ids.slice(last), last - 1), 'predictor', column([last - 2]));
-  return { first: firstLogits, second: (await backend.read(second, 1)) as Float32Array };
+  return runPredictor(await loadModel(file, backend), backend, toyTokenIds(shape), rowClass);
 }
 
 /** The toy as DeepSeek publishes V3, with the copies that its predictor has of embedding and head (here of zeros). */
