@@ -73,15 +73,20 @@ function entryOf(name: string) {
   });
 }
 
+/** What follows `--` is not ours to read. */
+function wantsJson(): boolean {
+  const end = raw.indexOf('--');
+  return raw.slice(0, end < 0 ? raw.length : end).includes('--json');
+}
+
 function report(error: unknown): void {
   // A fault in the engine's own thread or process arrives with the code `internal` and its stack as the message.
   const known = error instanceof HadalError && error.code !== 'internal';
-  if (known && (error.code === 'interrupted' || error.code === 'terminated') && !raw.includes('--json'))
-    return;
+  if (known && (error.code === 'interrupted' || error.code === 'terminated') && !wantsJson()) return;
   const words = error instanceof Error ? error.message : String(error);
   const message = known ? words : (words.split('\n', 1)[0] ?? words);
   const code = known ? error.code : 'internal';
-  if (raw.includes('--json')) terminal.json({ error: { code, message } });
+  if (wantsJson()) terminal.json({ error: { code, message } });
   else {
     const hint = known ? '' : '; this is a fault in hadal itself, HADAL_DEBUG=1 shows where';
     terminal.err(`hadal: ${message}${hint}\n`);

@@ -132,8 +132,8 @@ test('the program is started with what follows, its end is ours', async () => {
   const started = await at(['aider', '--', '--message', 'hello there']);
   expect(started).toMatchObject({ code: 0, out: '[["--message","hello there"],null]\n' });
   program('codex', 3);
-  const failed = await at(['codex']);
-  expect(failed.code).toBe(1);
+  const failed = await at(['codex', '--', '--json']);
+  expect(failed).toMatchObject({ code: 1, out: '[["--json"],null]\n' });
   expect(failed.err).toContain('codex ended with 3');
   const missing = await at(['opencode']);
   expect(missing).toMatchObject({ code: 0 });
