@@ -18,6 +18,17 @@ export interface PageArchive {
   ready(): Promise<void>;
   /** Resolves when everything is written. */
   close(): Promise<void>;
+  /** What became of pages since the archive was made. */
+  readonly figures: ArchiveFigures;
+}
+
+/** Pages of an archive by what became of them. */
+export interface ArchiveFigures {
+  /** There, whole and young enough. */
+  readonly found: number;
+  readonly kept: number;
+  /** Not kept, since too many waited or nothing could be written. */
+  readonly dropped: number;
 }
 
 /** Makes the archive of an engine: `layout` says how pages are laid out, `pageBytes` how long they are. */

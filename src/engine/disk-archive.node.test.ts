@@ -40,7 +40,11 @@ beforeEach(() => {
 const shapes = JSON.parse(
   readFileSync(new URL('../../test/golden/models/shapes.json', import.meta.url), 'utf8'),
 ) as readonly ToyShape[];
-const shapeOf = (name: string) => shapes.find((shape) => shape.name === name)!;
+/** V3's with its predictor, whose rows are kept with the others. */
+const shapeOf = (name: string) => {
+  const shape = shapes.find((one) => one.name === name)!;
+  return name === 'v3-like' ? { ...shape, draftLayers: 1 } : shape;
+};
 
 const settings = (more: Partial<DiskArchiveOptions> = {}): DiskArchiveOptions => ({
   folder,
@@ -110,7 +114,7 @@ const files = () =>
     .sort();
 
 describe.each(BACKENDS)('%s', (_name, create) => {
-  test.each(['llama-grouped-tied', 'v2-lite-like'])(
+  test.each(['llama-grouped-tied', 'v2-lite-like', 'v3-like'])(
     '%s: found again after the engine ended, with the bits of computing',
     async (name) => {
       const shape = shapeOf(name);

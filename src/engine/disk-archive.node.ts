@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DiskCache, PageArchive } from './archive.ts';
+import type { ArchiveFigures, DiskCache, PageArchive } from './archive.ts';
 
 /** Where and how pages are kept. */
 export interface DiskArchiveOptions extends Omit<DiskCache, 'version'> {
@@ -69,7 +69,7 @@ export async function eraseAll(folder: string): Promise<void> {
 }
 
 /** What a folder holds. */
-export interface ArchiveFigures {
+export interface FolderFigures {
   readonly pages: number;
   readonly bytes: number;
 }
@@ -79,7 +79,7 @@ export interface ArchiveFigures {
  *
  * @example (await archiveFigures(folder)).bytes;
  */
-export async function archiveFigures(folder: string): Promise<ArchiveFigures> {
+export async function archiveFigures(folder: string): Promise<FolderFigures> {
   const files = await pagesOf(folder);
   return { pages: files.length, bytes: files.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
@@ -93,6 +93,7 @@ class DiskArchive implements PageArchive {
   #waitingBytes = 0;
   #writing: Promise<void>;
   #full = false;
+  #figures: ArchiveFigures = { found: 0, kept: 0, dropped: 0 };
   readonly #told = new Set<string>();
   /** Found whole on disk, or written. */
   readonly #whole = new Set<string>();
@@ -102,6 +103,10 @@ class DiskArchive implements PageArchive {
     this.#pageBytes = pageBytes;
     this.#model = digestOf('model', options.identity, layout).toString('hex').slice(0, 32);
     this.#writing = this.#sweep(options.maxBytes);
+  }
+
+  get figures(): ArchiveFigures {
+    return this.#figures;
   }
 
   name(before: string | undefined, salt: string, ids: readonly number[]): string {
@@ -117,17 +122,22 @@ class DiskArchive implements PageArchive {
       if (bytes === undefined) break;
       found.push(bytes);
     }
+    this.#count('found', found.length);
     return found;
   }
 
   keep(salt: string, name: string, bytes: () => Uint8Array): void {
-    if (this.#full || this.#waitingBytes >= MOST_WAITING_BYTES) return;
+    if (this.#full || this.#waitingBytes >= MOST_WAITING_BYTES) {
+      this.#count('dropped');
+      return;
+    }
     const copy = bytes();
     this.#waitingBytes += copy.length;
     this.#writing = this.#writing
       .then(() => this.#write(salt, name, copy))
       .catch((error) => {
         this.#full = true;
+        this.#count('dropped');
         this.#tell('unwritable', `the cache on disk takes no more pages: ${wordsOf(error)}`);
       })
       .finally(() => {
@@ -195,6 +205,7 @@ class DiskArchive implements PageArchive {
       await rename(part, path);
       this.#bytes += size;
       this.#whole.add(path);
+      this.#count('kept');
     } catch (error) {
       await rm(part, { force: true }).catch(() => undefined);
       if (!isErased(error)) throw error;
@@ -215,6 +226,10 @@ class DiskArchive implements PageArchive {
     } catch (error) {
       this.#tell('unswept', `old pages of the cache on disk cannot be removed: ${wordsOf(error)}`);
     }
+  }
+
+  #count(what: keyof ArchiveFigures, pages = 1): void {
+    this.#figures = { ...this.#figures, [what]: this.#figures[what] + pages };
   }
 
   #tell(kind: string, sentence: string): void {

@@ -201,6 +201,7 @@ class RunningEngine implements Engine {
       ...(experts === undefined ? {} : { experts }),
       ...this.#computed,
       drafts: this.#speculator.figures,
+      ...(this.#archive === undefined ? {} : { disk: this.#archive.figures }),
     };
   }
 

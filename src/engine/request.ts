@@ -2,6 +2,7 @@
  * Owns: what the engine is asked and what it answers, in ids only; everything here can cross a message channel.
  * Refuses to know: text, prompts, HTTP.
  */
+import type { ArchiveFigures } from './archive.ts';
 
 /** How the next token is chosen. Every field but `temperature` is optional; 0 temperature is greedy. */
 export interface Sampling {
@@ -122,6 +123,8 @@ export interface EngineStats {
   readonly decodeRows: number;
   /** Tokens drafted ahead since the start. */
   readonly drafts: DraftFigures;
+  /** Pages of the cache on disk; absent where there is none. */
+  readonly disk?: ArchiveFigures;
   /** How often experts were chosen since the engine began; present when it counts them. */
   readonly experts?: readonly ExpertUse[];
 }

@@ -148,6 +148,12 @@ export function createMetrics() {
       labelNames: [...model, 'state'],
       registers,
     }),
+    diskPages: new Gauge({
+      name: 'hadal_disk_cache_pages',
+      help: 'Pages of the cache on disk since the model was loaded, by what became of them',
+      labelNames: [...model, 'state'],
+      registers,
+    }),
     modelBytes: new Gauge({
       name: 'hadal_model_bytes',
       help: 'Bytes that a loaded model takes, by kind',

@@ -160,6 +160,7 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
     metrics.engineDraftGain,
     metrics.engineTokensPerStep,
     metrics.cachePages,
+    metrics.diskPages,
     metrics.modelBytes,
   ]) {
     gauge.reset();
@@ -184,6 +185,9 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
     metrics.cachePages.set({ ...label, state: 'used' }, used);
     metrics.cachePages.set({ ...label, state: 'kept' }, kept);
     metrics.cachePages.set({ ...label, state: 'free' }, total - used - kept);
+    for (const [state, pages] of Object.entries(stats.disk ?? {})) {
+      metrics.diskPages.set({ ...label, state }, pages);
+    }
     metrics.modelBytes.set({ ...label, kind: 'weights' }, stats.weightBytes);
     metrics.modelBytes.set({ ...label, kind: 'cache' }, stats.cacheBytes);
     metrics.modelBytes.set({ ...label, kind: 'tensors' }, stats.tensorBytes);

@@ -91,6 +91,10 @@ test('on: found again after a restart with the same answer, and erased by hand',
   const found = await ask(second.url);
   expect(found.cached).toBeGreaterThan(100);
   expect(found.text).toBe(fresh.text);
+  const metrics = await (await fetch(new URL('/metrics', second.url))).text();
+  expect(Number(/hadal_disk_cache_pages\{[^}]*state="found"\} (\d+)/.exec(metrics)![1])).toBe(
+    found.cached / 16,
+  );
   await stopped(second.running);
 
   const listed = await hadal(['cache', 'list', '--json'], { env: envOf('on') });
