@@ -4,6 +4,7 @@
  */
 import { defineCommand } from 'citty';
 import type { Message } from '../chat/delta.ts';
+import { isOffline } from '../hub/offline.node.ts';
 import type { AnswerOptions } from '../runtime/answerer.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
 import {
@@ -20,6 +21,7 @@ import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { expertsDocument, expertsPicture } from './experts-view.ts';
+import { OFFLINE_FLAG, ranSealed } from './offline.ts';
 import { openShown } from './opening.ts';
 import { promptFrom } from './standard-input.ts';
 
@@ -58,6 +60,7 @@ export const command = defineCommand({
     ...CHAT_FLAGS,
     experts: { type: 'boolean', description: 'show how often each expert of the model was chosen' },
     raw: { type: 'boolean', description: 'complete the text as it is, no chat format' },
+    ...OFFLINE_FLAG,
     quiet: { type: 'boolean', alias: 'q', description: 'no line with figures' },
     json: { type: 'boolean', description: 'print one JSON document when the answer is whole' },
   },
@@ -65,6 +68,8 @@ export const command = defineCommand({
     const surroundings = data as Surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { repeated: ['stop'] });
     const model = given.word(0, 'MODEL', `hadal ${text.usage}`);
+    const offline = given.has('offline') || isOffline(surroundings.env);
+    if (offline && (await ranSealed(surroundings, [model]))) return;
     const answerOptions = {
       ...answerOptionsOf(given),
       ...(await chatOptionsOf(given)),

@@ -8,6 +8,7 @@ import { defineCommand } from 'citty';
 import { keysPath, watchedKeys } from '../http/keys.ts';
 import { createLog } from '../http/log.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
+import { isOffline, sealedSocket } from '../hub/offline.node.ts';
 import { pageCacheFolder } from '../hub/store.node.ts';
 import { memoryHere } from '../runtime/memory.ts';
 import {
@@ -23,6 +24,7 @@ import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { formatMs } from './figures.ts';
+import { OFFLINE_FLAG, ranSealed } from './offline.ts';
 import { fetchShown } from './opening.ts';
 import { packageVersion } from './version.ts';
 
@@ -80,6 +82,7 @@ export const command = defineCommand({
       description: 'answers at the same time; 16 otherwise',
     },
     threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
+    ...OFFLINE_FLAG,
     schema: { type: 'boolean', description: 'print the JSON Schema of the configuration' },
     json: { type: 'boolean', description: 'say where it listens as one JSON document' },
   },
@@ -92,7 +95,12 @@ export const command = defineCommand({
       return;
     }
     interruption.allow(GRACE_MS + CLOSING_MS);
-    const settings = settingsOf(given, configOf(given, env), surroundings);
+    const config = configOf(given, env);
+    const settings = settingsOf(given, config, surroundings);
+    if (given.has('offline') || config.offline === true || isOffline(env)) {
+      const sources = settings.served.map(({ source }) => source);
+      if (await ranSealed(surroundings, sources, settings)) return;
+    }
     const server = await startServer(settings, interruption.signal);
     const models = settings.served.map(({ name }) => name);
     if (given.has('json')) terminal.json({ url: server.url, models, keys: settings.keys.required });
@@ -119,6 +127,7 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
     given.words.length > 0,
   );
   const log = createLog(process.stderr);
+  const socket = sealedSocket(env);
   const contextTokens = given.number('context', { min: 2, whole: true }) ?? config.context_tokens;
   const threads = given.number('threads', { min: 1, max: 1024, whole: true }) ?? config.threads;
   const keysFile = given.text('keys') ?? config.keys;
@@ -128,6 +137,7 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
     version: packageVersion(),
     host: given.text('host') ?? config.host ?? '127.0.0.1',
     port: given.number('port', { min: 0, max: 65_535, whole: true }) ?? config.port ?? 11_434,
+    ...(socket === undefined ? {} : { socket }),
     served,
     local: {
       env,

@@ -4,8 +4,10 @@
  */
 import { grammarConstraints } from '../chat/grammar/constraint.ts';
 import { serveEngine } from '../engine/serve-engine.node.ts';
+import { goOffline, isOffline } from '../hub/offline.node.ts';
 import { tokenizerMaker } from './tokenizer-maker.node.ts';
 
+if (isOffline(process.env)) goOffline();
 serveEngine({
   constraints: async (path, file) => grammarConstraints(await tokenizerMaker(path, file)),
 });

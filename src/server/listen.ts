@@ -17,6 +17,8 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 chooses a free one. */
   readonly port: number;
+  /** A socket that listens already, by its number, instead. */
+  readonly socket?: number;
 }
 
 /** A server that listens. */
@@ -40,7 +42,10 @@ const CLOSE_EVERY_MS = 50;
  * @throws HadalError `address-taken`, `address-impossible`
  * @example const { url } = await listen(app, { host: '127.0.0.1', port: 11434 });
  */
-export async function listen(app: Pick<Hono, 'fetch'>, { host, port }: ListenOptions): Promise<Listening> {
+export async function listen(
+  app: Pick<Hono, 'fetch'>,
+  { host, port, socket }: ListenOptions,
+): Promise<Listening> {
   const answer = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
     overrideGlobalObjects: false,
   });
@@ -58,7 +63,7 @@ export async function listen(app: Pick<Hono, 'fetch'>, { host, port }: ListenOpt
       else void answer(incoming, outgoing);
     },
   );
-  await opened(server, host, port);
+  await opened(server, host, port, socket);
   const address = server.address() as AddressInfo;
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
   return {
@@ -76,10 +81,10 @@ export async function listen(app: Pick<Hono, 'fetch'>, { host, port }: ListenOpt
   };
 }
 
-function opened(server: Server, host: string, port: number): Promise<void> {
+function opened(server: Server, host: string, port: number, socket?: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(addressError(error, host, port)));
-    server.listen({ host, port }, resolve);
+    server.listen(socket === undefined ? { host, port } : { fd: socket }, resolve);
   });
 }
 

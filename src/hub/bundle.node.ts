@@ -1,0 +1,205 @@
+/**
+ * Owns: bundles: a folder with everything that a machine without a network needs, each file with its digest.
+ * Refuses to know: what is in a model, how the program is built.
+ */
+import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { HadalError } from '../error.ts';
+import { sha256OfFile } from './digest.node.ts';
+
+/** The list of a bundle's files. */
+export const MANIFEST = 'bundle.json';
+const DOCUMENTS = ['README.md', 'LICENSE', 'CHANGELOG.md', 'docs'];
+const MAIN = 'program/dist/cli/main.js';
+const LAUNCHER = `#!/bin/sh\nexec node "$(dirname "$0")/${MAIN}" "$@"\n`;
+
+const manifestSchema = z.strictObject({
+  hadal: z.string(),
+  platform: z.string(),
+  made: z.string(),
+  files: z.record(
+    z.string(),
+    z.strictObject({ bytes: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  ),
+});
+
+/** What a bundle holds. */
+export interface BundleFacts {
+  readonly files: number;
+  readonly bytes: number;
+  /** Of `bundle.json`: whoever knows it knows all of the bundle. */
+  readonly sha256: string;
+}
+
+/** Options of {@link writeBundle}. */
+export interface BundleOptions {
+  readonly version: string;
+  /** Paths of model files and folders. */
+  readonly models: readonly string[];
+  readonly onFile?: (name: string) => void;
+}
+
+/**
+ * Packs this program as it is installed (compiled code, page, addon, the packages it needs), documents and models in a new
+ * folder, with the digest of every file in `bundle.json`.
+ *
+ * @throws HadalError `bundle-exists`, `bundle-program` where the program is not built or a package is missing.
+ * @example await writeBundle('./bundle', { version: '0.1.0', models: ['./model.gguf'] })
+ */
+export async function writeBundle(folder: string, options: BundleOptions): Promise<BundleFacts> {
+  if (await stat(folder).catch(() => undefined)) {
+    throw new HadalError('bundle-exists', {
+      what: folder,
+      expected: 'a new folder',
+      got: 'something there',
+      next: 'name another one, or remove it',
+    });
+  }
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const program = join(folder, 'program');
+  await copyProgram(root, program);
+  for (const name of DOCUMENTS) {
+    if (await stat(join(root, name)).catch(() => undefined)) await copy(join(root, name), join(folder, name));
+  }
+  for (const path of options.models) {
+    options.onFile?.(path);
+    await copy(path, join(folder, 'models', basename(path)));
+  }
+  await writeFile(join(folder, 'hadal'), LAUNCHER, { mode: 0o755 });
+  const files: Record<string, { bytes: number; sha256: string }> = {};
+  let bytes = 0;
+  for (const name of await filesOf(folder)) {
+    options.onFile?.(name);
+    const path = join(folder, ...name.split('/'));
+    const { size } = await stat(path);
+    files[name] = { bytes: size, sha256: await sha256OfFile(path) };
+    bytes += size;
+  }
+  const platform = `${process.platform}-${process.arch}`;
+  const manifest = { hadal: options.version, platform, made: new Date().toISOString(), files };
+  await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
+  return { files: Object.keys(files).length, bytes, sha256: await sha256OfFile(join(folder, MANIFEST)) };
+}
+
+/**
+ * Checks that a bundle holds the files of its list, as they were, and no others.
+ *
+ * @param sha256 of `bundle.json`, where it is known from elsewhere
+ * @throws HadalError `bundle-broken` where it has no list, `bundle-differs` for the first file that is changed, gone or more.
+ * @example await verifyBundle('./bundle')
+ */
+export async function verifyBundle(folder: string, sha256?: string): Promise<BundleFacts> {
+  const path = join(folder, MANIFEST);
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const found = text === '' ? '' : await sha256OfFile(path);
+  const result = manifestSchema.safeParse(text === '' ? undefined : parsed(text));
+  if (!result.success) {
+    throw differs(
+      'bundle-broken',
+      path,
+      'the list of a bundle',
+      text === '' ? 'nothing there' : 'something else',
+    );
+  }
+  if (sha256 !== undefined && sha256.toLowerCase() !== found)
+    throw differs('bundle-differs', path, sha256, found);
+  const files = new Map(Object.entries(result.data.files));
+  const present = await filesOf(folder);
+  let bytes = 0;
+  for (const name of present) {
+    const expected = files.get(name);
+    if (expected === undefined) throw differs('bundle-differs', name, 'only files of the list', 'one more');
+    const at = join(folder, ...name.split('/'));
+    const digest = await sha256OfFile(at);
+    if (digest !== expected.sha256)
+      throw differs('bundle-differs', name, `the SHA-256 ${expected.sha256}`, digest);
+    bytes += expected.bytes;
+  }
+  const missing = [...files.keys()].find((name) => !present.includes(name));
+  if (missing !== undefined) throw differs('bundle-differs', missing, 'it there, by the list', 'nothing');
+  return { files: files.size, bytes, sha256: found };
+}
+
+/** The compiled program with the packages that it needs, nested as they are. */
+async function copyProgram(root: string, program: string): Promise<void> {
+  if (!(await stat(join(root, 'dist', 'cli', 'main.js')).catch(() => undefined))) {
+    throw new HadalError('bundle-program', {
+      what: root,
+      expected: 'the program, built',
+      got: 'no dist/cli/main.js',
+      next: 'run `npm run build`',
+    });
+  }
+  await mkdir(program, { recursive: true });
+  await copy(join(root, 'package.json'), join(program, 'package.json'));
+  // What builds keep for themselves begins with a dot.
+  await cp(join(root, 'dist'), join(program, 'dist'), {
+    recursive: true,
+    filter: (path) => !/^\./.test(basename(path)),
+  });
+  const copied = new Set<string>();
+  const queue = [root];
+  for (let from = queue.shift(); from !== undefined; from = queue.shift()) {
+    const { dependencies = {}, optionalDependencies = {} } = parsed(
+      await readFile(join(from, 'package.json'), 'utf8'),
+    ) as Record<string, Record<string, string> | undefined>;
+    for (const name of Object.keys({ ...optionalDependencies, ...dependencies })) {
+      const place = await packageFolder(from, name);
+      if (place === undefined) {
+        if (name in optionalDependencies) continue;
+        throw new HadalError('bundle-program', {
+          what: from,
+          expected: `the package ${name}`,
+          got: 'none',
+          next: 'run `npm ci`',
+        });
+      }
+      if (copied.has(place)) continue;
+      copied.add(place);
+      queue.push(place);
+      const nested = [...copied].some((other) => place !== other && place.startsWith(`${other}${sep}`));
+      if (!nested) await copy(place, join(program, 'node_modules', ...name.split('/')));
+    }
+  }
+}
+
+/** Where a package is found from another, as Node finds it. */
+async function packageFolder(from: string, name: string): Promise<string | undefined> {
+  for (let at = from; ; at = dirname(at)) {
+    const place = join(at, 'node_modules', ...name.split('/'));
+    if (await stat(join(place, 'package.json')).catch(() => undefined)) return place;
+    if (dirname(at) === at) return undefined;
+  }
+}
+
+async function copy(from: string, to: string): Promise<void> {
+  await cp(from, to, { recursive: true, dereference: true });
+}
+
+/** All files under a folder but the list, with slashes, sorted. */
+async function filesOf(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) =>
+      relative(folder, join(entry.parentPath ?? entry.path, entry.name))
+        .split(sep)
+        .join('/'),
+    )
+    .filter((name) => name !== MANIFEST)
+    .sort();
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function differs(code: string, what: string, expected: string, got: string): HadalError {
+  return new HadalError(code, { what, expected, got, next: 'do not use it; bring the bundle over again' });
+}

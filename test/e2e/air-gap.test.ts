@@ -1,0 +1,113 @@
+/**
+ * Owns: the proof that nothing goes out: a bundle, installed, served and talked to where there is no network, and attempts to
+ * get out that are each caught.
+ */
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { hadal, MAIN } from '../fixtures/command.ts';
+import { describeWith, testModelPath } from '../fixtures/needs.ts';
+
+const HANG_MS = 600_000;
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hadal-air-gap-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Happened {
+  readonly outside: Record<string, { code?: string }>;
+  readonly verified: string;
+  readonly chat: { done?: string };
+  readonly page: { done?: string };
+  readonly metrics: string;
+  readonly planted: Record<string, { free: string; offline: string }>;
+  readonly missing: string;
+  readonly exitCode: number;
+  readonly complained: string;
+}
+
+describeWith(['weights', 'namespace'], 'a machine without a network', () => {
+  let happened: Happened;
+  beforeAll(() => {
+    const bundle = join(folder, 'bundle');
+    const packed = spawnSync(process.execPath, [MAIN, 'bundle', bundle, '--model', testModelPath()!]);
+    expect(packed.status).toBe(0);
+    const script = fileURLToPath(new URL('../fixtures/air-gap.mjs', import.meta.url));
+    const inside = 'ip link set lo up && exec "$@"';
+    const { HADAL_BACKEND: _backend, HF_ENDPOINT: _endpoint, ...env } = process.env;
+    const words = [process.execPath, script, bundle, join(folder, 'home'), basename(testModelPath()!)];
+    const { stdout, stderr, status } = spawnSync('unshare', ['-rn', 'sh', '-c', inside, 'sh', ...words], {
+      encoding: 'utf8',
+      env,
+      timeout: HANG_MS,
+    });
+    if (status !== 0) throw new Error(stderr);
+    happened = JSON.parse(stdout) as Happened;
+  }, HANG_MS);
+
+  test('there is none: nothing outside is reached', () => {
+    expect(happened.outside.fetch?.code).toMatch(/ENETUNREACH|UND_ERR|TIMEOUT|ABORT/i);
+    expect(happened.outside.lookup?.code).toMatch(/EAI_AGAIN|ENOTFOUND/);
+  });
+
+  test('the bundle is whole, serves the page, and its model answers over loopback', () => {
+    expect(happened.verified).toContain('as it was packed');
+    expect(happened.chat.done).toMatch(/gravity/i);
+    expect(happened.page.done).toBe('true');
+    expect(happened.exitCode).toBe(0);
+  });
+
+  test('it was the model on this machine that was called', () => {
+    expect(happened.metrics).toMatch(
+      /^\w*generated_tokens\w*(\{[^}]*\})? 8$|gen_ai\w*output\w*(\{[^}]*\})? 8$/m,
+    );
+    expect(happened.complained).toContain('"msg":"answered"');
+  });
+
+  test('each planted violation is caught, and could have been done without', () => {
+    const codes = { program: /^offline-program$/, lookup: /^offline-lookup$/, other: /^offline-connection$/ };
+    for (const [name, { free, offline }] of Object.entries(happened.planted)) {
+      const kind = /program|shell/.test(name) ? 'program' : /lookup|resolve/.test(name) ? 'lookup' : 'other';
+      expect([name, offline]).toEqual([name, expect.stringMatching(codes[kind])]);
+      // Names cannot be looked up here in any case; the rest works until it is refused.
+      if (kind !== 'lookup') expect([name, free]).toEqual([name, expect.stringMatching(/^done/)]);
+    }
+    expect(Object.keys(happened.planted).length).toBe(11);
+  });
+
+  test('a model that would have to be fetched is refused at the start, by name', () => {
+    expect(JSON.parse(happened.missing)).toMatchObject({ error: { code: 'offline-model' } });
+  });
+});
+
+test(
+  'a bundle that changed on its way is refused, whatever changed',
+  async () => {
+    const bundle = join(folder, 'small');
+    const model = join(folder, 'model.gguf');
+    writeFileSync(model, 'GGUF');
+    const packed = JSON.parse((await hadal(['bundle', bundle, '--model', model, '--json'])).out);
+    expect(packed.files).toBeGreaterThan(200);
+    const verify = async (...flags: string[]) => {
+      const { code, out } = await hadal(['verify', bundle, '--json', ...flags]);
+      return code === 0 ? 'whole' : JSON.parse(out).error.code;
+    };
+    expect(await verify('--sha256', packed.sha256)).toBe('whole');
+    expect(await verify('--sha256', '0'.repeat(64))).toBe('bundle-differs');
+    appendFileSync(join(bundle, 'models', 'model.gguf'), 'x');
+    expect(await verify()).toBe('bundle-differs');
+    cpSync(model, join(bundle, 'models', 'model.gguf'));
+    expect(await verify()).toBe('whole');
+    writeFileSync(join(bundle, 'program', 'more.js'), '');
+    expect(await verify()).toBe('bundle-differs');
+    rmSync(join(bundle, 'program', 'more.js'));
+    rmSync(join(bundle, 'hadal'));
+    expect(await verify()).toBe('bundle-differs');
+    expect((await hadal(['bundle', bundle])).code).toBe(1);
+  },
+  HANG_MS,
+);
