@@ -62,9 +62,7 @@ describeWith(['weights', 'namespace'], 'a machine without a network', () => {
   });
 
   test('it was the model on this machine that was called', () => {
-    expect(happened.metrics).toMatch(
-      /^\w*generated_tokens\w*(\{[^}]*\})? 8$|gen_ai\w*output\w*(\{[^}]*\})? 8$/m,
-    );
+    expect(happened.metrics).toMatch(/^gen_ai_client_token_usage\w*_sum\{[^}]*output[^}]*\} 8$/m);
     expect(happened.complained).toContain('"msg":"answered"');
   });
 
