@@ -10,21 +10,21 @@ import { formatBytes, formatCount } from './figures.ts';
 
 export const text: CommandText = {
   usage: 'verify FOLDER [flags]',
-  examples: ['hadal verify ./hadal-bundle', 'hadal verify ./hadal-bundle --sha256 9f86d081…'],
+  examples: ['hadal verify ./hadal-bundle', 'hadal verify ./hadal-bundle --digest 9f86d081…'],
 };
 
 export const command = defineCommand({
   meta: { name: 'verify', description: 'check that a bundle arrived as it was packed' },
   args: {
     folder: { type: 'positional', required: false, description: 'the bundle' },
-    sha256: { type: 'string', valueHint: 'DIGEST', description: 'of bundle.json, as `hadal bundle` said it' },
+    digest: { type: 'string', valueHint: 'SHA256', description: 'of bundle.json, as `hadal bundle` said it' },
     json: { type: 'boolean', description: 'print one JSON document' },
   },
   async run({ rawArgs, cmd, data }) {
     const { terminal } = data as Surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { words: 1 });
     const folder = given.word(0, 'FOLDER', `hadal ${text.usage}`);
-    const facts = await verifyBundle(folder, given.text('sha256'));
+    const facts = await verifyBundle(folder, given.text('digest'));
     if (given.has('json')) terminal.json({ folder, ...facts });
     else {
       const { files, bytes, sha256 } = facts;

@@ -94,8 +94,8 @@ test(
       const { code, out } = await hadal(['verify', bundle, '--json', ...flags]);
       return code === 0 ? 'whole' : JSON.parse(out).error.code;
     };
-    expect(await verify('--sha256', packed.sha256)).toBe('whole');
-    expect(await verify('--sha256', '0'.repeat(64))).toBe('bundle-differs');
+    expect(await verify('--digest', packed.sha256)).toBe('whole');
+    expect(await verify('--digest', '0'.repeat(64))).toBe('bundle-differs');
     appendFileSync(join(bundle, 'models', 'model.gguf'), 'x');
     expect(await verify()).toBe('bundle-differs');
     cpSync(model, join(bundle, 'models', 'model.gguf'));
