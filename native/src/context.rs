@@ -193,9 +193,12 @@ fn push<T>(all: &mut Vec<Option<T>>, one: T) -> usize {
 }
 
 impl State {
-    /// Maps a file; its id.
-    pub fn open_file(&mut self, path: &str, size: u64) -> Outcome<usize> {
-        let file = Mapping::open(path, size)?;
+    /// Maps a file, by its path or by the number that it is open under; its id.
+    pub fn open_file(&mut self, path: &str, size: u64, held: Option<usize>) -> Outcome<usize> {
+        let file = match held {
+            Some(number) => Mapping::held(path, size, number)?,
+            None => Mapping::open(path, size)?,
+        };
         Ok(push(&mut self.files, Arc::new(file)))
     }
 

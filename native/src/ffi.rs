@@ -234,7 +234,9 @@ const FUNCTIONS: &[(&CStr, Body)] = &[
         Ok(null_mut())
     }),
     (c"openFile", |call| {
-        let id = call.context()?.idle()?.open_file(&call.text(1)?, call.number(2)? as u64)?;
+        // 0 stands for none, so numbers come one higher.
+        let held = call.number(3)?.checked_sub(1);
+        let id = call.context()?.idle()?.open_file(&call.text(1)?, call.number(2)? as u64, held)?;
         Ok(double(call.env, id))
     }),
     (c"closeFile", |call| {

@@ -3,9 +3,10 @@
  * Refuses to know: how signatures are read, what is in the files.
  */
 import { lstat, realpath } from 'node:fs/promises';
-import { basename, dirname, join, sep } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { HadalError } from '../error.ts';
 import { openFile } from '../formats/byte-source.node.ts';
+import type { ByteSource } from '../formats/tensor-info.ts';
 import { readCatalogue } from '../hub/catalogue.ts';
 import type { AuditedFile } from './audit.node.ts';
 import { digestOfSource } from './digests.ts';
@@ -103,6 +104,7 @@ export async function hubFindings(path: string, { name, bytes, sha256 }: Audited
  *
  * @param folder the root of the signed model
  * @param names its files, relative to it
+ * @param open files that are open already, by their whole paths: these are digested as they are open
  * @param trust whom to trust; without anybody the signature is told of, and its files are still held against it
  * @example await signatureFindings(folder, names, { signature, path }, trust, Date.now())
  */
@@ -112,6 +114,7 @@ export async function signatureFindings(
   { signature, path }: GivenSignature,
   trust: Trust,
   now: number,
+  open: ReadonlyMap<string, ByteSource> = new Map(),
 ): Promise<Finding[]> {
   const where = basename(path);
   const told: Finding[] = [];
@@ -127,13 +130,14 @@ export async function signatureFindings(
       return [{ level: 'refuse', code: error.code, where, says: error.message }];
     }
   }
-  return [...told, ...(await contentFindings(folder, names, { signature, path }))];
+  return [...told, ...(await contentFindings(folder, names, { signature, path }, open))];
 }
 
 async function contentFindings(
   folder: string,
   names: readonly string[],
   { signature, path }: GivenSignature,
+  open: ReadonlyMap<string, ByteSource>,
 ): Promise<Finding[]> {
   const found: Finding[] = [];
   const refuse = (code: string, where: string, says: string) =>
@@ -155,7 +159,7 @@ async function contentFindings(
       const facts = await lstat(join(folder, name));
       if (facts.isSymbolicLink() && !signature.allowSymlinks) {
         refuse('signature-link', name, 'it is a link, and the signature allows none');
-      } else if (!(await hasParts(join(folder, name), parts))) {
+      } else if (!(await hasParts(join(folder, name), parts, open))) {
         refuse('signature-differs', name, 'it is not what was signed');
       }
     }
@@ -164,8 +168,13 @@ async function contentFindings(
 }
 
 /** Whether a file is all of its parts, one behind the other, and nothing else. */
-async function hasParts(path: string, parts: readonly SignedPart[]): Promise<boolean> {
-  const source = await openFile(path);
+async function hasParts(
+  path: string,
+  parts: readonly SignedPart[],
+  open: ReadonlyMap<string, ByteSource>,
+): Promise<boolean> {
+  const held = open.get(resolve(path));
+  const source = held ?? (await openFile(path));
   try {
     let end = 0;
     for (const { range, digest, algorithm } of parts.toSorted(
@@ -186,7 +195,7 @@ async function hasParts(path: string, parts: readonly SignedPart[]): Promise<boo
     }
     return end === source.size;
   } finally {
-    await source.close();
+    if (held === undefined) await source.close();
   }
 }
 

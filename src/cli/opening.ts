@@ -13,6 +13,7 @@ export interface OpeningOptions {
   readonly contextTokens?: number;
   readonly threads?: number;
   readonly countExperts?: boolean;
+  readonly admit?: NonNullable<OpenOptions['admit']>;
 }
 
 /**

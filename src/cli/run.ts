@@ -23,6 +23,7 @@ import { usageError } from './exit-codes.ts';
 import { expertsDocument, expertsPicture } from './experts-view.ts';
 import { OFFLINE_FLAG, ranSealed } from './offline.ts';
 import { openShown } from './opening.ts';
+import { admissionOf, POLICY_FLAG } from './policy.ts';
 import { promptFrom } from './standard-input.ts';
 
 export const text: CommandText = {
@@ -61,6 +62,7 @@ export const command = defineCommand({
     experts: { type: 'boolean', description: 'show how often each expert of the model was chosen' },
     raw: { type: 'boolean', description: 'complete the text as it is, no chat format' },
     ...OFFLINE_FLAG,
+    ...POLICY_FLAG,
     quiet: { type: 'boolean', alias: 'q', description: 'no line with figures' },
     json: { type: 'boolean', description: 'print one JSON document when the answer is whole' },
   },
@@ -92,7 +94,10 @@ export const command = defineCommand({
     }
     const prompt = await promptFrom(given.words.slice(1), surroundings);
     if (prompt === undefined) checkChat(given, surroundings);
-    const opened = await openShown(model, surroundings, opening);
+    const opened = await openShown(model, surroundings, {
+      ...opening,
+      ...(await admissionOf(given, surroundings.env)),
+    });
     try {
       if (given.has('experts')) demandExperts(opened);
       if (prompt === undefined) {

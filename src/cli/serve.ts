@@ -11,6 +11,7 @@ import { findModel, readCatalogue } from '../hub/catalogue.ts';
 import { isOffline, sealedSocket } from '../hub/offline.node.ts';
 import { pageCacheFolder } from '../hub/store.node.ts';
 import { memoryHere } from '../runtime/memory.ts';
+import type { OpenOptions } from '../runtime/open.node.ts';
 import {
   type ConfiguredModel,
   configJsonSchema,
@@ -26,6 +27,7 @@ import { usageError } from './exit-codes.ts';
 import { formatMs } from './figures.ts';
 import { OFFLINE_FLAG, ranSealed } from './offline.ts';
 import { fetchShown } from './opening.ts';
+import { admissionOf, POLICY_FLAG } from './policy.ts';
 import { packageVersion } from './version.ts';
 
 export const text: CommandText = {
@@ -83,6 +85,7 @@ export const command = defineCommand({
     },
     threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
     ...OFFLINE_FLAG,
+    ...POLICY_FLAG,
     schema: { type: 'boolean', description: 'print the JSON Schema of the configuration' },
     json: { type: 'boolean', description: 'say where it listens as one JSON document' },
   },
@@ -96,7 +99,8 @@ export const command = defineCommand({
     }
     interruption.allow(GRACE_MS + CLOSING_MS);
     const config = configOf(given, env);
-    const settings = settingsOf(given, config, surroundings);
+    const admission = await admissionOf(given, env, config.policy);
+    const settings = settingsOf(given, config, surroundings, admission);
     if (given.has('offline') || config.offline === true || isOffline(env)) {
       const sources = settings.served.map(({ source }) => source);
       if (await ranSealed(surroundings, sources, settings)) return;
@@ -121,7 +125,12 @@ function configOf(given: Arguments, env: Surroundings['env']): ServeConfig {
   return existsSync(usual) ? readConfig(usual) : {};
 }
 
-function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Surroundings): ServeSettings {
+function settingsOf(
+  given: Arguments,
+  config: ServeConfig,
+  { terminal, env }: Surroundings,
+  admission: Pick<OpenOptions, 'admit'>,
+): ServeSettings {
   const served = servedModels(
     given.words.length > 0 ? given.words : (config.models ?? []),
     given.words.length > 0,
@@ -141,6 +150,7 @@ function settingsOf(given: Arguments, config: ServeConfig, { terminal, env }: Su
     served,
     local: {
       env,
+      ...admission,
       leaseName: env.HADAL_LEASE ?? `hadal-compute-${process.getuid?.() ?? ''}`,
       maxSequences: given.number('parallel', { min: 1, max: 256, whole: true }) ?? config.parallel ?? 16,
       ...(contextTokens === undefined ? {} : { contextTokens }),

@@ -4,6 +4,7 @@
  */
 import type { BackendInfo, CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
+import type { HeldFiles } from '../formats/open.node.ts';
 import type { DiskCache } from './archive.ts';
 import type {
   EmbedEvent,
@@ -20,6 +21,8 @@ import type { Drafting } from './speculative.ts';
 export interface OpenMessage {
   readonly type: 'open';
   readonly modelPath: string;
+  /** What of the model is open already, in the engine's own process. */
+  readonly held?: HeldFiles;
   readonly contextTokens?: number;
   readonly cacheTokens?: number;
   readonly cacheDType?: CacheDType;

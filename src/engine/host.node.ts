@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
+import type { HeldFiles } from '../formats/open.node.ts';
 import type { DiskCache } from './archive.ts';
 import {
   type AnyEvent,
@@ -34,6 +35,8 @@ export interface EngineHostOptions {
   /** The file that the thread or process runs; it calls `serveEngine`. */
   readonly mainFile: URL;
   readonly modelPath: string;
+  /** What of the model is open already, and stays open until the engine has ended. */
+  readonly held?: HeldFiles;
   readonly kind: 'worker' | 'process';
   readonly contextTokens?: number;
   readonly cacheTokens?: number;
@@ -95,7 +98,9 @@ const LAST_WORDS = 2_000;
 export async function startEngineHost(options: EngineHostOptions): Promise<EngineHost> {
   const { signal, onLoad, onWarning, kind, mainFile } = options;
   signal?.throwIfAborted();
-  const carrier = kind === 'worker' ? startWorker(mainFile) : startProcess(mainFile, options.env);
+  const { held } = options;
+  const carrier =
+    kind === 'worker' ? startWorker(mainFile) : startProcess(mainFile, options.env, held?.fds ?? []);
   const abortFlag = kind === 'worker' ? new SharedArrayBuffer(4) : undefined;
   const host = new Host(carrier, abortFlag);
   const stop = () => host.gone(signal?.reason);
@@ -117,6 +122,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
       {
         type: 'open',
         modelPath,
+        ...(held === undefined ? {} : { held: kind === 'worker' ? held : inherited(held) }),
         env: { ...(options.env ?? process.env) },
         ...(contextTokens === undefined ? {} : { contextTokens }),
         ...(cacheTokens === undefined ? {} : { cacheTokens }),
@@ -339,10 +345,17 @@ function startWorker(mainFile: URL): Carrier {
   };
 }
 
-function startProcess(mainFile: URL, env: EngineHostOptions['env']): Carrier {
+/** Open files come to a child process behind its own four streams, in order. */
+const FIRST_INHERITED = 4;
+
+function inherited({ fds, texts }: HeldFiles): HeldFiles {
+  return { fds: fds.map((_, index) => FIRST_INHERITED + index), texts };
+}
+
+function startProcess(mainFile: URL, env: EngineHostOptions['env'], fds: readonly number[]): Carrier {
   const child = fork(fileURLToPath(mainFile), [], {
     serialization: 'advanced',
-    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc', ...fds],
     env: { ...(env ?? process.env) },
     execArgv: [],
   });

@@ -43,7 +43,7 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
     ...(threads === undefined ? {} : { threads }),
     ...(abortFlag === undefined ? {} : { abortFlag }),
   });
-  const file = await openModelFile(message.modelPath);
+  const file = await openModelFile(message.modelPath, message.held);
   let reportedMs = 0;
   const model = await loadModel(file, backend, {
     onProgress(doneBytes, totalBytes) {

@@ -2,8 +2,10 @@
  * Owns: files on disk as byte sources.
  * Refuses to know: formats, mapping.
  */
+import { fstat, read as readHeld } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { HadalError } from '../error.ts';
 import { checkRange } from './byte-source.ts';
 import type { ByteSource } from './tensor-info.ts';
@@ -39,16 +41,60 @@ export async function openFile(path: string): Promise<ByteSource> {
       next: 'name the model file itself',
     });
   }
-  const { size } = status;
+  return sourceOver(
+    path,
+    status.size,
+    handle.fd,
+    (bytes, ...at) => handle.read(bytes, ...at),
+    () => handle.close(),
+  );
+}
+
+/**
+ * A file that somebody else has open under a number, and closes.
+ *
+ * @throws HadalError `file-unreadable`; reads as those of {@link openFile}.
+ * @example const source = await heldFile('model.gguf', 21);
+ */
+export async function heldFile(path: string, fd: number): Promise<ByteSource> {
+  const { size } = await promisify(fstat)(fd).catch((cause: NodeJS.ErrnoException) => {
+    const complaint = { what: path, expected: 'a file that is open', got: cause.code ?? 'an error' };
+    throw new HadalError('file-unreadable', { ...complaint, next: 'open the model again' }, { cause });
+  });
+  const read = promisify(readHeld);
+  return sourceOver(
+    path,
+    size,
+    fd,
+    (bytes, ...at) => read(fd, bytes, ...at),
+    async () => {},
+  );
+}
+
+type Reading = (
+  bytes: Uint8Array,
+  at: number,
+  length: number,
+  offset: number,
+) => Promise<{ bytesRead: number }>;
+
+function sourceOver(
+  path: string,
+  size: number,
+  fd: number,
+  readSome: Reading,
+  close: () => Promise<void>,
+): ByteSource {
   return {
     name: path,
     path: resolve(path),
+    fd,
     size,
     async read(offset, length) {
       checkRange(path, size, offset, length);
       const bytes = new Uint8Array(length);
       for (let done = 0; done < length; ) {
-        const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+        const { bytesRead } = await readSome(bytes, done, length - done, offset + done);
         if (bytesRead === 0) {
           throw new HadalError('file-shrank', {
             what: path,
@@ -61,6 +107,6 @@ export async function openFile(path: string): Promise<ByteSource> {
       }
       return bytes;
     },
-    close: () => handle.close(),
+    close,
   };
 }

@@ -5,7 +5,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HadalError } from '../error.ts';
-import { openFile } from './byte-source.node.ts';
+import { heldFile, openFile } from './byte-source.node.ts';
 import { readGguf } from './gguf/read.ts';
 import { joinShards as joinGguf, shardNames } from './gguf/shards.ts';
 import { FOLDER_TEXTS, MOST_TEXT_BYTES } from './hf-folder.ts';
@@ -15,23 +15,36 @@ import type { ByteSource, ModelFile } from './tensor-info.ts';
 
 /**
  * Opens a GGUF file, all shards of the one that any shard's path names, one safetensors file, or a Hugging Face folder,
- * whose texts (config.json …) are in `metadata` under their names. Only headers are read. Close with
+ * whose texts (config.json …) are in `metadata` under their names. Only headers are read. What is `held` is not opened
+ * again. Close with
  * {@link closeModelFile}.
  *
  * @throws HadalError as {@link openFile}, `readGguf`, `readSafetensors` and `readIndex` do; `gguf-shards` and
  *   `safetensors-shards` where one is missing or foreign; `folder-empty` for a folder without weights.
  * @example const file = await openModelFile('model-00001-of-00002.gguf');
  */
-export async function openModelFile(path: string): Promise<ModelFile> {
+export async function openModelFile(path: string, held?: HeldFiles): Promise<ModelFile> {
   const facts = await stat(path).catch(() => undefined);
-  if (facts?.isDirectory()) return openFolder(path);
+  if (facts?.isDirectory()) return openFolder(path, held);
   if (/\.safetensors$/i.test(path)) {
-    return openTogether([path], readSafetensors, missingAsItIs, ([file]) => file!);
+    return openTogether([path], readSafetensors, missingAsItIs, ([file]) => file!, held);
   }
   const names = shardNames(path) ?? [path];
-  return openTogether(names, readGguf, missingShard, (files) =>
-    files.length === 1 ? alone(files[0]!) : joinGguf(files),
+  return openTogether(
+    names,
+    readGguf,
+    missingShard,
+    (files) => (files.length === 1 ? alone(files[0]!) : joinGguf(files)),
+    held,
   );
+}
+
+/** What of a model is open already: the same files are read, whatever is at their paths by now. */
+export interface HeldFiles {
+  /** In the order of `sources`; in this process. */
+  readonly fds: readonly number[];
+  /** Texts of a folder by their names. */
+  readonly texts: ReadonlyMap<string, string>;
 }
 
 /** Closes all sources of a model file. */
@@ -65,22 +78,21 @@ export async function readFolderText(folder: string, name: string): Promise<stri
   }
 }
 
-async function openFolder(folder: string): Promise<ModelFile> {
+async function openFolder(folder: string, held?: HeldFiles): Promise<ModelFile> {
   const metadata = new Map<string, string>();
   for (const name of FOLDER_TEXTS) {
-    const text = await readFolderText(folder, name);
+    const text = held === undefined ? await readFolderText(folder, name) : held.texts.get(name);
     if (text !== undefined) metadata.set(name, text);
   }
   const indexText = await readFolderText(folder, INDEX_NAME);
   if (indexText === undefined) {
-    const single = await openModelFile(join(folder, await singleName(folder)));
+    const single = await openModelFile(join(folder, await singleName(folder)), held);
     return { ...single, metadata: new Map([...single.metadata, ...metadata]) };
   }
   const index = readIndex(indexText, join(folder, INDEX_NAME));
   const paths = index.files.map((name) => join(folder, name));
-  const file = await openTogether(paths, readSafetensors, missingListed, (files) =>
-    joinSafetensors(index, files),
-  );
+  const joined = (files: readonly ModelFile[]) => joinSafetensors(index, files);
+  const file = await openTogether(paths, readSafetensors, missingListed, joined, held);
   return { ...file, metadata: new Map([...file.metadata, ...metadata]) };
 }
 
@@ -136,11 +148,14 @@ async function openTogether(
   read: (source: ByteSource) => Promise<ModelFile>,
   explain: Opening,
   join: (files: readonly ModelFile[]) => ModelFile,
+  held?: HeldFiles,
 ): Promise<ModelFile> {
   const sources: ByteSource[] = [];
   try {
     for (const [index, name] of names.entries()) {
-      sources.push(await openFile(name).catch((cause) => Promise.reject(explain(cause, name, index, names))));
+      const fd = held?.fds[index];
+      const opening = fd === undefined ? openFile(name) : heldFile(name, fd);
+      sources.push(await opening.catch((cause) => Promise.reject(explain(cause, name, index, names))));
     }
     const files: ModelFile[] = [];
     for (const source of sources) files.push(await read(source));

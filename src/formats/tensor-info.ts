@@ -58,6 +58,8 @@ export interface ByteSource {
   readonly name: string;
   /** The path on disk when there is one: the native backend maps it. */
   readonly path?: string;
+  /** The number under which the system has it open, where there is one: what is mapped is what is open. */
+  readonly fd?: number;
   readonly size: number;
   read(offset: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;

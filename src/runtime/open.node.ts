@@ -9,7 +9,7 @@ import type { DiskCache } from '../engine/archive.ts';
 import { type EngineHost, startEngineHost } from '../engine/host.node.ts';
 import type { Sampling } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
-import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { closeModelFile, type HeldFiles, openModelFile } from '../formats/open.node.ts';
 import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import { modelOfMetadata, readCatalogue } from '../hub/catalogue.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
@@ -56,6 +56,8 @@ export interface OpenOptions extends FileOptions {
   /** Bytes of weights made ready so far, and in all. */
   readonly onLoad?: (doneBytes: number, totalBytes: number) => void;
   readonly onWarning?: (sentence: string) => void;
+  /** Refuses a model, by throwing, before anything of it is mapped; what it was shown is what is mapped then. */
+  readonly admit?: (path: string, file: ModelFile) => Promise<void>;
 }
 
 /** Bytes held by an opened model. */
@@ -104,30 +106,44 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
   const { env = process.env, signal, threads, host = 'worker', cacheDType = DEFAULT_CACHE } = options;
   const path = await resolved(name, options);
   const startedMs = performance.now();
-  const { description, tokenizer, metadata } = await withFile(path, (file) => readHeader(path, file));
-  const contextTokens = contextOf(path, description, options);
-  signal?.throwIfAborted();
-  const engine = await startEngineHost({
-    mainFile: engineMainFile(),
-    modelPath: path,
-    kind: host,
-    contextTokens,
-    cacheDType,
-    env,
-    ...(options.cacheTokens === undefined ? {} : { cacheTokens: options.cacheTokens }),
-    ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
-    ...(options.leaseName === undefined ? {} : { leaseName: options.leaseName }),
-    ...(options.diskCache === undefined ? {} : { diskCache: options.diskCache }),
-    ...(threads === undefined ? {} : { threads }),
-    ...(options.countExperts === undefined ? {} : { countExperts: options.countExperts }),
-    ...(signal === undefined ? {} : { signal }),
-    ...(options.onLoad === undefined ? {} : { onLoad: options.onLoad }),
-    ...(options.onWarning === undefined ? {} : { onWarning: options.onWarning }),
+  const { header, held, release } = await opened(path, options.admit);
+  const { description, tokenizer, metadata } = header;
+  let contextTokens: number;
+  try {
+    contextTokens = contextOf(path, description, options);
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  const start = async () => {
+    signal?.throwIfAborted();
+    return startEngineHost({
+      mainFile: engineMainFile(),
+      modelPath: path,
+      kind: host,
+      contextTokens,
+      cacheDType,
+      env,
+      ...(options.cacheTokens === undefined ? {} : { cacheTokens: options.cacheTokens }),
+      ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
+      ...(options.leaseName === undefined ? {} : { leaseName: options.leaseName }),
+      ...(options.diskCache === undefined ? {} : { diskCache: options.diskCache }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(options.countExperts === undefined ? {} : { countExperts: options.countExperts }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(options.onLoad === undefined ? {} : { onLoad: options.onLoad }),
+      ...(options.onWarning === undefined ? {} : { onWarning: options.onWarning }),
+      ...(held === undefined ? {} : { held }),
+    });
+  };
+  const engine = await start().catch(async (error: unknown) => {
+    await release();
+    throw error;
   });
   const loadMs = performance.now() - startedMs;
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= Promise.resolve(engine[Symbol.asyncDispose]());
+    closing ??= Promise.resolve(engine[Symbol.asyncDispose]()).finally(release);
     return closing;
   };
   const chatFormat = await chatFormatOf(metadata, tokenizer);
@@ -159,6 +175,34 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** What is known of a model that may be loaded, and its files where they stay open for the engine. */
+interface Opened {
+  readonly header: ModelHeader;
+  readonly held: HeldFiles | undefined;
+  release(): Promise<void>;
+}
+
+/** Opens a model's files once where somebody has to admit them: what was looked at is then what is mapped. */
+async function opened(path: string, admit: OpenOptions['admit']): Promise<Opened> {
+  if (admit === undefined) {
+    const header = await withFile(path, (file) => readHeader(path, file));
+    return { header, held: undefined, release: async () => {} };
+  }
+  const file = await openModelFile(path);
+  try {
+    await admit(path, file);
+    const fds = file.sources.map(({ fd }) => fd!);
+    const texts = new Map(
+      [...file.metadata].filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
+    );
+    const held = { fds, texts: file.format === 'safetensors' ? texts : new Map<string, string>() };
+    return { header: await readHeader(path, file), held, release: () => closeModelFile(file) };
+  } catch (error) {
+    await closeModelFile(file);
+    throw error;
+  }
 }
 
 /** What a model will need, before it is loaded. */

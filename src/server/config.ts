@@ -49,6 +49,7 @@ export const configSchema = z.strictObject({
     .optional()
     .describe('prefixes are kept on disk, which holds what was asked, up to so many bytes; off otherwise'),
   disk_cache_hours: z.number().gt(0).optional().describe('how long they are kept; 24 otherwise'),
+  policy: z.string().min(1).optional().describe('a policy: which model files may be loaded'),
   offline: z.boolean().optional().describe('nothing may go out: no fetching, no connections'),
   keys: z.string().min(1).optional().describe('the file of keys; where `hadal keys` puts it otherwise'),
   hosts: z.array(z.string().min(1)).optional().describe('further names that a Host header may hold'),

@@ -7,7 +7,14 @@ import type { Environment } from '../hub/store.node.ts';
 import { measureModel, type OpenedModel, type OpenOptions, openModel } from '../runtime/open.node.ts';
 import type { ModelOpener, ServedModel } from './models.ts';
 
-type OpeningChoice = 'contextTokens' | 'cacheTokens' | 'maxSequences' | 'threads' | 'leaseName' | 'diskCache';
+type OpeningChoice =
+  | 'admit'
+  | 'contextTokens'
+  | 'cacheTokens'
+  | 'maxSequences'
+  | 'threads'
+  | 'leaseName'
+  | 'diskCache';
 
 /** How every model is opened. */
 export interface LocalOptions extends Pick<OpenOptions, OpeningChoice> {

@@ -26,7 +26,26 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps a file for reading. `size` is what the caller was told.
     pub fn open(path: &str, size: u64) -> Outcome<Self> {
-        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        Self::whole(path, size, File::open(path).map_err(|error| unreadable(path, &error))?)
+    }
+
+    /// Maps the file that the caller has open under a number, whatever is at its path by now.
+    #[cfg(unix)]
+    pub fn held(path: &str, size: u64, number: usize) -> Outcome<Self> {
+        use std::os::fd::{BorrowedFd, RawFd};
+        let number = RawFd::try_from(number).map_err(|_| Fault::new("file-unreadable", path))?;
+        // SAFETY: the caller keeps the file open for the length of this call; what is kept is a copy of its number.
+        let held = unsafe { BorrowedFd::borrow_raw(number) };
+        let file = held.try_clone_to_owned().map_err(|error| unreadable(path, &error))?;
+        Self::whole(path, size, File::from(file))
+    }
+
+    #[cfg(not(unix))]
+    pub fn held(path: &str, size: u64, _number: usize) -> Outcome<Self> {
+        Self::open(path, size)
+    }
+
+    fn whole(path: &str, size: u64, file: File) -> Outcome<Self> {
         let found = file.metadata().map_err(|error| unreadable(path, &error))?.len();
         if found < size {
             return Err(shrank(path, size, found));

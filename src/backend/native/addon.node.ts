@@ -21,7 +21,8 @@ export interface Addon {
   cache(context: Context, format: string, pages: number, pageRows: number, cols: number): number;
   readPage(context: Context, cache: number, page: number): ArrayBuffer;
   writePage(context: Context, cache: number, page: number, bytes: Uint8Array): void;
-  openFile(context: Context, path: string, size: number): number;
+  /** `held`: the number under which the file is open, plus 1; 0 where it is to be opened by its path. */
+  openFile(context: Context, path: string, size: number, held: number): number;
   closeFile(context: Context, file: number): void;
   weight(
     context: Context,

@@ -158,7 +158,7 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         }
         return made;
       }
-      const file = faults(() => addon.openFile(context, path, source.size));
+      const file = faults(() => addon.openFile(context, path, source.size, (source.fd ?? -1) + 1));
       files.push(file);
       for (const tensor of wanted) {
         const { name, dtype, shape, offset, bytes: size } = tensor;
