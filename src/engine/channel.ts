@@ -4,7 +4,7 @@
  */
 import type { BackendInfo, CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
-import type { HeldFiles } from '../formats/open.node.ts';
+import type { HeldFiles } from '../formats/tensor-info.ts';
 import type { DiskCache } from './archive.ts';
 import type {
   EmbedEvent,

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { CacheDType } from '../backend/backend.ts';
 import { HadalError } from '../error.ts';
-import type { HeldFiles } from '../formats/open.node.ts';
+import type { HeldFiles } from '../formats/tensor-info.ts';
 import type { DiskCache } from './archive.ts';
 import {
   type AnyEvent,

@@ -11,7 +11,7 @@ import { joinShards as joinGguf, shardNames } from './gguf/shards.ts';
 import { FOLDER_TEXTS, MOST_TEXT_BYTES } from './hf-folder.ts';
 import { readSafetensors } from './safetensors/read.ts';
 import { INDEX_NAME, joinShards as joinSafetensors, readIndex, SINGLE_NAME } from './safetensors/shards.ts';
-import type { ByteSource, ModelFile } from './tensor-info.ts';
+import type { ByteSource, HeldFiles, ModelFile } from './tensor-info.ts';
 
 /**
  * Opens a GGUF file, all shards of the one that any shard's path names, one safetensors file, or a Hugging Face folder,
@@ -37,14 +37,6 @@ export async function openModelFile(path: string, held?: HeldFiles): Promise<Mod
     (files) => (files.length === 1 ? alone(files[0]!) : joinGguf(files)),
     held,
   );
-}
-
-/** What of a model is open already: the same files are read, whatever is at their paths by now. */
-export interface HeldFiles {
-  /** In the order of `sources`; in this process. */
-  readonly fds: readonly number[];
-  /** Texts of a folder by their names. */
-  readonly texts: ReadonlyMap<string, string>;
 }
 
 /** Closes all sources of a model file. */

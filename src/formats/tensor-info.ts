@@ -64,3 +64,11 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }
+
+/** What of a model is open already: the same files are read, whatever is at their paths by now. */
+export interface HeldFiles {
+  /** In the order of `sources`; in this process. */
+  readonly fds: readonly number[];
+  /** Texts of a folder by their names. */
+  readonly texts: ReadonlyMap<string, string>;
+}
