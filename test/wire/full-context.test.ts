@@ -59,9 +59,11 @@ test('several that fill it at once all end so', async () => {
 
 test('the other protocols say it in their words', async () => {
   const anthropic = new Anthropic({ baseURL: server.url, apiKey: 'any', maxRetries: 0 });
-  const message = await anthropic.messages.create({ model: 'toy', max_tokens: 9999, messages: [question] });
+  // The client's types have no temperature any more; the API has.
+  const greedy = { model: 'toy', max_tokens: 9999, temperature: 0, messages: [question] };
+  const message = await anthropic.messages.create(greedy);
   expect(message.stop_reason).toBe('max_tokens');
-  const response = await client.responses.create({ model: 'toy', input: 'hello' });
+  const response = await client.responses.create({ model: 'toy', input: 'hello', temperature: 0 });
   expect(response).toMatchObject({
     status: 'incomplete',
     incomplete_details: { reason: 'max_output_tokens' },
@@ -69,7 +71,7 @@ test('the other protocols say it in their words', async () => {
   const ollama = await fetch(`${server.url}/api/chat`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model: 'toy', messages: [question], stream: false }),
+    body: JSON.stringify({ model: 'toy', messages: [question], stream: false, options: { temperature: 0 } }),
   });
   expect(await ollama.json()).toMatchObject({ done: true, done_reason: 'length' });
 });
