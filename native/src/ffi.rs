@@ -2,7 +2,9 @@
 //! Refuses to know: what operations mean. A panic below becomes the error `native-panic`.
 
 use crate::context::{Context, cache_of};
-use crate::error::{Fault, Outcome, guarded};
+use crate::encode::{encodes, transcode};
+use crate::error::{Fault, Outcome, guarded, misfit};
+use crate::formats::Format;
 use crate::kernels::probe;
 use crate::map::View;
 use crate::{pool, program, simd};
@@ -287,6 +289,11 @@ const FUNCTIONS: &[(&CStr, Body)] = &[
         Ok(null_mut())
     }),
     (c"run", run),
+    (c"encodes", |call| {
+        let known = |name: &str| Format::named(name).is_ok_and(encodes);
+        Ok(double(call.env, usize::from(known(&call.text(0)?))))
+    }),
+    (c"encode", encode),
     (c"readRate", |call| {
         let context = call.context()?;
         let _lease = pool::lease();
@@ -321,6 +328,37 @@ fn create(call: &Call) -> Outcome<Value> {
 unsafe extern "C" fn drop_context(_env: Env, data: *mut c_void, _hint: *mut c_void) {
     // SAFETY: Node calls this once, with the box that `create` gave it.
     drop(unsafe { Box::from_raw(data.cast::<Arc<Context>>()) });
+}
+
+/// encode(isa, name, from, bytes, to, cols, importance): an ArrayBuffer of the rows in their new format.
+fn encode(call: &Call) -> Outcome<Value> {
+    let (kernels, name, cols) = (simd::choose(&call.text(0)?)?, call.text(1)?, call.number(5)?);
+    let (from, to) = (Format::named(&call.text(2)?)?, Format::named(&call.text(4)?)?);
+    let bytes = call.bytes(3, &[UINT8])?;
+    let importance: Vec<f32> = call.words(6)?.into_iter().map(|bits| f32::from_bits(bits.cast_unsigned())).collect();
+    let (from_row, to_row) = (from.row_bytes(cols), to.row_bytes(cols));
+    let rows = from_row.filter(|&row| row > 0 && bytes.len().is_multiple_of(row)).map(|row| bytes.len() / row);
+    let (Some(rows), Some(to_row), true) = (rows, to_row, encodes(to)) else {
+        return Err(misfit(format!("tensor {name}"), "whole rows of both formats", format!("{cols} columns")));
+    };
+    if !importance.is_empty() && importance.len() != cols {
+        return Err(misfit(format!("the importance of {name}"), format!("{cols} columns"), importance.len()));
+    }
+    let size = rows * to_row;
+    let (mut data, mut value) = (null_mut(), null_mut());
+    // SAFETY: Node allocates the buffer, of zeros, and reports a status.
+    if unsafe { napi_create_arraybuffer(call.env, size, &mut data, &mut value) } != 0 {
+        return Err(Fault::new("out-of-memory", format!("tensor {name}")).expected(format!("{size} bytes")));
+    }
+    // SAFETY: the buffer is new, of this size, and nobody else has it yet.
+    let out = if size == 0 { &mut [][..] } else { unsafe { std::slice::from_raw_parts_mut(data.cast(), size) } };
+    transcode(kernels, (from, bytes), (to, out), cols, &importance).map_err(|odd| {
+        Fault::new("tensor-not-finite", format!("tensor {name}"))
+            .expected("finite numbers")
+            .got(odd.to_string())
+            .next("the file is damaged, or its training went wrong: fetch it again")
+    })?;
+    Ok(value)
 }
 
 /// One run of a program, from its queueing to its promise.

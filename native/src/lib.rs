@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod context;
+mod encode;
 mod error;
 #[cfg(not(test))]
 mod ffi;

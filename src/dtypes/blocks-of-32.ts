@@ -6,7 +6,7 @@
  */
 import type { BlockImportance } from './blocks.ts';
 import { writeScale } from './floats.ts';
-import { fitAffine, fitScale, signed } from './scale-search.ts';
+import { fitAffine, fitScale, inverseOf, signed } from './scale-search.ts';
 import { quantized } from './super-blocks.ts';
 import { weighted } from './weighting.ts';
 
@@ -25,7 +25,8 @@ export function encodeScaled32(
     const { x, w } = weighted(src, index, 32, importance, importance.rowMeanSquare, 'square');
     const code = signed(size);
     const d = writeScale(dst, at, fitScale(x, w, 0, 32, code));
-    return Uint8Array.from(x, (value) => (d === 0 ? 0 : code.nearest(value / d)) + size);
+    const inverse = inverseOf(d);
+    return Uint8Array.from(x, (value) => code.nearest(value * inverse) + size);
   }
   const x = src.subarray(index, index + 32);
   // The number of largest magnitude, with its sign, becomes -size.
@@ -50,11 +51,13 @@ export function encodeAffine32(
     const { scale, min } = fitAffine(x, w, 0, 32, most, true);
     const d = writeScale(dst, at, scale);
     const m = writeScale(dst, at + 2, -min);
-    return Uint8Array.from(x, (value) => quantized(value, d, -m, most));
+    const inverse = inverseOf(d);
+    return Uint8Array.from(x, (value) => quantized(value, inverse, -m, most));
   }
   const x = src.subarray(index, index + 32);
-  const least = Math.min(...x);
-  const d = f32(f32(Math.max(...x) - least) / most);
+  const least = x.reduce((low, value) => (value < low ? value : low));
+  const highest = x.reduce((high, value) => (value > high ? value : high));
+  const d = f32(f32(highest - least) / most);
   const inverse = d === 0 ? 0 : f32(1 / d);
   writeScale(dst, at, d);
   writeScale(dst, at + 2, least);

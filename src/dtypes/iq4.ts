@@ -4,7 +4,7 @@
  */
 import { blocks, meanSquare } from './blocks.ts';
 import { readF16, writeScale } from './floats.ts';
-import { fitScale, levels, signed } from './scale-search.ts';
+import { fitScale, inverseOf, levels, signed } from './scale-search.ts';
 import { fitScaled } from './super-blocks.ts';
 import { weighted } from './weighting.ts';
 
@@ -23,8 +23,9 @@ const levelOf = (src: Uint8Array, at: number, j: number) =>
 
 /** Writes 32 values as nibbles into the 16 bytes at `at`. */
 function writeLevels(dst: Uint8Array, at: number, x: Float64Array, from: number, step: number): void {
+  const inverse = inverseOf(step);
   for (let j = 0; j < 32; j++) {
-    const level = CODE.nearest(step === 0 ? 0 : x[from + j]! / step);
+    const level = CODE.nearest(x[from + j]! * inverse);
     dst[at + (j & 15)]! |= NIBBLES[level + 127]! << (j & 16 ? 4 : 0);
   }
 }

@@ -39,7 +39,10 @@ export const MXFP4 = blocks({
       const e = Math.max(0, Math.min(254, tried + 127));
       const step = 2 ** (e - 128);
       let error = 0;
-      for (const value of x) error += (value - step * CODE.nearest(value / step)) ** 2;
+      for (const value of x) {
+        const e = value - step * CODE.nearest(value / step);
+        error += e * e;
+      }
       if (error < least) {
         least = error;
         half = step;

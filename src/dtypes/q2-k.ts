@@ -4,6 +4,7 @@
  */
 import { blocks, meanSquare } from './blocks.ts';
 import { readF16, writeScale } from './floats.ts';
+import { inverseOf } from './scale-search.ts';
 import { fitAffineGroups, quantized } from './super-blocks.ts';
 import { weighted } from './weighting.ts';
 
@@ -35,10 +36,11 @@ export const Q2_K = blocks({
     const { d, dmin, scales, mins } = fitAffineGroups({ x, w, size: 16 }, 3, 15);
     writeScale(dst, at + D, d);
     writeScale(dst, at + DMIN, dmin);
+    const inverses = Float64Array.from(scales, (scale) => inverseOf(d * scale));
     for (let i = 0; i < 256; i++) {
       const group = i >> 4;
       dst[at + SCALES + group] = scales[group]! | (mins[group]! << 4);
-      const pair = quantized(x[i]!, d * scales[group]!, dmin * mins[group]!, 3);
+      const pair = quantized(x[i]!, inverses[group]!, dmin * mins[group]!, 3);
       dst[at + Q + (i >> 7) * 32 + (i & 31)]! |= pair << (((i >> 5) & 3) * 2);
     }
   },

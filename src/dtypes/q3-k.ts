@@ -4,7 +4,7 @@
  */
 import { blocks, meanSquare } from './blocks.ts';
 import { readF16, writeScale } from './floats.ts';
-import { signed } from './scale-search.ts';
+import { inverseOf, signed } from './scale-search.ts';
 import { fitScaled } from './super-blocks.ts';
 import { weighted } from './weighting.ts';
 
@@ -50,9 +50,9 @@ export const Q3_K = blocks({
       dst[at + SCALES + (group & 7)]! |= (scale & 15) << (group < 8 ? 0 : 4);
       dst[at + SCALES + 8 + (group & 3)]! |= (scale >> 4) << ((group >> 2) * 2);
     }
+    const inverses = Float64Array.from(scales, (scale) => inverseOf(d * scale));
     for (let i = 0; i < 256; i++) {
-      const step = d * scales[i >> 4]!;
-      const q = (step === 0 ? 0 : CODE.nearest(x[i]! / step)) + 4;
+      const q = CODE.nearest(x[i]! * inverses[i >> 4]!) + 4;
       const l = i & 31;
       dst[at + Q + (i >> 7) * 32 + l]! |= (q & 3) << (((i >> 5) & 3) * 2);
       dst[at + MASK + l]! |= (q >> 2) << (i >> 5);

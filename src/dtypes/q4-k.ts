@@ -4,6 +4,7 @@
  */
 import { type BlockImportance, blocks, meanSquare } from './blocks.ts';
 import { readF16, writeScale } from './floats.ts';
+import { inverseOf } from './scale-search.ts';
 import { fitAffineGroups, quantized } from './super-blocks.ts';
 import { weighted } from './weighting.ts';
 
@@ -72,8 +73,9 @@ function encodeGroups(
       dst[at + SCALES + group]! |= (min >> 4) << 6;
     }
   }
+  const inverses = Float64Array.from(scales, (scale) => inverseOf(d * scale));
   return Uint8Array.from(x, (value, i) => {
-    const q = quantized(value, d * scales[i >> 5]!, dmin * mins[i >> 5]!, most);
+    const q = quantized(value, inverses[i >> 5]!, dmin * mins[i >> 5]!, most);
     dst[at + nibbles + (i >> 6) * 32 + (i & 31)]! |= (q & 15) << (((i >> 5) & 1) * 4);
     return q;
   });

@@ -4,7 +4,7 @@
  */
 import { blocks } from './blocks.ts';
 import { readF16, writeScale } from './floats.ts';
-import { signed } from './scale-search.ts';
+import { inverseOf, signed } from './scale-search.ts';
 import { fitScaled } from './super-blocks.ts';
 import { weighted } from './weighting.ts';
 
@@ -49,10 +49,10 @@ export const Q6_K = blocks({
     const { x, w } = weighted(src, index, 256, importance, undefined, 'square');
     const { d, scales } = fitScaled({ x, w, size: 16 }, CODE, SCALE_CODE);
     writeScale(dst, at + D, d);
+    const inverses = Float64Array.from(scales, (scale) => inverseOf(d * scale));
+    dst.set(scales, at + SCALES);
     for (let i = 0; i < 256; i++) {
-      const scale = scales[i >> 4]!;
-      dst[at + SCALES + (i >> 4)] = scale;
-      const q = (scale === 0 ? 0 : CODE.nearest(x[i]! / (d * scale))) + 32;
+      const q = CODE.nearest(x[i]! * inverses[i >> 4]!) + 32;
       const { low, lowShift, high, highShift } = PLACES[i]!;
       dst[at + low]! |= (q & 15) << lowShift;
       dst[at + high]! |= (q >> 4) << highShift;

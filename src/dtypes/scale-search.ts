@@ -14,6 +14,12 @@ export interface Code {
   readonly tops: readonly number[];
 }
 
+/** The nearest integer, halves upwards: as every processor does it in one step. */
+export const rounded = (value: number): number => Math.floor(value + 0.5);
+
+/** What to multiply with instead of dividing by a step; 0 for a step of 0, under which all codes are one. */
+export const inverseOf = (step: number): number => (step === 0 ? 0 : 1 / step);
+
 /** Rounds of fitting again from the best that the trials gave. */
 const REFITS = 4;
 
@@ -23,7 +29,7 @@ const around = (middle: number, step: number, count: number) =>
 /** Integers from -size to size - 1. Example: `signed(8).nearest(9) // 7` */
 export function signed(size: number): Code {
   return {
-    nearest: (value) => Math.max(-size, Math.min(size - 1, Math.round(value))),
+    nearest: (value) => Math.max(-size, Math.min(size - 1, rounded(value))),
     tops: [...around(-size, 0.1, 9), ...around(size - 1, 0.1, 9)],
   };
 }
@@ -31,7 +37,7 @@ export function signed(size: number): Code {
 /** Integers from 0 to `most`. Example: `unsigned(15).nearest(-3) // 0` */
 export function unsigned(most: number): Code {
   return {
-    nearest: (value) => Math.max(0, Math.min(most, Math.round(value))),
+    nearest: (value) => Math.max(0, Math.min(most, rounded(value))),
     tops: around(most, 0.1, 9),
   };
 }
@@ -73,8 +79,9 @@ export function fitScale(x: Float64Array, w: Float64Array, from: number, to: num
     let qq = 0;
     for (let i = from; i < to; i++) {
       const q = nearest(x[i]! * inverse);
-      xq += w[i]! * x[i]! * q;
-      qq += w[i]! * q * q;
+      const wq = w[i]! * q;
+      xq += wq * x[i]!;
+      qq += wq * q;
     }
     // With the best scale xq / qq the error is the sum of w x^2 less this.
     if (xq * xq > gain * qq) {
@@ -133,10 +140,11 @@ export function fitAffine(
     let sqq = 0;
     let sxq = 0;
     for (let i = from; i < to; i++) {
-      const q = Math.max(0, Math.min(most, Math.round((x[i]! - bottom) * inverse)));
-      sq += w[i]! * q;
-      sqq += w[i]! * q * q;
-      sxq += w[i]! * x[i]! * q;
+      const q = Math.max(0, Math.min(most, rounded((x[i]! - bottom) * inverse)));
+      const wq = w[i]! * q;
+      sq += wq;
+      sqq += wq * q;
+      sxq += wq * x[i]!;
     }
     const determinant = sw * sqq - sq * sq;
     if (!(determinant > 0)) continue;

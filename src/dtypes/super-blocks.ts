@@ -3,7 +3,7 @@
  * Refuses to know: where integers and codes lie in a block.
  */
 import { nearestScale } from './floats.ts';
-import { type Code, fitAffine, fitScale, unsigned } from './scale-search.ts';
+import { type Code, fitAffine, fitScale, inverseOf, rounded, unsigned } from './scale-search.ts';
 
 /** Rounds of fitting the halves again to the integers that were chosen for them. */
 const ROUNDS = 3;
@@ -32,8 +32,9 @@ export function fitScaled(groups: Groups, code: Code, scaleCode: Code): Scaled {
   const weight = new Float64Array(count);
   for (let g = 0; g < count; g++) {
     exact[g] = fitScale(x, w, g * size, (g + 1) * size, code);
+    const inverse = inverseOf(exact[g]!);
     for (let i = g * size; i < (g + 1) * size; i++) {
-      const q = exact[g] === 0 ? 0 : code.nearest(x[i]! / exact[g]!);
+      const q = code.nearest(x[i]! * inverse);
       weight[g]! += w[i]! * q * q;
     }
   }
@@ -51,11 +52,12 @@ export function fitScaled(groups: Groups, code: Code, scaleCode: Code): Scaled {
       const [scale, groupError] = nearbyScale(groups, g, code, scaleCode, d, exact[g]! / d);
       scales[g] = scale;
       error += groupError;
-      if (scale === 0) continue;
+      const inverse = inverseOf(d * scale);
       for (let i = g * size; i < (g + 1) * size; i++) {
-        const y = scale * code.nearest(x[i]! / (d * scale));
-        xy += w[i]! * x[i]! * y;
-        yy += w[i]! * y * y;
+        const y = scale * code.nearest(x[i]! * inverse);
+        const wy = w[i]! * y;
+        xy += wy * x[i]!;
+        yy += wy * y;
       }
     }
     if (!(error < bestError)) break;
@@ -80,9 +82,10 @@ function nearbyScale(
   for (let offset = -1; offset <= 1; offset++) {
     const scale = scaleCode.nearest(wanted + offset);
     const step = d * scale;
+    const inverse = inverseOf(step);
     let error = 0;
     for (let i = g * size; i < (g + 1) * size && error < bestError; i++) {
-      const e = x[i]! - (step === 0 ? 0 : step * code.nearest(x[i]! / step));
+      const e = x[i]! - step * code.nearest(x[i]! * inverse);
       error += w[i]! * e * e;
     }
     if (error < bestError) {
@@ -119,8 +122,9 @@ export function fitAffineGroups(groups: Groups, most: number, mostScale: number)
   const [scaleWeights, minWeights] = [new Float64Array(count), new Float64Array(count)];
   for (let g = 0; g < count; g++) {
     const { scale, min } = exact[g]!;
+    const inverse = inverseOf(scale);
     for (let i = g * size; i < (g + 1) * size; i++) {
-      const q = quantized(x[i]!, scale, min, most);
+      const q = quantized(x[i]!, inverse, min, most);
       scaleWeights[g]! += w[i]! * q * q;
       minWeights[g]! += w[i]!;
     }
@@ -141,13 +145,15 @@ export function fitAffineGroups(groups: Groups, most: number, mostScale: number)
       scales[g] = chosen.scale;
       mins[g] = chosen.min;
       error += chosen.error;
+      const inverse = inverseOf(d * chosen.scale);
       for (let i = g * size; i < (g + 1) * size; i++) {
-        const a = chosen.scale * quantized(x[i]!, d * chosen.scale, dmin * chosen.min, most);
-        aa += w[i]! * a * a;
-        ab += w[i]! * a * chosen.min;
-        bb += w[i]! * chosen.min * chosen.min;
-        xa += w[i]! * x[i]! * a;
-        xb += w[i]! * x[i]! * chosen.min;
+        const a = chosen.scale * quantized(x[i]!, inverse, dmin * chosen.min, most);
+        const [wa, wb] = [w[i]! * a, w[i]! * chosen.min];
+        aa += wa * a;
+        ab += wa * chosen.min;
+        bb += wb * chosen.min;
+        xa += wa * x[i]!;
+        xb += wb * x[i]!;
       }
     }
     if (!(error < bestError)) break;
@@ -166,9 +172,9 @@ export function fitAffineGroups(groups: Groups, most: number, mostScale: number)
   return best;
 }
 
-/** The code of x under y = step * q - min. */
-export function quantized(x: number, step: number, min: number, most: number): number {
-  return step === 0 ? 0 : Math.max(0, Math.min(most, Math.round((x + min) / step)));
+/** The code of x under y = q / inverse - min. */
+export function quantized(x: number, inverse: number, min: number, most: number): number {
+  return Math.max(0, Math.min(most, rounded((x + min) * inverse)));
 }
 
 /** The pair of integers next to the wanted scale and minimum under which group `g` loses least. */
@@ -182,16 +188,17 @@ function nearbyAffine(
   wantedScale: number,
   wantedMin: number,
 ): { scale: number; min: number; error: number } {
-  const clamped = (value: number) => Math.max(0, Math.min(mostScale, Math.round(value)));
+  const clamped = (value: number) => Math.max(0, Math.min(mostScale, rounded(value)));
   const best = { scale: 0, min: 0, error: Number.POSITIVE_INFINITY };
   for (let s = -1; s <= 1; s++) {
     const scale = d === 0 ? 0 : clamped(wantedScale / d + s);
     for (let m = -1; m <= 1; m++) {
       const min = dmin === 0 ? 0 : clamped(wantedMin / dmin + m);
       const [step, offset] = [d * scale, dmin * min];
+      const inverse = inverseOf(step);
       let error = 0;
       for (let i = g * size; i < (g + 1) * size && error < best.error; i++) {
-        const e = x[i]! - (step * quantized(x[i]!, step, offset, most) - offset);
+        const e = x[i]! - (step * quantized(x[i]!, inverse, offset, most) - offset);
         error += w[i]! * e * e;
       }
       if (error < best.error) Object.assign(best, { scale, min, error });

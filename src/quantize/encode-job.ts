@@ -2,6 +2,7 @@
  * Owns: turning the bytes of some rows from one number type into another, with scales, order and importance.
  * Refuses to know: threads, files, what the rows are.
  */
+import type { RowsToEncode } from '../backend/native/encode.node.ts';
 import type { DTypeName } from '../dtypes/dtype.ts';
 import { dtype, rowBytes } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
@@ -32,19 +33,27 @@ export interface EncodeJob {
   readonly importance?: Float32Array;
 }
 
+/** The rows in their new type, the same bytes whoever makes them; undefined where it does not know one of the types. */
+export type RowEncoder = (rows: RowsToEncode) => Uint8Array<ArrayBuffer> | undefined;
+
 /**
- * The rows in their new type.
+ * The rows in their new type. `encoder` is asked first; what it does not know is encoded here.
  *
  * @throws HadalError `tensor-not-finite` for NaN and infinities, which no quantized block can hold.
  * @example encodeRows({ name: 'x', bytes, from: 'BF16', to: 'Q8_0', cols: 576, rows: 64 })
  */
-export function encodeRows(job: EncodeJob): Uint8Array<ArrayBuffer> {
+export function encodeRows(job: EncodeJob, encoder?: RowEncoder): Uint8Array<ArrayBuffer> {
   const { name, bytes, from, to, cols, rows, scales, interleavedRows, transposed, importance } = job;
   if (from === to && !scales && !transposed) {
     if (!interleavedRows) return Uint8Array.from(bytes);
     return interleave(bytes, new Uint8Array(bytes.length), rows, interleavedRows);
   }
+  const weighed = importance ? { importance } : {};
   const { decode } = dtype(from);
+  if (decode && !scales && !transposed && !interleavedRows) {
+    const out = encoder?.({ name, bytes, from, to, cols, ...weighed });
+    if (out) return out;
+  }
   const { encode } = dtype(to);
   if (!decode || !encode) {
     throw new HadalError('dtype-not-encodable', {
@@ -57,21 +66,34 @@ export function encodeRows(job: EncodeJob): Uint8Array<ArrayBuffer> {
   let values: Float32Array<ArrayBuffer> = new Float32Array(rows * cols);
   decode(bytes, 0, values, 0, values.length);
   if (scales) applyScales(values, job, scales);
-  const odd = values.findIndex((value) => !Number.isFinite(value));
-  if (odd >= 0) {
-    throw new HadalError('tensor-not-finite', {
-      what: `tensor ${name}`,
-      expected: 'finite numbers',
-      got: `${values[odd]}`,
-      next: 'the file is damaged, or its training went wrong: fetch it again',
-    });
-  }
   if (interleavedRows) values = interleave(values, new Float32Array(values.length), rows, interleavedRows);
   if (transposed) values = transpose(values, rows, cols);
   const [outCols, outRows] = transposed ? [rows, cols] : [cols, rows];
+  const plain: RowsToEncode = {
+    name,
+    bytes: new Uint8Array(values.buffer),
+    from: 'F32',
+    to,
+    cols: outCols,
+    ...weighed,
+  };
+  const made = encoder?.(plain);
+  if (made) return made;
+  demandFinite(name, values);
   const out = new Uint8Array(rowBytes(to, outCols) * outRows);
   encode(values, 0, out, 0, values.length, importance);
   return out;
+}
+
+function demandFinite(name: string, values: Float32Array): void {
+  const odd = values.findIndex((value) => !Number.isFinite(value));
+  if (odd < 0) return;
+  throw new HadalError('tensor-not-finite', {
+    what: `tensor ${name}`,
+    expected: 'finite numbers',
+    got: `${values[odd]}`,
+    next: 'the file is damaged, or its training went wrong: fetch it again',
+  });
 }
 
 function applyScales(

@@ -3,6 +3,7 @@
  * Refuses to know: who asks, in what order answers are wanted.
  */
 import { parentPort } from 'node:worker_threads';
+import { encodeNatively } from '../backend/native/encode.node.ts';
 import { type ErrorMessage, packError } from '../engine/channel.ts';
 import { type EncodeJob, encodeRows } from './encode-job.ts';
 
@@ -16,7 +17,7 @@ export interface EncodeAnswer {
 const port = parentPort!;
 port.on('message', ({ id, job }: { id: number; job: EncodeJob }) => {
   try {
-    const bytes = encodeRows(job);
+    const bytes = encodeRows(job, encodeNatively);
     port.postMessage({ id, bytes } satisfies EncodeAnswer, [bytes.buffer]);
   } catch (error) {
     port.postMessage({ id, error: packError(error) } satisfies EncodeAnswer);

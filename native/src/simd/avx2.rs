@@ -5,13 +5,18 @@
 use super::blocks::*;
 use super::avx2_floats as floats;
 use super::avx2_k::{levels, rows256};
-use super::featured::{featured, featured_table};
+use super::doubles::Pair;
+use super::featured::{featured, featured_search, featured_table};
 use super::unpack::{FP4_DOUBLED, IQ4_LEVELS, halved_e8m0};
 use super::{Floats, Kernels, Row, RowsFn, Scaled, products, scalar};
+use crate::encode::encode;
+use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale};
+use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;
 use std::arch::x86_64::*;
 
 featured_table!("avx2", "avx2,fma,f16c");
+featured_search!(Pair, "avx2,fma,f16c");
 
 static KERNELS: Kernels = Kernels {
     rows: ROWS,
@@ -20,6 +25,7 @@ static KERNELS: Kernels = Kernels {
     dots: by_hand_dots,
     sums: by_hand_sums,
     decode: by_hand_decode,
+    encode: by_hand_encode,
     ..TABLE
 };
 
@@ -94,6 +100,7 @@ featured! {
     fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::F16>;
     fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::Bf16>;
     fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<1, floats::F8E4M3>;
+    fn by_hand_encode(format: Format, x: &[f32], importance: &[f32], cols: usize, out: &mut [u8]) = encode::<Pair>;
     fn by_hand_squares(x: &[f32]) -> f32 = floats::squares;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::dots;
     fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::narrow::scaled;

@@ -5,13 +5,18 @@
 use super::avx512_lanes::{lanes32, lanes256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;
-use super::featured::{featured, featured_table};
+use super::featured::{featured, featured_search, featured_table};
 use super::{Floats, Kernels, Lanes, LanesFn, Row, Scaled, avx2, avx512_rounding, products, scalar};
+use super::doubles::Wide;
+use crate::encode::encode;
+use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale};
+use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;
 use crate::map::Buffer;
 use std::arch::x86_64::*;
 
 featured_table!("avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c");
+featured_search!(Wide, "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c");
 
 static KERNELS: Kernels = {
     let mut rows = avx2::ROWS;
@@ -43,6 +48,7 @@ static KERNELS: Kernels = {
         quantize32: by_hand_quantize32,
         quantize256: by_hand_quantize256,
         decode: by_hand_decode,
+        encode: by_hand_encode,
         multiply_bytes: by_hand_multiply_bytes,
         round_operations: 2 * 64 * CHAINS,
         ..TABLE
@@ -96,6 +102,7 @@ featured! {
         scaled_sums: &mut [f32]
     ) = avx512_rounding::quantize32;
     fn by_hand_quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = avx512_rounding::quantize256;
+    fn by_hand_encode(format: Format, x: &[f32], importance: &[f32], cols: usize, out: &mut [u8]) = encode::<Wide>;
     fn by_hand_multiply_bytes(rounds: usize) -> i32 = vnni_rounds;
     fn from_half(bytes: &[u8], out: &mut [f32]) = avx2::halves_to_floats;
     fn to_half(x: &[f32], bytes: &mut [u8]) = avx2::floats_to_halves;

@@ -97,6 +97,16 @@ pub fn brain(bytes: [u8; 2]) -> f32 {
     f32::from_bits((u16::from_le_bytes(bytes) as u32) << 16)
 }
 
+/// An f32 rounded to the nearest bfloat16, ties to even; NaN stays NaN.
+pub fn to_brain(x: f32) -> [u8; 2] {
+    let bits = x.to_bits();
+    if x.is_nan() {
+        return ((bits >> 16) as u16 | 0x40).to_le_bytes();
+    }
+    // A finite number rounds to infinity at most, which does not overflow.
+    (((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16).to_le_bytes()
+}
+
 /// An E4M3 byte as f32 (no infinities; 0x7f and 0xff are NaN).
 pub fn e4m3(byte: u8) -> f32 {
     if byte & 0x7f == 0x7f {

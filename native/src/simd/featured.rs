@@ -2,6 +2,7 @@
 //! Refuses to know: which kernels; what deserves to be written by hand.
 
 /// Kernels with wider instructions: each `name` is the plain function `body`, inlined and compiled with `$features`.
+#[cfg(target_arch = "x86_64")]
 macro_rules! featured {
     ($features:literal; $(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)? = $body:expr;)*) => {
         $(
@@ -18,6 +19,7 @@ macro_rules! featured {
 }
 
 /// The whole table of plain kernels, compiled with `$features`, under the name `TABLE`.
+#[cfg(target_arch = "x86_64")]
 macro_rules! featured_table {
     ($isa:literal, $features:literal) => {
         featured! {
@@ -116,9 +118,69 @@ macro_rules! featured_table {
                 multiply_bytes,
                 round_operations: 2 * scalar::ROUND_PRODUCTS,
                 decode,
+                encode: scalar::KERNELS.encode,
             }
         };
     };
 }
 
+/// The searches of `crate::encode` on `$doubles`, compiled with `$features`.
+macro_rules! featured_search {
+    ($doubles:ident $(, $features:literal)?) => {
+        impl Search for $doubles {
+            featured_search! {
+                @each $doubles [$($features)?]
+                fn scale_of_whole(x: &[$doubles], w: &[$doubles], code: &Whole) -> $doubles = fit_scale;
+                fn scale_of_levels(x: &[$doubles], w: &[$doubles], code: &Levels) -> $doubles = fit_scale;
+                fn affine(x: &[$doubles], w: &[$doubles], most: f64, signed_min: bool) -> Affine<$doubles> = fit_affine;
+                fn scaled_whole(
+                    x: &[$doubles],
+                    w: &[$doubles],
+                    size: usize,
+                    code: &Whole,
+                    scale_code: &Whole
+                ) -> ScaledGroups<$doubles> = fit_scaled;
+                fn scaled_levels(
+                    x: &[$doubles],
+                    w: &[$doubles],
+                    size: usize,
+                    code: &Levels,
+                    scale_code: &Whole
+                ) -> ScaledGroups<$doubles> = fit_scaled;
+                fn affine_groups(
+                    x: &[$doubles],
+                    w: &[$doubles],
+                    size: usize,
+                    most: f64,
+                    most_scale: f64
+                ) -> AffineGroups<$doubles> = fit_affine_groups;
+            }
+        }
+    };
+    (@each $doubles:ident $features:tt
+        $(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $body:ident;)*
+    ) => {
+        $(featured_search! { @one $features fn $name($($argument: $type),*) -> $result = $body; })*
+    };
+    (@one [] fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $body:ident;) => {
+        #[inline(never)]
+        fn $name($($argument: $type),*) -> $result {
+            $body($($argument),*)
+        }
+    };
+    (@one [$features:literal] fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $body:ident;) => {
+        fn $name($($argument: $type),*) -> $result {
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            fn inner($($argument: $type),*) -> $result {
+                $body($($argument),*)
+            }
+            // SAFETY: lanes of this kind are used only in kernels of tables for processors with the features.
+            unsafe { inner($($argument),*) }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
 pub(super) use {featured, featured_table};
+pub(super) use featured_search;

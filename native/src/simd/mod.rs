@@ -2,7 +2,7 @@
 //! Refuses to know: tensors, threads, operations.
 
 pub mod blocks;
-#[cfg(target_arch = "x86_64")]
+pub mod doubles;
 mod featured;
 mod iq_grids;
 pub mod lattice;
@@ -139,6 +139,9 @@ pub type Quantize32Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32], &mut [f32]
 /// Rounds x to int8 with a scale for every 256 numbers: (x, q, scale, sums of 16).
 pub type Quantize256Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32]);
 
+/// Encodes rows of `cols` numbers: (format, x, importance, cols, bytes).
+pub type EncodeFn = fn(Format, &[f32], &[f32], usize, &mut [u8]);
+
 /// The kernels of one instruction set. All compute what those of `scalar` compute, up to the order of f32 sums.
 pub struct Kernels {
     pub isa: &'static str,
@@ -175,6 +178,8 @@ pub struct Kernels {
     pub round_operations: usize,
     /// Decodes a row of weights.
     pub decode: fn(format: Format, bytes: &[u8], out: &mut [f32]),
+    /// Encodes rows of numbers, see `crate::encode`.
+    pub encode: EncodeFn,
 }
 
 /// The tables that this processor can run, best first.

@@ -3,8 +3,15 @@
 
 use super::blocks::*;
 use super::unpack::*;
+use super::doubles::Plain;
+use super::featured::featured_search;
 use super::{Floats, Kernels, Row, RowsFn};
+use crate::encode::encode;
+use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale};
+use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;
+
+featured_search!(Plain);
 
 /// The plain kernels.
 pub static KERNELS: Kernels = Kernels {
@@ -27,6 +34,7 @@ pub static KERNELS: Kernels = Kernels {
     multiply_bytes,
     round_operations: 2 * ROUND_PRODUCTS,
     decode,
+    encode: encode::<Plain>,
 };
 
 /// The scalar row kernels; faster tables replace the entries that they have.

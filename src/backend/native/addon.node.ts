@@ -58,6 +58,17 @@ export interface Addon {
     cols: number,
     rows: number,
   ): Promise<ArrayBuffer>;
+  /** 1 where `encode` writes the format. */
+  encodes(format: string): number;
+  encode(
+    isa: string,
+    name: string,
+    from: string,
+    bytes: Uint8Array,
+    to: string,
+    cols: number,
+    importance: Float32Array,
+  ): ArrayBuffer;
   readRate(context: Context, id: number, start: number, cols: number, rows: number): number;
   multiplyRate(context: Context): number;
   abort(context: Context): void;
