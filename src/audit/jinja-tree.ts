@@ -12,7 +12,7 @@ export interface Node {
 }
 
 /** The longest template in characters; the longest published ones have 20,000. */
-export const MOST_TEMPLATE = 1 << 17;
+export const MOST_TEMPLATE = 1 << 16;
 /** Deeper nesting than any template has. */
 const MOST_DEPTH = 200;
 

@@ -54,7 +54,7 @@ const MARK: Value = { kind: 'mark' };
 const MOST_BYTES = 64 << 20;
 const MOST_MEMO = 1 << 22;
 const MOST_STACK = 1 << 17;
-const MOST_TUPLES = 1 << 19;
+const MOST_TUPLES = 1 << 18;
 const MOST_LINE = 1 << 16;
 /** Stands for a line that is no text: no name is spelt so. */
 const UNREADABLE = '\ufffd';

@@ -34,6 +34,9 @@ const GIVEN: Readonly<Record<string, number>> = {
 /** Fields of a message that are not what somebody wrote. */
 const STRUCTURE: ReadonlySet<string> = new Set(['role', 'type']);
 
+/** Published templates take four at most; a chain of names written backwards takes one for each. */
+const MOST_PASSES = 24;
+
 /** Filters that keep what a list is a list of. */
 const SELECTING: ReadonlySet<string> = new Set([
   'list',
@@ -53,11 +56,15 @@ export class Origins {
   /** Set only while the origins are being found. */
   #changed = false;
 
+  /** Throws an Error for names that hang on one another through more steps than in any template. */
   constructor(tree: Node) {
-    do {
+    for (let pass = 0; ; pass++) {
+      if (pass === MOST_PASSES)
+        throw new Error(`its names depend on one another in more than ${MOST_PASSES} steps`);
       this.#changed = false;
       walk(tree, (node) => this.#learn(node));
-    } while (this.#changed);
+      if (!this.#changed) return;
+    }
   }
 
   /** The origins of an expression. Example: `(origins.of(node) & TEXT) !== 0` */

@@ -68,8 +68,10 @@ export function auditTemplate(
   const sha256 = templateDigest(template);
   const findings: Finding[] = [];
   let tree: Node;
+  let origins: Origins;
   try {
     tree = parseTemplate(template);
+    origins = new Origins(tree);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const says = `it cannot be read as a template: ${quoted(why)}`;
@@ -92,10 +94,6 @@ export function auditTemplate(
       says: 'it is none of the published templates that are known here',
     });
   }
-  findings.push(...inspectTree(tree, template, known.text, where));
+  findings.push(...branchFindings(tree, origins, where), ...textFindings(tree, template, known.text, where));
   return { sha256, known: same?.name, findings };
-}
-
-function inspectTree(tree: Node, template: string, known: KnownText, where: string): Finding[] {
-  return [...branchFindings(tree, new Origins(tree), where), ...textFindings(tree, template, known, where)];
 }
