@@ -88,6 +88,16 @@ describeWith(['browser'], 'the page with 100,000 tokens', () => {
     expect(await elements()).toBeLessThan(3000);
   });
 
+  test('asking from further up goes to the end', async () => {
+    await page.mouse.move(640, 400);
+    await page.mouse.wheel(0, -3000);
+    await expect.poll(() => page.evaluate<boolean>(AT_END)).toBe(false);
+    await say(page, 'And before?');
+    await expect.poll(() => page.evaluate<boolean>(AT_END)).toBe(true);
+    await answered(page);
+    expect(await page.evaluate<boolean>(AT_END)).toBe(true);
+  });
+
   test('reports its frame times', async () => {
     const path = join(import.meta.dirname, '../output/page/frames.json');
     await writeFile(path, `${JSON.stringify(report, undefined, 2)}\n`);

@@ -24,6 +24,13 @@ export function Thread() {
     atEnd.value = true;
     toEnd(box.current);
   }, [id]);
+  const begun = answering.value?.conversationId === id ? answering.value.turnId : undefined;
+  // Who asks from further up wants to see the answer.
+  useLayoutEffect(() => {
+    if (begun === undefined) return;
+    atEnd.value = true;
+    toEnd(box.current);
+  }, [begun]);
   useEffect(() => {
     const inner = box.current?.lastElementChild;
     if (inner == null) return undefined;
