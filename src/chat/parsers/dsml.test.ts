@@ -28,7 +28,7 @@ const { cases: published } = JSON.parse(readFileSync(golden, 'utf8')) as { cases
 const inV32 = published
   .filter(({ format }) => format === 'deepseek-v4')
   .map((entry): AnswerCase => {
-    const respelled = JSON.stringify(entry).replaceAll(DSML_V4.block, DSML_V32.block);
+    const respelled = JSON.stringify(entry).replaceAll('tool_calls', 'function_calls');
     return { ...JSON.parse(respelled), format: 'deepseek-v3.2' };
   });
 const cases = [...published, ...inV32];
