@@ -138,8 +138,14 @@ function begin(): void {
 
 function focusComposer(): void {
   location.hash = '';
-  // It may have to be made first.
-  requestAnimationFrame(() => document.getElementById('say')?.focus());
+  focusOn('say');
+}
+
+/** At once where it is there, so that no key of a fast writer is lost; otherwise when it has been drawn. */
+function focusOn(id: string): void {
+  const there = document.getElementById(id);
+  if (there) there.focus();
+  else requestAnimationFrame(() => document.getElementById(id)?.focus());
 }
 
 function onKey(event: KeyboardEvent): void {
@@ -151,7 +157,7 @@ function onKey(event: KeyboardEvent): void {
   else if (command && shiftKey && key.toLowerCase() === 'o') begin();
   else if (command && key.toLowerCase() === 'k') {
     historyOpen.value = true;
-    requestAnimationFrame(() => document.getElementById('search')?.focus());
+    focusOn('search');
   } else return;
   event.preventDefault();
 }
