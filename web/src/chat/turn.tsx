@@ -4,6 +4,7 @@
  */
 import { useSignal } from '@preact/signals';
 import type { ComponentChild } from 'preact';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Markdown } from '../markdown/markdown.tsx';
 import { CopyButton } from '../shell/copy-button.tsx';
 import { Icon } from '../shell/icons.tsx';
@@ -51,6 +52,9 @@ export function UserView({ turn }: { readonly turn: Turn }) {
 
 function Editor({ turn, onDone }: { readonly turn: Turn; readonly onDone: () => void }) {
   const text = useSignal(turn.content);
+  const field = useRef<HTMLTextAreaElement>(null);
+  // Before anything else is typed: the browser's own autofocus waits for the next frame.
+  useLayoutEffect(() => field.current?.focus(), []);
   const submit = (event: Event) => {
     event.preventDefault();
     onDone();
@@ -62,8 +66,7 @@ function Editor({ turn, onDone }: { readonly turn: Turn; readonly onDone: () => 
         aria-label="Your message"
         rows={4}
         value={text.value}
-        // biome-ignore lint/a11y/noAutofocus: it was asked for with the button before
-        autoFocus
+        ref={field}
         onInput={(event) => (text.value = event.currentTarget.value)}
         onKeyDown={(event) => {
           if (event.key === 'Escape') onDone();
