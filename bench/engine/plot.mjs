@@ -23,7 +23,8 @@ export function barChart(title, bars) {
     `<path d="M${x(low).toFixed(1)} ${at(i) + 12}H${x(high).toFixed(1)}" stroke="#111" stroke-width="1.5"/>`,
     `<text x="${(x(high) + 6).toFixed(1)}" y="${at(i) + 15}">${value.toFixed(2)}</text>`,
   ]);
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12" role="img">
+<title>${escaped(title)}</title>
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
 <text x="12" y="20" font-weight="bold">${escaped(title)}</text>
 <path d="M${x(1).toFixed(1)} ${TOP - 6}V${height - 10}" stroke="#888" stroke-dasharray="4 3"/>

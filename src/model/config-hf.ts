@@ -40,7 +40,7 @@ type Json = Readonly<Record<string, unknown>>;
 export function configFromHf(json: Json, folderName: string): ModelConfig {
   const fields = fieldsOf(json, folderName);
   const type = fields.text('model_type') ?? 'none';
-  const architecture = MODEL_TYPES[type];
+  const architecture = Object.hasOwn(MODEL_TYPES, type) ? MODEL_TYPES[type] : undefined;
   if (!architecture) {
     throw new HadalError('architecture-unknown', {
       what: `the model_type of ${folderName}`,
@@ -254,7 +254,7 @@ function gateOf(fields: Fields): GateConfig {
   const v3 = fields.text('model_type') === 'deepseek_v3' || fields.text('model_type') === 'deepseek_v32';
   const scoring = fields.text('scoring_func') ?? (v3 ? 'sigmoid' : 'softmax');
   const name = fields.text('topk_method') ?? (v3 ? 'noaux_tc' : 'greedy');
-  const method = TOPK_METHODS[name];
+  const method = Object.hasOwn(TOPK_METHODS, name) ? TOPK_METHODS[name] : undefined;
   if (!method || (scoring !== 'softmax' && scoring !== 'sigmoid')) {
     throw new HadalError('config-invalid', {
       what: 'the gate in config.json',

@@ -131,6 +131,8 @@ export interface ModelConfig {
  */
 const MOST_LAYERS = 4_096;
 const MOST_EXPERTS = 16_384;
+/** Published models have one; more would excuse whole models that nobody reads. */
+const MOST_DRAFT_LAYERS = 8;
 
 /** One rule of {@link validated}: what must hold, what is expected in words, what was found. */
 interface Rule {
@@ -167,6 +169,12 @@ export function validated(config: ModelConfig, fileName: string): ModelConfig {
 function sizeRules(c: ModelConfig): Rule[] {
   return [
     rule(within(c.layers, MOST_LAYERS), 'the number of layers', `1 to ${MOST_LAYERS}`, c.layers),
+    rule(
+      within(c.draftLayers ?? 1, MOST_DRAFT_LAYERS),
+      'the number of layers that predict further tokens',
+      `0 to ${MOST_DRAFT_LAYERS}`,
+      c.draftLayers ?? 0,
+    ),
     count('the context length', c.contextTokens),
     count('the hidden size', c.hidden),
     count('the vocabulary size', c.vocabSize),
