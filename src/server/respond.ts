@@ -29,6 +29,15 @@ export interface AnswerCodec {
 export const WITHOUT_EFFECT_HEADER = 'hadal-fields-without-effect';
 
 /**
+ * Names fields in that header; without any there is none.
+ *
+ * @example nameWithoutEffect(c, ['user']); // hadal-fields-without-effect: user
+ */
+export function nameWithoutEffect(c: ServerContext, fields: readonly string[]): void {
+  if (fields.length > 0) c.header(WITHOUT_EFFECT_HEADER, fields.join(', '));
+}
+
+/**
  * Answers a request in a protocol. Failures before the first event have their status; later ones are told in the stream.
  *
  * @throws HadalError as `answer` does.
@@ -75,7 +84,7 @@ export async function respond(
     createdSeconds: Math.floor(Date.now() / 1000),
     bytesOf: (id) => model!.answerer.tokenizer.bytesOf(id),
   };
-  if (codec.withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, codec.withoutEffect.join(', '));
+  nameWithoutEffect(c, codec.withoutEffect);
   if (!request.stream) {
     const all: Delta[] = [];
     for await (const delta of deltas) if (delta.type !== 'progress') all.push(delta);

@@ -3,6 +3,7 @@
  * Refuses to know: how their bodies are read and written (api/), how vectors are made.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { z } from 'zod';
 import {
   embedDocument,
   embedSchema,
@@ -14,27 +15,21 @@ import {
 import { embeddingsDocument, embeddingsSchema, parseEmbeddings } from '../../api/openai/embeddings.ts';
 import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import { embedAll } from '../embedding.ts';
-import { WITHOUT_EFFECT_HEADER } from '../respond.ts';
-import { answerResponses, jsonBody, OPENAI_BASES } from './openapi-parts.ts';
+import { nameWithoutEffect } from '../respond.ts';
+import { describePost, OPENAI_BASES } from './openapi-parts.ts';
 
 /** Adds the routes. */
 export function embeddings(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
   const post = (
     path: string,
     summary: string,
-    schema: Parameters<typeof jsonBody>[0],
+    schema: z.ZodType,
     answer: (c: ServerContext) => Promise<{ document: object; withoutEffect: readonly string[] }>,
   ) => {
-    app.openAPIRegistry.registerPath({
-      method: 'post',
-      path,
-      summary,
-      request: jsonBody(schema),
-      responses: answerResponses,
-    });
+    describePost(app, path, summary, schema);
     app.post(path, async (c) => {
       const { document, withoutEffect } = await answer(c);
-      if (withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, withoutEffect.join(', '));
+      nameWithoutEffect(c, withoutEffect);
       return c.json(document);
     });
   };

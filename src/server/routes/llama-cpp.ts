@@ -16,22 +16,14 @@ import {
 import { HadalError } from '../../error.ts';
 import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import { OPENAI } from '../protocol.ts';
-import { respond, WITHOUT_EFFECT_HEADER } from '../respond.ts';
+import { nameWithoutEffect, respond } from '../respond.ts';
 import { withModel } from '../using.ts';
 import { allowed, visible } from '../visible.ts';
-import { answerResponses, jsonBody } from './openapi-parts.ts';
+import { describePost } from './openapi-parts.ts';
 
 /** Adds the routes. */
 export function llamaCpp(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
-  const post = (path: string, summary: string, schema: Parameters<typeof jsonBody>[0]) =>
-    app.openAPIRegistry.registerPath({
-      method: 'post',
-      path,
-      summary,
-      request: jsonBody(schema),
-      responses: answerResponses,
-    });
-  post('/infill', 'Fill in the middle, as llama.cpp does', infillSchema);
+  describePost(app, '/infill', 'Fill in the middle, as llama.cpp does', infillSchema);
   app.post('/infill', async (c) => {
     const { fields, withoutEffect } = parseInfill(c.get('body'), () => onlyModel(c, parts));
     return respond(c, parts, fields, {
@@ -42,19 +34,19 @@ export function llamaCpp(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void 
       withoutEffect,
     });
   });
-  post('/tokenize', 'The tokens of a text', tokenizeSchema);
+  describePost(app, '/tokenize', 'The tokens of a text', tokenizeSchema);
   app.post('/tokenize', async (c) => {
     const { fields, withoutEffect } = parseBody(tokenizeSchema, TOKENIZE_FIELDS, c.get('body'));
-    named(c, withoutEffect);
+    nameWithoutEffect(c, withoutEffect);
     const name = fields.model ?? onlyModel(c, parts);
     return c.json(
       await withModel(c, parts, name, ({ answerer }) => tokensDocument(answerer.tokenizer, fields)),
     );
   });
-  post('/detokenize', 'The text of tokens', detokenizeSchema);
+  describePost(app, '/detokenize', 'The text of tokens', detokenizeSchema);
   app.post('/detokenize', async (c) => {
     const { fields, withoutEffect } = parseBody(detokenizeSchema, DETOKENIZE_FIELDS, c.get('body'));
-    named(c, withoutEffect);
+    nameWithoutEffect(c, withoutEffect);
     const name = fields.model ?? onlyModel(c, parts);
     return c.json(
       await withModel(c, parts, name, ({ answerer: { tokenizer } }) => {
@@ -77,10 +69,6 @@ export function llamaCpp(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void 
     const known = loaded?.answerer.contextTokens ?? contextTokens;
     return c.json(propsDocument({ name, chatTemplate, contextTokens: known, version: parts.version }));
   });
-}
-
-function named(c: ServerContext, withoutEffect: readonly string[]): void {
-  if (withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, withoutEffect.join(', '));
 }
 
 /** The model that is meant where none is named. */

@@ -17,7 +17,7 @@ import { memoryHere } from '../../runtime/memory.ts';
 import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import type { ModelStatus } from '../models.ts';
 import { allowed, demandRule, visible } from '../visible.ts';
-import { jsonBody } from './openapi-parts.ts';
+import { describePost } from './openapi-parts.ts';
 
 const BASE = '/hadal/v1';
 
@@ -76,13 +76,7 @@ function changing(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     schema: typeof modelSchema | typeof pinSchema,
     work: (c: ServerContext) => Promise<void>,
   ) => {
-    app.openAPIRegistry.registerPath({
-      method: 'post',
-      path: `${BASE}${path}`,
-      summary,
-      request: jsonBody(schema),
-      responses,
-    });
+    describePost(app, `${BASE}${path}`, summary, schema, responses);
     app.post(`${BASE}${path}`, async (c) => {
       await work(c);
       return c.json({ status: 'ok' });

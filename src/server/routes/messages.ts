@@ -13,9 +13,9 @@ import { messageDocument, messageStream } from '../../api/anthropic/message-resp
 import { conversationOptions } from '../answering.ts';
 import type { ServerEnv, ServerParts } from '../context.ts';
 import { ANTHROPIC } from '../protocol.ts';
-import { respond, WITHOUT_EFFECT_HEADER } from '../respond.ts';
+import { nameWithoutEffect, respond } from '../respond.ts';
 import { withModel } from '../using.ts';
-import { answerResponses, jsonBody } from './openapi-parts.ts';
+import { describePost } from './openapi-parts.ts';
 
 /** Anthropic's own base, and the one under which DeepSeek's API has it. */
 const BASES = ['/v1', '/anthropic/v1'] as const;
@@ -23,13 +23,7 @@ const BASES = ['/v1', '/anthropic/v1'] as const;
 /** Adds both routes under every base. */
 export function messages(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
   for (const base of BASES) {
-    app.openAPIRegistry.registerPath({
-      method: 'post',
-      path: `${base}/messages`,
-      summary: "Answer a conversation, in Anthropic's terms",
-      request: jsonBody(messagesSchema),
-      responses: answerResponses,
-    });
+    describePost(app, `${base}/messages`, "Answer a conversation, in Anthropic's terms", messagesSchema);
     app.post(`${base}/messages`, async (c) => {
       const { fields, withoutEffect } = parseMessages(c.get('body'));
       // Where Anthropic's clients look for it.
@@ -42,16 +36,10 @@ export function messages(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void 
         withoutEffect,
       });
     });
-    app.openAPIRegistry.registerPath({
-      method: 'post',
-      path: `${base}/messages/count_tokens`,
-      summary: 'Count the tokens of a conversation',
-      request: jsonBody(countSchema),
-      responses: answerResponses,
-    });
+    describePost(app, `${base}/messages/count_tokens`, 'Count the tokens of a conversation', countSchema);
     app.post(`${base}/messages/count_tokens`, async (c) => {
       const { fields, withoutEffect } = parseCount(c.get('body'));
-      if (withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, withoutEffect.join(', '));
+      nameWithoutEffect(c, withoutEffect);
       const inputTokens = await withModel(c, parts, fields.model, ({ answerer }) =>
         answerer.countTokens(fields.messages, conversationOptions(fields, answerer)),
       );

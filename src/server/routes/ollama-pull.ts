@@ -17,8 +17,8 @@ import { LINES, type SseItem, streamBody } from '../../http/sse.ts';
 import type { ServerEnv, ServerParts } from '../context.ts';
 import { OLLAMA } from '../protocol.ts';
 import { deleteModel, pullModel } from '../pulling.ts';
-import { WITHOUT_EFFECT_HEADER } from '../respond.ts';
-import { jsonBody } from './openapi-parts.ts';
+import { nameWithoutEffect } from '../respond.ts';
+import { describePost, jsonBody } from './openapi-parts.ts';
 
 const responses = {
   200: { description: 'Done; of a pull lines of JSON, unless `stream` is false' },
@@ -32,17 +32,11 @@ const responses = {
 
 /** Adds both routes. */
 export function ollamaPull(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
-  app.openAPIRegistry.registerPath({
-    method: 'post',
-    path: '/api/pull',
-    summary: 'Fetch a model and serve it',
-    request: jsonBody(pullSchema),
-    responses,
-  });
+  describePost(app, '/api/pull', 'Fetch a model and serve it', pullSchema, responses);
   app.post('/api/pull', async (c) => {
     const { fields, withoutEffect } = parsePull(c.get('body'));
     const steps = pullModel(c, parts, fields.model);
-    if (withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, withoutEffect.join(', '));
+    nameWithoutEffect(c, withoutEffect);
     if (!fields.stream) {
       // Nobody is told of it, so nobody else would notice that the client has left.
       c.req.raw.signal.addEventListener('abort', () => void steps.return?.(), { once: true });
@@ -65,7 +59,7 @@ export function ollamaPull(app: OpenAPIHono<ServerEnv>, parts: ServerParts): voi
   });
   app.delete('/api/delete', async (c) => {
     const { fields, withoutEffect } = parseDelete(c.get('body'));
-    if (withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, withoutEffect.join(', '));
+    nameWithoutEffect(c, withoutEffect);
     await deleteModel(c, parts, fields.model);
     return c.body(null, 200);
   });

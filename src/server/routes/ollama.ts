@@ -21,10 +21,10 @@ import { HadalError } from '../../error.ts';
 import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import type { ServedModel } from '../models.ts';
 import { OLLAMA } from '../protocol.ts';
-import { respond, WITHOUT_EFFECT_HEADER } from '../respond.ts';
+import { nameWithoutEffect, respond } from '../respond.ts';
 import { withModel } from '../using.ts';
 import { allowed, visible } from '../visible.ts';
-import { answerResponses, jsonBody } from './openapi-parts.ts';
+import { describePost } from './openapi-parts.ts';
 
 /** What both answering requests come to. */
 interface Asked {
@@ -45,13 +45,7 @@ function answering(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     ['generate', 'Answer a prompt, continue a text, or fill in its middle', generateSchema, parseGenerate],
   ] as const;
   for (const [kind, summary, schema, parse] of routes) {
-    app.openAPIRegistry.registerPath({
-      method: 'post',
-      path: `/api/${kind}`,
-      summary: `${summary}, in Ollama's terms`,
-      request: jsonBody(schema),
-      responses: answerResponses,
-    });
+    describePost(app, `/api/${kind}`, `${summary}, in Ollama's terms`, schema);
     app.post(`/api/${kind}`, async (c) => {
       const { fields, withoutEffect } = parse(c.get('body'));
       if (fields.request === undefined) return await loadOnly(c, parts, kind, fields);
@@ -109,16 +103,10 @@ function listing(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     }));
     return psDocument(await Promise.all(all));
   });
-  app.openAPIRegistry.registerPath({
-    method: 'post',
-    path: '/api/show',
-    summary: "Show one model, in Ollama's terms",
-    request: jsonBody(showSchema),
-    responses: answerResponses,
-  });
+  describePost(app, '/api/show', "Show one model, in Ollama's terms", showSchema);
   app.post('/api/show', async (c) => {
     const { fields, withoutEffect } = parseBody(showSchema, SHOW_FIELDS, c.get('body'));
-    if (withoutEffect.length > 0) c.header(WITHOUT_EFFECT_HEADER, withoutEffect.join(', '));
+    nameWithoutEffect(c, withoutEffect);
     const known = await facts(allowed(parts.models, fields.model, c.get('key')));
     if (known !== undefined) return c.json(showDocument(known));
     throw new HadalError('model-unloadable', {

@@ -8,18 +8,12 @@ import { responseDocument, responseStream } from '../../api/openai/response-resp
 import type { ServerEnv, ServerParts } from '../context.ts';
 import { RESPONSES } from '../protocol.ts';
 import { respond } from '../respond.ts';
-import { answerResponses, jsonBody } from './openapi-parts.ts';
+import { describePost } from './openapi-parts.ts';
 
 /** Adds the route under OpenAI's base, and under none as its other routes. */
 export function responses(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
   for (const base of ['/v1', '']) {
-    app.openAPIRegistry.registerPath({
-      method: 'post',
-      path: `${base}/responses`,
-      summary: 'Answer a conversation of items',
-      request: jsonBody(responsesSchema),
-      responses: answerResponses,
-    });
+    describePost(app, `${base}/responses`, 'Answer a conversation of items', responsesSchema);
     app.post(`${base}/responses`, async (c) => {
       const { fields, withoutEffect } = parseResponses(c.get('body'));
       const { request, echo } = fields;
