@@ -132,27 +132,22 @@ export class AnswerConsumer implements Consumer {
   }
 }
 
-/** Hands on the logits of every row of a text. */
-export class ScoreConsumer implements Consumer {
-  readonly wanted = 'every-row';
-  readonly #tokens: number;
-  readonly #vocabSize: number;
-  readonly #events: EventQueue<ScoreEvent>;
+/** A text that nothing is sampled for: something is wanted of its rows, and then it ends. */
+abstract class TextConsumer<T> implements Consumer {
+  abstract readonly wanted: Wanted;
+  protected readonly tokens: number;
+  protected readonly events: EventQueue<T>;
 
-  constructor(tokens: number, vocabSize: number, events: EventQueue<ScoreEvent>) {
-    this.#tokens = tokens;
-    this.#vocabSize = vocabSize;
-    this.#events = events;
+  constructor(tokens: number, events: EventQueue<T>) {
+    this.tokens = tokens;
+    this.events = events;
   }
 
   queued(): void {}
 
   prefilled(): void {}
 
-  logits(logits: Float32Array, firstPosition: number): undefined {
-    this.#events.push({ firstPosition, logits });
-    if (firstPosition + logits.length / this.#vocabSize === this.#tokens) this.#events.end();
-  }
+  logits(_logits: Float32Array, _firstPosition: number): undefined {}
 
   argmax(): undefined {}
 
@@ -161,32 +156,45 @@ export class ScoreConsumer implements Consumer {
   }
 
   fail(error: unknown): void {
-    this.#events.end(error);
+    this.events.end(error);
   }
 
   abort(): void {
-    this.#events.end();
+    this.events.end();
+  }
+}
+
+/** Hands on the logits of every row of a text. */
+export class ScoreConsumer extends TextConsumer<ScoreEvent> {
+  readonly wanted = 'every-row';
+  readonly #vocabSize: number;
+
+  constructor(tokens: number, vocabSize: number, events: EventQueue<ScoreEvent>) {
+    super(tokens, events);
+    this.#vocabSize = vocabSize;
+  }
+
+  override logits(logits: Float32Array, firstPosition: number): undefined {
+    this.events.push({ firstPosition, logits });
+    if (firstPosition + logits.length / this.#vocabSize === this.tokens) this.events.end();
   }
 }
 
 /** Makes one vector of the hidden states of a text. Sums are in f64 and in order, so that chunks change no bit. */
-export class EmbedConsumer implements Consumer {
+export class EmbedConsumer extends TextConsumer<EmbedEvent> {
   readonly wanted = 'states';
-  readonly #tokens: number;
   readonly #pooling: Pooling;
-  readonly #events: EventQueue<EmbedEvent>;
   /** Of the states of all rows so far [hidden]. */
   #sum: Float64Array | undefined;
 
   constructor(tokens: number, pooling: Pooling, events: EventQueue<EmbedEvent>) {
-    this.#tokens = tokens;
+    super(tokens, events);
     this.#pooling = pooling;
-    this.#events = events;
   }
 
   states(states: States): void {
     const { count, hidden } = states;
-    const last = states.firstPosition + count === this.#tokens;
+    const last = states.firstPosition + count === this.tokens;
     if (this.#pooling === 'last') {
       if (last) this.#end(states.rows.slice((count - 1) * hidden, count * hidden));
       return;
@@ -195,34 +203,14 @@ export class EmbedConsumer implements Consumer {
     for (let row = 0; row < count; row++) {
       for (let i = 0; i < hidden; i++) this.#sum[i]! += states.rows[row * hidden + i]!;
     }
-    if (last) this.#end(Float32Array.from(this.#sum, (sum) => sum / this.#tokens));
-  }
-
-  queued(): void {}
-
-  prefilled(): void {}
-
-  logits(): undefined {}
-
-  argmax(): undefined {}
-
-  guess(): number {
-    return -1;
-  }
-
-  fail(error: unknown): void {
-    this.#events.end(error);
-  }
-
-  abort(): void {
-    this.#events.end();
+    if (last) this.#end(Float32Array.from(this.#sum, (sum) => sum / this.tokens));
   }
 
   #end(vector: Float32Array): void {
     const broken = vector.findIndex((number) => !Number.isFinite(number));
     if (broken >= 0) throw brokenStates(broken, vector[broken]!);
-    this.#events.push({ vector });
-    this.#events.end();
+    this.events.push({ vector });
+    this.events.end();
   }
 }
 

@@ -62,6 +62,8 @@ export class Stepper {
   readonly #sizes: StepperSizes;
   readonly #forward: Forward;
   readonly #stores: readonly CacheStore[];
+  /** How pages are laid out, and how many bytes one of every stream takes together. */
+  readonly layout: { readonly words: string; readonly pageBytes: number };
   readonly #columns: Record<Column, Tensor>;
   readonly #pages: Tensor;
   readonly #pagesAcross: number;
@@ -83,6 +85,10 @@ export class Stepper {
         stream.cols,
       ),
     );
+    this.layout = {
+      words: this.#stores.map(({ dtype, pageRows, cols }) => `${dtype} ${pageRows} ${cols}`).join(','),
+      pageBytes: this.#stores.reduce((sum, store) => sum + pageSize(store), 0),
+    };
     this.#forward = model.prepare(this.#stores, maxRows, maxOutputs, { countExperts, predict });
     const column = (rows: number) => backend.tensor('I32', rows, 1);
     this.#columns = {
@@ -217,16 +223,6 @@ export class Stepper {
     return tensor;
   }
 
-  /** How pages are laid out, and how long they are together. */
-  get layout(): { readonly words: string; readonly pageBytes: number } {
-    const words = this.#stores.map(({ dtype, pageRows, cols }) => `${dtype} ${pageRows} ${cols}`).join(',');
-    const pageBytes = this.#stores.reduce(
-      (sum, { dtype, pageRows, cols }) => sum + pageRows * cacheRowBytes(dtype, cols),
-      0,
-    );
-    return { words, pageBytes };
-  }
-
   /** The rows of a page, of every stream in turn. Not while a step is computed. */
   pageBytes(page: number): Uint8Array {
     const all = new Uint8Array(this.layout.pageBytes);
@@ -243,7 +239,7 @@ export class Stepper {
   fillPage(page: number, all: Uint8Array): void {
     let at = 0;
     for (const store of this.#stores) {
-      const size = store.pageRows * cacheRowBytes(store.dtype, store.cols);
+      const size = pageSize(store);
       this.#backend.writePage(store, page, all.subarray(at, at + size));
       at += size;
     }
@@ -253,4 +249,9 @@ export class Stepper {
   free(): void {
     for (const store of this.#stores) this.#backend.free(store);
   }
+}
+
+/** Bytes of one page of a stream. */
+function pageSize({ dtype, pageRows, cols }: CacheStore): number {
+  return pageRows * cacheRowBytes(dtype, cols);
 }
