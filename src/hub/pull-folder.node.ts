@@ -119,8 +119,7 @@ async function expectedOf(
 ): Promise<SourceFile[]> {
   const sums = await sumsIn(folder);
   const verified = onceForward('verify', options.onProgress);
-  const unknown = chosen.filter(({ path }) => !sums.has(path));
-  const unknownBytes = unknown.reduce((sum, { expected }) => sum + expected.bytes, 0);
+  const unknownBytes = total(chosen.filter(({ path }) => !sums.has(path)));
   const sources: SourceFile[] = [];
   let before = 0;
   for (const { path, expected } of chosen) {
@@ -186,6 +185,6 @@ async function copy(
   }
 }
 
-function total(files: readonly SourceFile[]): number {
+function total(files: readonly Pick<RepoFile, 'expected'>[]): number {
   return files.reduce((sum, { expected }) => sum + expected.bytes, 0);
 }

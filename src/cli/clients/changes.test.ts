@@ -23,7 +23,7 @@ approval_policy = "on-request"
 name = "Other"
 base_url = "http://other"   # keep
 
-[projects."/work/a b"]
+[projects."/srv/a b"]
 trust_level = "trusted"
 
 [[hooks]]
@@ -65,7 +65,7 @@ read:
 /** Comments and words of the person that have to survive. */
 const KEPT: Readonly<Record<string, readonly string[]>> = {
   'claude-code': ['"allow": ["Bash(ls:*)"]', '"FOO": "1"', '"model": "sonnet"'],
-  codex: ['# mine', '# the best', '# keep', '[projects."/work/a b"]', '2026-01-02T03:04:05Z', '"on-request"'],
+  codex: ['# mine', '# the best', '# keep', '[projects."/srv/a b"]', '2026-01-02T03:04:05Z', '"on-request"'],
   continue: ['# my models', '# keep', 'Be brief', 'name: Mine'],
   aider: ['# aider', '# usual', 'dark-mode: true', '- a.md'],
   cline: ['"cline"'],

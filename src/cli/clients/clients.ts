@@ -3,10 +3,9 @@
  * Refuses to know: how files are changed, whether a server runs.
  */
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Change } from './changes.ts';
-import type { SettingsFile } from './settings-file.ts';
+import { configFolder, homeFolder, type SettingsFile } from './settings-file.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -38,9 +37,6 @@ const NO_KEY = 'none';
 const TITLE = 'Hadal';
 const ID = 'hadal';
 
-const home = (env: Environment) => env.HOME || homedir();
-const config = (env: Environment) => env.XDG_CONFIG_HOME || join(home(env), '.config');
-
 const set = (path: Change['path'], value: unknown): Change => ({ path, value });
 const setOnce = (path: Change['path'], value: unknown): Change => ({ path, value, ifAbsent: true });
 
@@ -52,7 +48,7 @@ export const CLIENTS: readonly Client[] = [
     command: 'claude',
     install: 'npm install -g @anthropic-ai/claude-code',
     file: (env) => ({
-      path: join(env.CLAUDE_CONFIG_DIR || join(home(env), '.claude'), 'settings.json'),
+      path: join(env.CLAUDE_CONFIG_DIR || join(homeFolder(env), '.claude'), 'settings.json'),
       format: 'json',
     }),
     changes: ({ url, model, key = NO_KEY }) =>
@@ -73,7 +69,7 @@ export const CLIENTS: readonly Client[] = [
     command: 'codex',
     install: 'npm install -g @openai/codex',
     file: (env) => ({
-      path: join(env.CODEX_HOME || join(home(env), '.codex'), 'config.toml'),
+      path: join(env.CODEX_HOME || join(homeFolder(env), '.codex'), 'config.toml'),
       format: 'toml',
     }),
     changes: ({ url, model, key }) => [
@@ -96,7 +92,7 @@ export const CLIENTS: readonly Client[] = [
     command: 'cn',
     install: 'npm install -g @continuedev/cli, or the extension of your editor',
     file: (env) => ({
-      path: join(env.CONTINUE_GLOBAL_DIR || join(home(env), '.continue'), 'config.yaml'),
+      path: join(env.CONTINUE_GLOBAL_DIR || join(homeFolder(env), '.continue'), 'config.yaml'),
       format: 'yaml',
     }),
     changes: ({ url, model, key = NO_KEY }) => [
@@ -118,7 +114,7 @@ export const CLIENTS: readonly Client[] = [
     title: 'Aider',
     command: 'aider',
     install: 'python -m pip install aider-chat',
-    file: (env) => ({ path: join(home(env), '.aider.conf.yml'), format: 'yaml' }),
+    file: (env) => ({ path: join(homeFolder(env), '.aider.conf.yml'), format: 'yaml' }),
     changes: ({ url, model, key = NO_KEY }) => [
       set(['model'], `openai/${model}`),
       set(['openai-api-base'], `${url}/v1`),
@@ -131,7 +127,7 @@ export const CLIENTS: readonly Client[] = [
     command: 'cline',
     install: 'npm install -g cline',
     file: (env) => ({
-      path: join(home(env), '.cline', 'data', 'settings', 'providers.json'),
+      path: join(homeFolder(env), '.cline', 'data', 'settings', 'providers.json'),
       format: 'json',
     }),
     changes: ({ url, model, key = NO_KEY }) => [
@@ -153,7 +149,7 @@ export const CLIENTS: readonly Client[] = [
     command: 'opencode',
     install: 'npm install -g opencode-ai',
     file: (env) => {
-      const folder = join(config(env), 'opencode');
+      const folder = join(configFolder(env), 'opencode');
       const commented = join(folder, 'opencode.jsonc');
       return {
         path: existsSync(commented) ? commented : join(folder, 'opencode.json'),
@@ -195,7 +191,7 @@ export const KEY_VARIABLE = 'HADAL_KEY';
 
 /** Where Visual Studio Code keeps what is one person's. */
 function codeFolder(env: Environment): string {
-  if (process.platform === 'darwin') return join(home(env), 'Library', 'Application Support', 'Code');
-  if (process.platform === 'win32') return join(env.APPDATA || home(env), 'Code');
-  return join(config(env), 'Code');
+  if (process.platform === 'darwin') return join(homeFolder(env), 'Library', 'Application Support', 'Code');
+  if (process.platform === 'win32') return join(env.APPDATA || homeFolder(env), 'Code');
+  return join(configFolder(env), 'Code');
 }

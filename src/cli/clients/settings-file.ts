@@ -45,8 +45,17 @@ export type LaunchRecord = z.output<typeof recordSchema>;
  * @example recordPath('codex', process.env);
  */
 export function recordPath(client: string, env: Readonly<Record<string, string | undefined>>): string {
-  const config = env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config');
-  return join(config, 'hadal', 'launch', `${client}.json`);
+  return join(configFolder(env), 'hadal', 'launch', `${client}.json`);
+}
+
+/** The home folder that clients see. */
+export function homeFolder(env: Readonly<Record<string, string | undefined>>): string {
+  return env.HOME || homedir();
+}
+
+/** Where clients keep their settings: `$XDG_CONFIG_HOME`, else `~/.config`. */
+export function configFolder(env: Readonly<Record<string, string | undefined>>): string {
+  return env.XDG_CONFIG_HOME || join(homeFolder(env), '.config');
 }
 
 /**
