@@ -18,6 +18,7 @@ import { readSignature } from '../dist/audit/signature.js';
 import { auditTemplate, readKnownTemplates } from '../dist/audit/template.js';
 import { HadalError } from '../dist/error.js';
 import { bytesSource } from '../dist/formats/byte-source.js';
+import { randomOf } from './fuzz-random.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -106,7 +107,7 @@ function fail(run, why) {
 
 /** A file of the corpora after some changes; one in sixty-four is grown to nearly a megabyte, by repeating a piece of it. */
 function mutant(run) {
-  const random = randomOf(run);
+  const random = randomOf(run, seed);
   const below = (n) => Math.floor(random() * n);
   const origin = SEEDS[below(SEEDS.length)];
   let bytes = Buffer.from(origin.bytes);
@@ -139,15 +140,4 @@ function mutant(run) {
     bytes = Buffer.concat([bytes.subarray(0, at), put, bytes.subarray(Math.min(bytes.length, at + cut))]);
   }
   return { kind: origin.kind, bytes, grown };
-}
-
-/** mulberry32, seeded by the run and the seed. */
-function randomOf(run) {
-  let state = Math.imul(run + 1, 0x9e3779b1) ^ Math.imul(seed, 0x85ebca6b);
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }

@@ -23,6 +23,7 @@ import { describeModel } from '../dist/model/load.js';
 import { byteAlphabet } from '../dist/tokenizer/byte-alphabet.js';
 import { tokenizerFromGguf } from '../dist/tokenizer/from-gguf.js';
 import { tokenizerFromJson } from '../dist/tokenizer/from-json.js';
+import { randomOf } from './fuzz-random.mjs';
 
 /** A run beyond this hangs: ten times the slowest seen on a machine that others kept busy. */
 const HANG_MS = 20_000;
@@ -245,7 +246,7 @@ function textSeeds() {
 
 /** The file of a run: a valid one after one to six changes, most of them in its header. */
 function mutant(run) {
-  const random = randomOf(run);
+  const random = randomOf(run, seed);
   const below = (n) => Math.floor(random() * n);
   // Texts are slow to parse and dull: one run in sixteen.
   const origin = random() < 1 / 16 ? SEEDS[5 + below(3)] : SEEDS[below(5)];
@@ -342,17 +343,6 @@ function spliced(bytes, at, cut, put) {
   out.set(put, at);
   out.set(rest, at + put.length);
   return out;
-}
-
-/** mulberry32, seeded by the run and the seed. */
-function randomOf(run) {
-  let state = Math.imul(run + 1, 0x9e3779b1) ^ Math.imul(seed, 0x85ebca6b);
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
 }
 
 if (values.only !== undefined) await again(Number(values.only));

@@ -18,6 +18,8 @@ import tempfile
 import gguf
 import numpy as np
 
+from llama_quantize import library
+
 TYPES = {
     "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8, "Q4_K_M": 15, "Q4_K_S": 14,
     "IQ4_NL": 25, "IQ4_XS": 30, "Q4_1": 3, "Q4_0": 2, "MXFP4": 38, "Q3_K_L": 13, "Q3_K_M": 12, "Q3_K_S": 11,
@@ -41,16 +43,6 @@ MODELS = {
 }
 
 
-class Params(ctypes.Structure):
-    _fields_ = [
-        ("nthread", ctypes.c_int32), ("ftype", ctypes.c_int), ("output_tensor_type", ctypes.c_int),
-        ("token_embedding_type", ctypes.c_int), ("allow_requantize", ctypes.c_bool),
-        ("quantize_output_tensor", ctypes.c_bool), ("only_copy", ctypes.c_bool), ("pure", ctypes.c_bool),
-        ("keep_split", ctypes.c_bool), ("dry_run", ctypes.c_bool), ("imatrix", ctypes.c_void_p),
-        ("kv_overrides", ctypes.c_void_p), ("tt_overrides", ctypes.c_void_p), ("prune_layers", ctypes.c_void_p),
-    ]
-
-
 class Importance(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_float)), ("size", ctypes.c_size_t)]
 
@@ -67,22 +59,6 @@ def ones(shapes):
         entries.append(Importance(name.encode(), pointer, data.size))
     entries.append(Importance(None, None, 0))
     return (Importance * len(entries))(*entries), kept
-
-
-def library(folder):
-    os.chdir(folder)
-    for pattern in ("libggml-base*", "libggml.v*", "libllama.v*"):
-        for path in glob.glob(os.path.join(folder, pattern)):
-            lib = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
-    lib.said = []
-    lib.hear = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
-        lambda _level, text, _data: lib.said.append(text.decode())
-    )
-    lib.llama_log_set(lib.hear, None)
-    lib.llama_model_quantize_default_params.restype = Params
-    lib.llama_model_quantize.restype = ctypes.c_uint32
-    lib.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(Params)]
-    return lib
 
 
 def write(path, m):
@@ -163,7 +139,8 @@ def write(path, m):
 
 def main(folder, out):
     out = os.path.abspath(out)
-    lib = library(os.path.abspath(folder))
+    said = []
+    lib = library(folder, said.append)
     result = {
         "certificate": {
             "script": "scripts/reference/quantize-types.py",
@@ -184,10 +161,10 @@ def main(folder, out):
                 params.nthread, params.ftype, params.dry_run = 2, TYPES[label], True
                 if importance:
                     params.imatrix = ctypes.cast(matrix, ctypes.c_void_p)
-                lib.said.clear()
+                said.clear()
                 if lib.llama_model_quantize(source.encode(), b"unused", ctypes.byref(params)) != 0:
                     raise SystemExit(f"{name} to {label} failed")
-                return packed(told("".join(lib.said)))
+                return packed(told("".join(said)))
 
             types = {}
             for label in (t for t in TYPES if t in model.get("only", TYPES)):

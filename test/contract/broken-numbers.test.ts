@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest';
 import type { Backend, CacheDType } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
 import { createEngine } from '../../src/engine/engine.ts';
+import { bytesSource } from '../../src/formats/byte-source.ts';
 import { readGguf } from '../../src/formats/gguf/read.ts';
 import { loadModel } from '../../src/model/load.ts';
 import { toyGguf } from '../fixtures/toy-model.ts';
@@ -47,13 +48,7 @@ const V32_PLACES = [
 /** The toy with a number of row `row` that is none: in Q8_0 the scale of a block. */
 async function spoilt(name: string, weights: 'F32' | 'Q8_0', tensor: string, row: number) {
   const bytes = toyGguf(shapes.find((shape) => shape.name === name)!, { weights });
-  const source = {
-    name: 'toy.gguf',
-    size: bytes.length,
-    read: async (at: number, length: number) => bytes.slice(at, at + length),
-    close: async () => {},
-  };
-  const file = await readGguf(source);
+  const file = await readGguf(bytesSource(bytes, 'toy.gguf'));
   const { offset, shape, dtype } = file.tensors.get(tensor)!;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   if (dtype === 'F32') view.setFloat32(offset + row * shape[0]! * 4, Number.NaN, true);

@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { Backend } from '../../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../../src/backend/reference/reference.ts';
+import { bytesSource } from '../../../src/formats/byte-source.ts';
 import { readGguf } from '../../../src/formats/gguf/read.ts';
 import { loadModel } from '../../../src/model/load.ts';
 import { tokenizerFromGguf } from '../../../src/tokenizer/from-gguf.ts';
@@ -60,13 +61,7 @@ async function accepted(
   prompt: string,
   text: string,
 ): Promise<[drafted: number, accepted: number]> {
-  const source = {
-    name: 'toy.gguf',
-    size: bytes.length,
-    read: async (at: number, length: number) => bytes.slice(at, at + length),
-    close: async () => {},
-  };
-  const file = await readGguf(source);
+  const file = await readGguf(bytesSource(bytes, 'toy.gguf'));
   const begin = Array.from(tokenizerFromGguf(file.metadata).encode(prompt));
   // The toy says single bytes only, and a byte is its own id.
   const ids = Int32Array.from([...begin, ...new TextEncoder().encode(text)]);
