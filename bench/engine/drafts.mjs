@@ -3,18 +3,20 @@
  * without, by turns.
  * Refuses to know: how drafts are made.
  *
- *     node bench/engine/drafts.mjs MODEL.gguf [rounds] [edit | noise]
+ *     node bench/engine/drafts.mjs MODEL.gguf [rounds] [edit | noise] [NAME]    kept as bench/results/NAME.json
  */
+import { basename } from 'node:path';
 import { chooseBackend } from '../../dist/backend/choose.node.js';
 import { createEngine } from '../../dist/engine/engine.js';
 import { closeModelFile, openModelFile } from '../../dist/formats/open.node.js';
 import { loadModel } from '../../dist/model/load.js';
 import { openTokenizer } from '../../dist/runtime/open.node.js';
+import { keepResults } from '../kept.mjs';
 import { someIds } from './child.mjs';
 
-const [path, rounds = '5', task = 'edit'] = process.argv.slice(2);
+const [path, rounds = '5', task = 'edit', out] = process.argv.slice(2);
 if (path === undefined || !['edit', 'noise'].includes(task)) {
-  throw new Error('usage: node bench/engine/drafts.mjs MODEL.gguf [rounds] [edit | noise]');
+  throw new Error('usage: node bench/engine/drafts.mjs MODEL.gguf [rounds] [edit | noise] [NAME]');
 }
 
 /** An edit that a small model can make: the same code with a line more. */
@@ -76,21 +78,18 @@ for (let round = 0; round <= Number(rounds); round++) {
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const [off, auto] = modes;
 const ratios = auto.rates.map((rate, i) => rate / off.rates[i]);
-console.log(
-  JSON.stringify(
-    {
-      task,
-      same_text: same,
-      plain_tokens_per_second: median(off.rates),
-      drafting_tokens_per_second: median(auto.rates),
-      ratio_median: median(ratios),
-      ratios,
-      drafts,
-    },
-    null,
-    2,
-  ),
-);
+const measured = {
+  model: basename(path),
+  task,
+  same_text: same,
+  plain_tokens_per_second: median(off.rates),
+  drafting_tokens_per_second: median(auto.rates),
+  ratio_median: median(ratios),
+  ratios,
+  drafts,
+};
+console.log(JSON.stringify(measured, null, 2));
+if (out !== undefined) keepResults(out, measured);
 for (const { engine } of modes) await engine[Symbol.asyncDispose]();
 await closeModelFile(file);
 await backend[Symbol.asyncDispose]();

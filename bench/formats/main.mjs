@@ -6,8 +6,8 @@
  * in code that has not run before. The file of 10 GB is sparse: only its header takes room, and only that is read.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { arch, cpus, release, tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -16,6 +16,7 @@ import { spreadOf } from '../../dist/cli/measuring.js';
 import { layOutGguf } from '../../dist/formats/gguf/write.js';
 import { tokenizerFromJson } from '../../dist/tokenizer/from-json.js';
 import { looksLikeControl } from '../../dist/tokenizer/vocabulary.js';
+import { keepResults } from '../kept.mjs';
 import { adversaries, mixedText } from './texts.mjs';
 
 const USAGE = `usage: npm run bench:formats -- --tokenizer FILE [flags]
@@ -60,7 +61,7 @@ function bench(tokenizerPath, rounds) {
       limitMs === undefined ? '' : `below ${limitMs}`,
     ]);
     console.log(table([['row', 'ms, median (lowest to highest)', 'limit'], ...shown]));
-    if (flags.out !== undefined) writeResults(flags.out, rounds, rows);
+    if (flags.out !== undefined) keepResults(flags.out, { rounds, rows });
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -128,18 +129,4 @@ function timed(what) {
   const startMs = performance.now();
   what();
   return performance.now() - startMs;
-}
-
-function writeResults(name, rounds, rows) {
-  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, arch: arch(), release: release() };
-  const document = {
-    date: new Date().toISOString().slice(0, 10),
-    node: process.version,
-    machine,
-    rounds,
-    rows,
-  };
-  const folder = join(root, 'bench/results');
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(document, null, 2)}\n`);
 }

@@ -6,10 +6,7 @@
  * are written twice: the first time tells what a first request pays, the second, with other documents, what all later
  * ones do. Times are of the processor, so that what else runs on the machine does not count.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { arch, cpus, release } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { compileGrammar } from '../../dist/chat/grammar/compile.js';
 import { grammarConstraints } from '../../dist/chat/grammar/constraint.js';
@@ -19,6 +16,7 @@ import { digits, table } from '../../dist/cli/figures.js';
 import { allows, tokenMask } from '../../dist/engine/constraint.js';
 import { uniform } from '../../dist/engine/random.js';
 import { tokenizerFromJson } from '../../dist/tokenizer/from-json.js';
+import { keepResults } from '../kept.mjs';
 import { FORMS } from './forms.mjs';
 
 const USAGE = `usage: npm run bench:grammar -- --tokenizer FILE [flags]
@@ -77,7 +75,7 @@ function bench(tokenizerPath, rounds) {
   console.log(
     `\nlimits after the first pass: median below ${LIMITS_MS.median} ms, p99 below ${LIMITS_MS.p99} ms`,
   );
-  if (flags.out !== undefined) writeResults(flags.out, { rounds, treeMs, limitsMs: LIMITS_MS, rows });
+  if (flags.out !== undefined) keepResults(flags.out, { rounds, treeMs, limitsMs: LIMITS_MS, rows });
 }
 
 /** The time of each mask of a document: given by its ids, or written at random from a seed. */
@@ -118,17 +116,4 @@ function spread(times) {
   const sorted = times.toSorted((a, b) => a - b);
   const at = (part) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))];
   return { masks: sorted.length, median: at(0.5), p99: at(0.99), max: sorted.at(-1) };
-}
-
-function writeResults(name, results) {
-  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, arch: arch(), release: release() };
-  const document = {
-    date: new Date().toISOString().slice(0, 10),
-    node: process.version,
-    machine,
-    ...results,
-  };
-  const folder = fileURLToPath(new URL('../results', import.meta.url));
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(document, null, 2)}\n`);
 }

@@ -6,17 +6,8 @@
  * read from the page cache. Processor seconds are beside: they hardly change when somebody else uses the machine.
  */
 import { spawn } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -24,6 +15,7 @@ import { digits, table } from '../../dist/cli/figures.js';
 import { spreadOf } from '../../dist/cli/measuring.js';
 import { layOutGguf } from '../../dist/formats/gguf/write.js';
 import { FILE_TYPES } from '../../dist/quantize/file-types.js';
+import { keepResults } from '../kept.mjs';
 
 const USAGE = `usage: npm run bench:quantize -- [TYPE ...] [flags]
 
@@ -71,7 +63,13 @@ async function bench(types) {
     ]);
     const head = ['type', 'Hadal, s', 'llama.cpp, s', 'faster', 'less processor time'];
     console.log(table([head, ...shown]));
-    if (flags.out !== undefined) writeResults(rows);
+    if (flags.out !== undefined)
+      keepResults(flags.out, {
+        threads: Number(flags.threads),
+        rounds: Number(flags.rounds),
+        model: flags.model === undefined ? `noise, ${flags.numbers} million numbers` : flags.model,
+        rows,
+      });
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -185,19 +183,4 @@ function noiseBytes(count) {
     return bits[0] >>> 16;
   });
   return new Uint8Array(halves.buffer);
-}
-
-function writeResults(rows) {
-  const results = here('../results');
-  mkdirSync(results, { recursive: true });
-  const document = {
-    date: new Date().toISOString().slice(0, 10),
-    node: process.version,
-    machine: { cpu: cpus()[0]?.model, cores: cpus().length },
-    threads: Number(flags.threads),
-    rounds: Number(flags.rounds),
-    model: flags.model === undefined ? `noise, ${flags.numbers} million numbers` : flags.model,
-    rows,
-  };
-  writeFileSync(join(results, `${flags.out}.json`), `${JSON.stringify(document, null, 2)}\n`);
 }

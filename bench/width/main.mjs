@@ -14,13 +14,15 @@ import { closeModelFile, openModelFile } from '../../dist/formats/open.node.js';
 import { describeModel, planTensors } from '../../dist/model/load.js';
 import { cacheCost } from '../../dist/model/streams.js';
 import { someIds, startChild } from '../engine/child.mjs';
+import { keepResults } from '../kept.mjs';
 import { writeModel } from './file.mjs';
 
 const USAGE = `usage: node bench/width/main.mjs [flags]
 
   --only NAMES    of ${'fp8-1+1, q4_k-0+1, q4_k-0+2'}; all of them otherwise, one after the other (up to 14 GB each)
   --folder PATH   where files are made, and removed again; a temporary folder otherwise
-  --rows N        rows that are compared of every matrix; 100 otherwise`;
+  --rows N        rows that are compared of every matrix; 100 otherwise
+  --out NAME      writes bench/results/NAME.json; otherwise the figures are only shown`;
 
 const MODELS = {
   'fp8-1+1': { kind: 'fp8', dense: 1, experts: 1 },
@@ -39,19 +41,22 @@ const { values: flags } = parseArgs({
     only: { type: 'string' },
     folder: { type: 'string' },
     rows: { type: 'string', default: '100' },
+    out: { type: 'string' },
     help: { type: 'boolean' },
   },
 });
 if (flags.help) console.log(USAGE);
 else {
+  const models = [];
   for (const name of flags.only?.split(',') ?? Object.keys(MODELS)) {
     const folder = mkdtempSync(join(resolve(flags.folder ?? tmpdir()), 'hadal-width-'));
     try {
-      await judge(name, writeModel(MODELS[name].kind, { ...MODELS[name], folder }));
+      models.push(await judge(name, writeModel(MODELS[name].kind, { ...MODELS[name], folder })));
     } finally {
       rmSync(folder, { recursive: true });
     }
   }
+  if (flags.out !== undefined) keepResults(flags.out, { rowsCompared: Number(flags.rows), models });
 }
 
 async function judge(name, model) {
@@ -62,16 +67,26 @@ async function judge(name, model) {
     const promised = weightBytes + 2 * CONTEXT_TOKENS * perToken;
     const { peak, prefillMs, decode } = await run(model);
     verdict(`${name}: memory ${gigabytes(peak)} of ${gigabytes(promised)}`, peak / promised, MOST_MEMORY);
+    const matrices = [];
     console.log(
       `${name}: ${PROMPT_TOKENS} tokens read in ${Math.round(prefillMs)} ms, ${decode.toFixed(2)} tokens/s after`,
     );
-    for (const [format, { worst, matrices }] of await compare(file, Number(flags.rows))) {
+    for (const [format, { worst, matrices: count }] of await compare(file, Number(flags.rows))) {
       verdict(
-        `${name}: ${matrices} matrices of ${format}, ${flags.rows} rows each, worst`,
+        `${name}: ${count} matrices of ${format}, ${flags.rows} rows each, worst`,
         worst,
         TOLERANCE[format],
       );
+      matrices.push({ format, count, worst, limit: TOLERANCE[format] });
     }
+    return {
+      name,
+      peakBytes: peak,
+      promisedBytes: promised,
+      prefillMs,
+      decodeTokensPerSecond: decode,
+      matrices,
+    };
   } finally {
     await closeModelFile(file);
   }

@@ -80,7 +80,8 @@ def main():
     birth = {
         "script": "scripts/reference/predictor.py",
         "inputs": "test/golden/models/shapes.json, each shape with one block more",
-        "oracle": f"decoder layers of transformers {transformers.__version__} on torch {torch.__version__}, float32, CPU",
+        "oracle": f"decoder layers of transformers {transformers.__version__} on torch {torch.__version__}, float32, CPU; "
+        "their joining (norms, eh_proj, head) is written in the script after arXiv 2412.19437, section 2.2",
         "python": platform.python_version(),
         "date": datetime.date.today().isoformat(),
         "format": "base64 of little-endian float32 logits: first [tokens - 1, vocab], second [vocab]",

@@ -117,6 +117,42 @@ describe('files that contradict themselves are refused before anything is loaded
       /"blk.2.ffn_down_exps.weight"/,
     ],
     [
+      'a layer that is called a predicting block',
+      { metadata: { 'deepseek2.nextn_predict_layers': 1 } },
+      'tensor-unexpected',
+      /"blk.2.attn_norm.weight" of toy.gguf: expected only tensors that a model of 2 layers/,
+    ],
+    [
+      'a gate of sigmoids that lost its correction of choices everywhere',
+      { tensors: (tensors) => tensors.filter(({ name }) => !name.endsWith('exp_probs_b.bias')) },
+      'tensor-missing',
+      /"blk.1.exp_probs_b.bias" of toy.gguf/,
+    ],
+    [
+      'an endless rope scaling factor',
+      { metadata: { 'deepseek2.rope.scaling.factor': Infinity } },
+      'config-invalid',
+      /"deepseek2.rope.scaling.factor" of toy.gguf: expected a number, got number Infinity/,
+    ],
+    [
+      'no passage between fast and slow rotations',
+      { metadata: { 'deepseek2.rope.scaling.yarn_beta_fast': 0 } },
+      'config-contradiction',
+      /beta_fast of rope scaling of toy.gguf: expected above the beta_slow, 1, got 0/,
+    ],
+    [
+      'experts that weigh what is no number',
+      { metadata: { 'deepseek2.expert_weights_scale': Number.NaN } },
+      'config-invalid',
+      /"deepseek2.expert_weights_scale" of toy.gguf: expected a number, got number NaN/,
+    ],
+    [
+      'experts that weigh less than nothing',
+      { metadata: { 'deepseek2.expert_weights_scale': -1 } },
+      'config-contradiction',
+      /scale of the experts' weights of toy.gguf: expected a number above 0, got -1/,
+    ],
+    [
       'a bias that the architecture has no place for',
       { tensors: plus('blk.0.attn_output.bias', 64) },
       'tensor-unexpected',
@@ -135,9 +171,11 @@ describe('files that contradict themselves are refused before anything is loaded
     expect(open).toThrow(expect.objectContaining({ code }));
   });
 
-  test('blocks of multi-token prediction that the config speaks of are no contradiction', () => {
-    const file = damaged({ metadata: { 'deepseek2.nextn_predict_layers': 1 } });
-    expect(describeModel(file).config).toMatchObject({ layers: 2, draftLayers: 1 });
+  test('blocks of multi-token prediction that the config speaks of may be left out, or be more than are read', () => {
+    const told = damaged({ metadata: { 'deepseek2.nextn_predict_layers': 1, 'deepseek2.block_count': 4 } });
+    expect(describeModel(told).config).toMatchObject({ layers: 3, draftLayers: 1 });
+    const two = damaged({}, { ...V3, draftLayers: 2 });
+    expect(describeModel(two).config).toMatchObject({ layers: 3, draftLayers: 2 });
   });
 });
 

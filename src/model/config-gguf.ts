@@ -86,7 +86,7 @@ function keysOf(file: ModelFile, fileName: string, prefix: string): Keys {
     });
   const number = (key: string, otherwise: number | undefined): number => {
     const value = single(at(key)) ?? otherwise;
-    if (typeof value === 'number') return value;
+    if (typeof value === 'number' && Number.isFinite(value)) return value;
     if (value !== undefined) throw wrong(key, 'a number', value);
     throw new HadalError('config-missing', {
       what: `key "${prefix}.${key}" of ${fileName}`,
@@ -255,7 +255,9 @@ function expertsOf(file: ModelFile, keys: Keys): ExpertsConfig | undefined {
       groupScore: scoring === 'softmax' ? 'max' : 'top2',
       normalise: keys.flag('expert_weights_norm', false),
       scale: keys.real('expert_weights_scale', 1) || 1,
-      bias: [...file.tensors.keys()].some((name) => name.endsWith('.exp_probs_b.bias')),
+      // No key tells; every published gate of sigmoids has one, and without it other experts would be chosen.
+      bias:
+        scoring === 'sigmoid' || [...file.tensors.keys()].some((name) => name.endsWith('.exp_probs_b.bias')),
     },
   };
 }

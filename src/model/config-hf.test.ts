@@ -92,6 +92,18 @@ describe('what is refused, in a sentence with the name', () => {
     ['no model_type', { model_type: undefined }, 'architecture-unknown', /got none/],
     ['no hidden size', { hidden_size: undefined }, 'config-missing', /"hidden_size" of config.json of toy/],
     ['layers in words', { num_hidden_layers: 'many' }, 'config-invalid', /"num_hidden_layers".*got "many"/],
+    [
+      'sigmoids without a correction of choices',
+      { topk_method: 'greedy' },
+      'config-invalid',
+      /or sigmoid with noaux_tc, got sigmoid, greedy/,
+    ],
+    [
+      'a scaling factor beyond all numbers',
+      { rope_scaling: { type: 'linear', factor: JSON.parse('1e999') } },
+      'config-invalid',
+      /"factor".*expected a number, got Infinity/,
+    ],
     ['a gate that nobody knows', { topk_method: 'coin' }, 'config-invalid', /got sigmoid, coin/],
     ['experts in every second layer', { moe_layer_freq: 2 }, 'config-invalid', /"moe_layer_freq"/],
     [
@@ -131,6 +143,12 @@ describe('what is refused, in a sentence with the name', () => {
     const open = () => configFromHf({ ...V3, ...changes }, 'toy');
     expect(open).toThrow(sentence);
     expect(open).toThrow(expect.objectContaining({ code }));
+  });
+
+  test.each([[0, 128], ['128', 128], [128, 1.5], [128]])('scales for a block of %s x %s', (...block) => {
+    const quantization_config = { quant_method: 'fp8', weight_block_size: block };
+    const open = () => scaleBlockOf({ ...V3, quantization_config }, 'toy');
+    expect(open).toThrow(/two whole numbers above 0, got \{"quant_method":"fp8","weight_block_size":\[/);
   });
 
   test('another way of quantizing', () => {

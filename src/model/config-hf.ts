@@ -81,14 +81,19 @@ export function scaleBlockOf(json: Json, folderName: string): { rows: number; co
   if (!scheme) return undefined;
   const block = scheme.weight_block_size;
   if (scheme.quant_method === 'fp8' && Array.isArray(block) && block.length === 2) {
-    return { rows: Number(block[0]), cols: Number(block[1]) };
+    const [rows, cols] = block as readonly unknown[];
+    if (isBlockSide(rows) && isBlockSide(cols)) return { rows, cols };
   }
   throw new HadalError('quantization-unknown', {
     what: `quantization_config of ${folderName}`,
-    expected: 'quant_method "fp8" with a weight_block_size of two numbers',
+    expected: 'quant_method "fp8" with a weight_block_size of two whole numbers above 0',
     got: JSON.stringify({ quant_method: scheme.quant_method, weight_block_size: block ?? null }),
     next: 'choose the plain BF16 folder or a GGUF file',
   });
+}
+
+function isBlockSide(side: unknown): side is number {
+  return Number.isInteger(side) && (side as number) > 0;
 }
 
 /** Reads fields of config.json with their types checked; null counts as absent. */
@@ -105,7 +110,7 @@ function fieldsOf(json: Json, folderName: string): Fields {
     new HadalError(got === undefined ? 'config-missing' : 'config-invalid', {
       what: `field "${key}" of config.json of ${folderName}`,
       expected,
-      got: got === undefined ? 'no such field' : JSON.stringify(got),
+      got: got === undefined ? 'no such field' : typeof got === 'number' ? String(got) : JSON.stringify(got),
       next: 'fetch the folder again',
     });
   const at = (key: string) => json[key] ?? undefined;
@@ -113,7 +118,7 @@ function fieldsOf(json: Json, folderName: string): Fields {
     has: (key) => at(key) !== undefined,
     number(key, otherwise) {
       const value = at(key) ?? otherwise;
-      if (typeof value === 'number') return value;
+      if (typeof value === 'number' && Number.isFinite(value)) return value;
       throw wrong(key, 'a number', value);
     },
     flag(key, otherwise) {
@@ -255,10 +260,11 @@ function gateOf(fields: Fields): GateConfig {
   const scoring = fields.text('scoring_func') ?? (v3 ? 'sigmoid' : 'softmax');
   const name = fields.text('topk_method') ?? (v3 ? 'noaux_tc' : 'greedy');
   const method = Object.hasOwn(TOPK_METHODS, name) ? TOPK_METHODS[name] : undefined;
-  if (!method || (scoring !== 'softmax' && scoring !== 'sigmoid')) {
+  const known = method && (scoring === 'softmax' || (scoring === 'sigmoid' && method.bias));
+  if (!known) {
     throw new HadalError('config-invalid', {
       what: 'the gate in config.json',
-      expected: `scoring_func softmax or sigmoid, topk_method ${Object.keys(TOPK_METHODS).join(', ')}`,
+      expected: `scoring_func softmax with topk_method ${Object.keys(TOPK_METHODS).join(', ')}, or sigmoid with noaux_tc`,
       got: `${scoring}, ${name}`,
       next: 'choose a model with one of these gates',
     });

@@ -45,6 +45,8 @@ export type RopeScaling =
       readonly logMultiplier: number;
     };
 
+type ScalingOf<T extends RopeScaling['type']> = Extract<RopeScaling, { readonly type: T }>;
+
 /** Grouped-query attention (llama, qwen, DeepSeek's first MoE). */
 export interface GroupedConfig {
   readonly kind: 'grouped';
@@ -224,20 +226,53 @@ function ropeRules({ dim, base, scaling }: RopeConfig): Rule[] {
     'an even number',
     dim,
   );
-  const rules = [even, rule(base > 1, 'the rope base', 'a number above 1', base)];
+  const rules = [even, rule(base > 1 && base < Infinity, 'the rope base', 'a number above 1', base)];
   if (scaling.type === 'none') return rules;
-  rules.push(rule(scaling.factor >= 1, 'the rope scaling factor', 'at least 1', scaling.factor));
+  const { factor } = scaling;
+  rules.push(rule(factor >= 1 && factor < Infinity, 'the rope scaling factor', 'at least 1', factor));
   if (scaling.type === 'linear') return rules;
-  return [...rules, count('the original context length', scaling.originalTokens)];
+  rules.push(count('the original context length', scaling.originalTokens));
+  return [...rules, ...(scaling.type === 'yarn' ? yarnRules(scaling) : llama3Rules(scaling))];
+}
+
+function yarnRules({ factor, betaFast, betaSlow, magnitude, logMultiplier }: ScalingOf<'yarn'>): Rule[] {
+  return [
+    ...ordered('beta_slow', betaSlow, 'beta_fast', betaFast),
+    rule(magnitude > 0 && magnitude < Infinity, "YaRN's factor on cos and sin", 'above 0', magnitude),
+    rule(
+      Math.abs(logMultiplier) < Infinity && 1 + logMultiplier * Math.log(factor) > 0,
+      "YaRN's multiplier of the softmax scale",
+      'one that leaves the scale above 0',
+      logMultiplier,
+    ),
+  ];
+}
+
+function llama3Rules({ lowFreqFactor, highFreqFactor }: ScalingOf<'llama3'>): Rule[] {
+  return ordered('low_freq_factor', lowFreqFactor, 'high_freq_factor', highFreqFactor);
+}
+
+/** Two bounds of a smooth passage from frequencies that stay to those that are divided: 0 < low < high. */
+function ordered(lowName: string, low: number, highName: string, high: number): Rule[] {
+  return [
+    rule(low > 0 && low < Infinity, `the ${lowName} of rope scaling`, 'above 0', low),
+    rule(
+      high > low && high < Infinity,
+      `the ${highName} of rope scaling`,
+      `above the ${lowName}, ${low}`,
+      high,
+    ),
+  ];
 }
 
 function expertRules({ experts: e, layers }: ModelConfig): Rule[] {
   if (!e) return [];
-  const { groups, groupsUsed, groupScore } = e.gate;
+  const { groups, groupsUsed, groupScore, scale } = e.gate;
   const perGroup = e.experts / groups;
   return [
     rule(within(e.experts, MOST_EXPERTS), 'the number of experts', `1 to ${MOST_EXPERTS}`, e.experts),
     count('the width of an expert', e.inter),
+    rule(scale > 0 && scale < Infinity, "the scale of the experts' weights", 'a number above 0', scale),
     rule(
       Number.isInteger(e.shared) && e.shared >= 0,
       'the number of shared experts',

@@ -106,7 +106,7 @@ const IDLE = [
 /**
  * Throws `tensor-unexpected` for the first tensor that no plan reads: a layer, bias or norm that would be left out in
  * silence. Blocks of multi-token prediction, from `layers` up to `layers + draftLayers`, may stay unread: all but the
- * first, and copies of embedding and head in it.
+ * first, and copies of embedding and head in it; but a block that has nothing of a predictor is a layer.
  *
  * @example demandRead(plans, file.tensors, config, 'model.gguf')
  */
@@ -117,10 +117,12 @@ export function demandRead(
   fileName: string,
 ): void {
   const read = new Set(plans.flatMap((plan) => [...plan.tensors, ...(plan.scales ?? [])]));
+  const predicting = new Set<number>();
+  for (const name of tensors.keys()) if (OF_PREDICTOR.test(name)) predicting.add(layerOf(name));
   for (const tensor of tensors.values()) {
     if (read.has(tensor) || IDLE.some((pattern) => pattern.test(tensor.name))) continue;
-    const layer = Number(/^(?:blk|model\.layers)\.(\d+)\./.exec(tensor.name)?.[1] ?? -1);
-    if (layer >= layers && layer < layers + draftLayers) continue;
+    const layer = layerOf(tensor.name);
+    if (layer >= layers && layer < layers + draftLayers && predicting.has(layer)) continue;
     throw new HadalError('tensor-unexpected', {
       what: `tensor "${tensor.name}" of ${fileName}`,
       expected: `only tensors that a model of ${layers} layers by the file's own config has`,
@@ -128,6 +130,13 @@ export function demandRead(
       next: 'the file contradicts itself or is of another architecture than it says: fetch or convert it again',
     });
   }
+}
+
+/** What only a predicting block has, in GGUF and in a folder. */
+const OF_PREDICTOR = /^(?:blk\.\d+\.nextn|model\.layers\.\d+)\.(?:eh_proj|enorm|hnorm)\./;
+
+function layerOf(name: string): number {
+  return Number(/^(?:blk|model\.layers)\.(\d+)\./.exec(name)?.[1] ?? -1);
 }
 
 /** The error of a tensor that is not there. Example: `throw missing('output_norm.weight', 'x.gguf')`. */

@@ -102,6 +102,23 @@ describe.each(cases)('$name, $backend', ({ shape, backend: name, create }) => {
     expect(accepted).toBeGreaterThan(0);
     expect(accepted).toBeLessThan(drafted);
   });
+
+  if (shape.attention.kind === 'latent')
+    test('a predictor drafts where the text cannot, and changes no bit', async () => {
+      await using backend = create();
+      const said = [];
+      for (const draftLayers of [0, 1]) {
+        const model = await loadModel(toyGgufFile({ ...shape, draftLayers }), backend);
+        await using engine = createEngine(backend, model, { contextTokens: 96, drafting: { depth: 5 } });
+        // Drawn from all tokens at a high temperature: hardly anything comes twice.
+        said.push(
+          await answer(engine, ids.slice(0, 20), { maxTokens: 12, sampling: { temperature: 3, seed: 4 } }),
+        );
+      }
+      expect(said[0]!.drafts?.drafted ?? 0).toBe(0);
+      expect(said[1]!.drafts?.drafted).toBeGreaterThan(12);
+      expect(said[1]!.tokens).toEqual(said[0]!.tokens);
+    });
 });
 
 function start(backend: Backend, model: Model, maxRows = 16): Engine {
