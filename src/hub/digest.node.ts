@@ -15,13 +15,15 @@ export type Expectation =
  * The SHA-256 of a file, hexadecimal.
  *
  * @param onProgress bytes read so far and in all
+ * @throws the reason of `signal`
  * @example await sha256OfFile('model.gguf');
  */
 export function sha256OfFile(
   path: string,
   onProgress?: (done: number, total: number) => void,
+  signal?: AbortSignal,
 ): Promise<string> {
-  return digestOf(path, createHash('sha256'), onProgress);
+  return digestOf(path, createHash('sha256'), onProgress, signal);
 }
 
 /**
@@ -39,10 +41,12 @@ async function digestOf(
   path: string,
   hash: ReturnType<typeof createHash>,
   onProgress?: (done: number, total: number) => void,
+  signal?: AbortSignal,
 ): Promise<string> {
   const total = (await stat(path)).size;
   let done = 0;
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    signal?.throwIfAborted();
     hash.update(chunk as Buffer);
     done += (chunk as Buffer).length;
     onProgress?.(done, total);

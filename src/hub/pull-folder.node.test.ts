@@ -1,12 +1,15 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -120,4 +123,120 @@ test('a copy that was broken off goes on, and what is damaged meanwhile is found
   await expect(from(folder, env)).rejects.toMatchObject({ code: 'digest-mismatch' });
   const { path } = await from(folder, env);
   expect(readFileSync(path).equals(content)).toBe(true);
+});
+
+test('two at once from folders of one name: the second finds the name taken, and nothing is mixed', async () => {
+  const env = homeOf();
+  const contents = [bytes(3_000_000, 3), bytes(3_000_000, 5)];
+  const folders = contents.map((content, i) => source(`at-once-${i}/twin`, { 'M-Q8_0.gguf': content }));
+  const outcomes = await Promise.allSettled(folders.map((folder) => from(folder, env)));
+  expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  const won = outcomes.findIndex(({ status }) => status === 'fulfilled');
+  expect(outcomes[1 - won]).toMatchObject({ reason: { code: 'name-taken' } });
+  const path = join(env.HADAL_HOME, 'models', 'folders', 'twin', 'M-Q8_0.gguf');
+  expect(readFileSync(path).equals(contents[won]!)).toBe(true);
+});
+
+test('two at once from the same folder both get it', async () => {
+  const folder = source('shared', { 'M-Q8_0.gguf': bytes(3_000_000, 7) });
+  const env = homeOf();
+  const pulls = await Promise.all([from(folder, env), from(folder, env)]);
+  expect(pulls.map(({ fetchedBytes }) => fetchedBytes).sort()).toEqual([0, 3_000_000]);
+});
+
+test('what may not be read of the source is not blamed on the store', async () => {
+  const folder = source('closed', { 'M-Q8_0.gguf': bytes(100, 3) });
+  const env = homeOf();
+  mkdirSync(env.HADAL_HOME, { mode: 0o777 });
+  chmodSync(env.HADAL_HOME, 0o777);
+  chmodSync(root, 0o755);
+  chmodSync(join(folder, 'M-Q8_0.gguf'), 0o000);
+  const isRoot = process.geteuid?.() === 0;
+  // Root may read everything.
+  if (isRoot) process.seteuid?.(65_534);
+  try {
+    const refused = { code: 'source-unreadable', message: expect.stringContaining('EACCES; ') };
+    await expect(from(folder, env)).rejects.toMatchObject(refused);
+    await expect(from(join(folder, 'M-Q8_0.gguf'), env)).rejects.toMatchObject(refused);
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+  }
+});
+
+test('a source that becomes shorter meanwhile is said with what to do', async () => {
+  const folder = source('shrinking', { 'M-Q8_0.gguf': bytes(9_000_000, 3) });
+  const path = join(folder, 'M-Q8_0.gguf');
+  writeFileSync(
+    join(folder, 'SHA256SUMS'),
+    execFileSync('sha256sum', ['M-Q8_0.gguf'], { cwd: folder, encoding: 'utf8' }),
+  );
+  const shrunk = from(folder, homeOf(), { onAnnounce: () => truncateSync(path, 5_000_000) });
+  await expect(shrunk).rejects.toMatchObject({
+    code: 'source-changed',
+    message: expect.stringMatching(
+      /expected 9000000 bytes to its end, got 5000000; .*run the same command again/,
+    ),
+  });
+});
+
+test('what a list of digests leaves out is refused; a digest of its own speaks of its file alone', async () => {
+  const listed = source('left-out', {
+    'M-00001-of-00002.gguf': bytes(500, 3),
+    'M-00002-of-00002.gguf': bytes(500, 5),
+  });
+  const sums = execFileSync('sha256sum', ['M-00001-of-00002.gguf'], { cwd: listed, encoding: 'utf8' });
+  writeFileSync(join(listed, 'SHA256SUMS'), sums);
+  await expect(from(listed, homeOf())).rejects.toMatchObject({
+    code: 'digest-missing',
+    message: expect.stringContaining('sha256sum M-00002-of-00002.gguf >> SHA256SUMS'),
+  });
+  const single = source('single', { 'M-Q8_0.gguf': bytes(500, 3), 'N-Q6_K.gguf': bytes(500, 5) });
+  const digest = createHash('sha256').update(bytes(500, 3)).digest('hex');
+  writeFileSync(join(single, 'M-Q8_0.gguf.sha256'), `${digest}\n`);
+  const env = homeOf();
+  expect((await from(`${single}:Q8_0`, env)).fetchedBytes).toBe(500);
+  expect((await from(`${single}:Q6_K`, env)).fetchedBytes).toBe(500);
+});
+
+test('lists of digests that contradict each other are refused', async () => {
+  const folder = source('contradicting', { 'M-Q8_0.gguf': bytes(500, 3) });
+  const digest = createHash('sha256').update(bytes(500, 3)).digest('hex');
+  writeFileSync(join(folder, 'SHA256SUMS'), `${digest}  M-Q8_0.gguf\n`);
+  writeFileSync(join(folder, 'M-Q8_0.gguf.sha256'), `${'0'.repeat(64)}\n`);
+  await expect(from(folder, homeOf())).rejects.toMatchObject({
+    code: 'digest-conflict',
+    message: expect.stringMatching(/M-Q8_0.gguf.sha256.*SHA256SUMS|SHA256SUMS.*M-Q8_0.gguf.sha256/),
+  });
+});
+
+test('an abort is heard while the source is read for its digest', async () => {
+  const folder = source('long', { 'M-Q8_0.gguf': bytes(6_000_000, 3) });
+  const stop = new AbortController();
+  const steps: number[] = [];
+  const stopped = from(folder, homeOf(), {
+    signal: stop.signal,
+    onProgress: ({ doneBytes }) => {
+      steps.push(doneBytes);
+      stop.abort(new Error('enough'));
+    },
+  });
+  await expect(stopped).rejects.toThrow('enough');
+  expect(steps).toEqual([1 << 20]);
+});
+
+test('a link out of the folder is not followed, one inside it or into the cache of a hub is', async () => {
+  const secret = join(root, 'secret.json');
+  writeFileSync(secret, '{"key":1}');
+  const folder = source('linked', { 'config.json': '{}', 'one.bin': bytes(900, 3) });
+  symlinkSync('one.bin', join(folder, 'model.safetensors'));
+  expect((await from(folder, homeOf())).fetchedBytes).toBe(902);
+  symlinkSync(secret, join(folder, 'tokenizer.json'));
+  await expect(from(folder, homeOf())).rejects.toMatchObject({
+    code: 'link-outside',
+    message: expect.stringContaining(`hadal pull ${secret}`),
+  });
+  const cached = source('hub/models--o--M/snapshots/c0ffee', {});
+  source('hub/models--o--M/blobs', { abc: bytes(700, 3) });
+  symlinkSync('../../blobs/abc', join(cached, 'M-Q8_0.gguf'));
+  expect((await from(cached, homeOf())).fetchedBytes).toBe(700);
 });

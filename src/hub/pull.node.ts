@@ -97,6 +97,7 @@ const NEXT: Readonly<Record<string, string>> = {
   'hub-broken': 'run the same command again: it continues where it stopped',
   'hub-refused': 'check the name, HF_ENDPOINT, and proxies between',
   'hub-changed': 'run the same command again',
+  'download-incomplete': 'run the same command again: it continues where it stopped',
   'digest-mismatch': 'nothing was kept: run it again, and if it stays so, the source is wrong',
   'download-too-long': 'the source is wrong: choose another',
 };
