@@ -3,7 +3,7 @@
  * Refuses to know: how it is kept.
  */
 import { defineCommand } from 'citty';
-import { archiveFigures, eraseAll } from '../engine/disk-archive.node.ts';
+import { archiveFigures, eraseAll } from '../engine/page-folder.node.ts';
 import { pageCacheFolder } from '../hub/store.node.ts';
 import { readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';

@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { defineCommand } from 'citty';
-import { eraseSalt } from '../engine/disk-archive.node.ts';
+import { eraseSalt } from '../engine/page-folder.node.ts';
 import { type ApiKey, keysPath, newKey, readKeys, saltOf, writeKeys } from '../http/keys.ts';
 import { pageCacheFolder } from '../hub/store.node.ts';
 import { type Arguments, readArguments } from './arguments.ts';

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { defineCommand } from 'citty';
+import { archiveFigures } from '../engine/page-folder.node.ts';
 import { keysPath, watchedKeys } from '../http/keys.ts';
 import { createLog } from '../http/log.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
@@ -105,6 +106,7 @@ export const command = defineCommand({
       const sources = settings.served.map(({ source }) => source);
       if (await ranSealed(surroundings, sources, settings)) return;
     }
+    if (settings.local.diskCache === undefined) await warnOfPages(settings, env);
     const server = await startServer(settings, interruption.signal);
     const models = settings.served.map(({ name }) => name);
     if (given.has('json')) terminal.json({ url: server.url, models, keys: settings.keys.required });
@@ -184,6 +186,13 @@ function diskCacheOf(
   if (maxBytes === undefined) return {};
   const folder = pageCacheFolder(env);
   return { diskCache: { folder, maxBytes, ttlMs: hours * 3_600_000, version: packageVersion() } };
+}
+
+/** What an earlier server kept is nobody's to remove where no cache on disk is asked for. */
+async function warnOfPages({ log }: ServeSettings, env: Surroundings['env']): Promise<void> {
+  const { pages } = await archiveFigures(pageCacheFolder(env));
+  if (pages > 0)
+    log.warn({ pages }, 'pages of prompts are on disk, and no cache on disk is asked for: hadal cache rm');
 }
 
 /** Models of the command line are pinned; those of a configuration where it says so. */

@@ -27,7 +27,7 @@ export interface ArchiveFigures {
   /** There, whole and young enough. */
   readonly found: number;
   readonly kept: number;
-  /** Not kept, since too many waited or nothing could be written. */
+  /** Not kept, since too many waited, there was no room, or it could not be written. */
   readonly dropped: number;
 }
 
@@ -37,7 +37,7 @@ export type ArchiveMaker = (layout: string, pageBytes: number) => PageArchive;
 /** A cache on disk as far as it is chosen. It holds content: whoever reads it can tell what was asked. */
 export interface DiskCache {
   readonly folder: string;
-  /** Of all engines that share the folder. */
+  /** Of all engines and servers that share the folder, together. */
   readonly maxBytes: number;
   /** From when a page was written. */
   readonly ttlMs: number;

@@ -12,20 +12,15 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { open, VARIANTS } from '../../test/contract/backends.ts';
 import { toyGgufFile } from '../../test/fixtures/toy-file.ts';
 import type { ToyShape } from '../../test/fixtures/toy-weights.ts';
 import { createReferenceBackend } from '../backend/reference/reference.ts';
 import { loadModel } from '../model/load.ts';
-import {
-  archiveFigures,
-  type DiskArchiveOptions,
-  diskArchive,
-  eraseAll,
-  eraseSalt,
-} from './disk-archive.node.ts';
+import { type DiskArchiveOptions, diskArchive } from './disk-archive.node.ts';
 import { createEngine, type EngineOptions } from './engine.ts';
+import { archiveFigures, eraseAll, eraseSalt, saltFolder } from './page-folder.node.ts';
 import type { EngineEvent } from './request.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'hadal-archive-'));
@@ -194,6 +189,111 @@ test('the budget holds, and the oldest go first', async () => {
   );
 });
 
+/** An archive by itself, whose pages are 1000 bytes of one number; it may be closed to wait for its writing. */
+const archiveOf = (more: Partial<DiskArchiveOptions> = {}) => diskArchive(settings(more), 'layout', 1000);
+const keepPages = (archive: ReturnType<typeof archiveOf>, from: number, to: number) => {
+  for (let i = from; i < to; i++)
+    archive.keep('ada', archive.name(undefined, 'ada', [i]), () => new Uint8Array(1000).fill(i));
+};
+
+test('engines that share a folder share its budget', async () => {
+  const maxBytes = 10 * 1100;
+  const [first, second] = [archiveOf({ maxBytes }), archiveOf({ maxBytes, identity: 'another model' })];
+  keepPages(first, 0, 8);
+  await first.close();
+  keepPages(second, 0, 8);
+  await second.close();
+  expect((await archiveFigures(folder)).bytes).toBeLessThanOrEqual(maxBytes);
+  keepPages(first, 8, 14);
+  keepPages(second, 8, 14);
+  await Promise.all([first.close(), second.close()]);
+  expect((await archiveFigures(folder)).bytes).toBeLessThanOrEqual(maxBytes);
+  expect((await archiveFigures(folder)).pages).toBeGreaterThan(5);
+  expect(warnings).toEqual([]);
+});
+
+test('a page goes when its time ends, while the archive is open', async () => {
+  const archive = archiveOf({ ttlMs: 1500 });
+  keepPages(archive, 0, 3);
+  while (archive.figures.kept < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (files().length > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  await archive.close();
+});
+
+describe('what fails for one page is of that page alone', () => {
+  const nameOf = (archive: ReturnType<typeof archiveOf>, id: number) => archive.name(undefined, 'ada', [id]);
+
+  test('a folder that is removed again and again while pages are written', async () => {
+    const archive = archiveOf();
+    for (let i = 0; i < 200; i++) {
+      keepPages(archive, i, i + 1);
+      if (i % 10 === 5) await eraseAll(folder);
+    }
+    await archive.close();
+    keepPages(archive, 300, 302);
+    await archive.close();
+    expect(await archive.fetch('ada', [nameOf(archive, 300), nameOf(archive, 301)])).toHaveLength(2);
+    expect(warnings).toEqual([]);
+  });
+
+  test('what is left of a write that was interrupted', async () => {
+    const archive = archiveOf();
+    keepPages(archive, 0, 1);
+    await archive.close();
+    const [page] = files();
+    rmSync(page!);
+    writeFileSync(`${page}.${process.pid}.part`, 'half');
+    keepPages(archive, 0, 2);
+    await archive.close();
+    expect(await archive.fetch('ada', [nameOf(archive, 0), nameOf(archive, 1)])).toHaveLength(2);
+    expect(warnings).toEqual([]);
+  });
+
+  test('a salt that is erased while its pages are written', async () => {
+    const archive = archiveOf();
+    for (let i = 0; i < 20; i++) {
+      keepPages(archive, i * 10, i * 10 + 10);
+      if (i % 4 === 0) await eraseSalt(folder, 'ada');
+      // Somebody who puts the folder back.
+      if (i % 4 === 2) rmSync(saltFolder(folder, 'ada'));
+    }
+    await eraseSalt(folder, 'ada');
+    keepPages(archive, 900, 910);
+    await archive.close();
+    expect(files()).toEqual([saltFolder(folder, 'ada')]);
+    expect(warnings).toEqual([]);
+  });
+});
+
+test('a salt is erased before there is a folder', async () => {
+  await eraseSalt(folder, 'ada');
+  await life([{ ...long, salt: 'ada' }]);
+  expect((await archiveFigures(folder)).pages).toBe(0);
+});
+
+describe('a disk that cannot be written to', () => {
+  afterEach(() => vi.useRealTimers());
+
+  test('pauses writing and says so, and goes on when it can be', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    writeFileSync(folder, 'a file in its place');
+    const archive = archiveOf();
+    keepPages(archive, 0, 3);
+    await archive.close();
+    expect(warnings).toEqual([expect.stringContaining('takes no more pages')]);
+    rmSync(folder);
+    keepPages(archive, 0, 3);
+    await archive.close();
+    expect(archive.figures).toEqual({ found: 0, kept: 0, dropped: 6 });
+    vi.setSystemTime(Date.now() + 61_000);
+    keepPages(archive, 0, 3);
+    await archive.close();
+    expect(archive.figures).toEqual({ found: 0, kept: 3, dropped: 6 });
+    expect(warnings).toHaveLength(2);
+    expect(warnings[1]).toContain('takes pages again');
+  });
+});
+
 describe('what is not as it was written is passed over with one line', () => {
   const damages: readonly (readonly [string, (file: string) => void])[] = [
     ['one bit', (file) => flip(file, statSync(file).size - 1)],
@@ -254,7 +354,7 @@ test('where nothing can be written the answers are the same, with one line', asy
   const [plain] = await life([long], { archive: null });
   const [answer] = await life([long]);
   expect(answer!.tokens).toEqual(plain!.tokens);
-  mkdirSync(`${folder}-full`);
+  expect(warnings).toEqual([expect.stringContaining('takes no more pages')]);
   // A device that is always full.
   const full = settings({ folder: '/dev/full/pages' });
   expect((await life([long], { archive: full }))[0]!.tokens).toEqual(plain!.tokens);

@@ -3,7 +3,8 @@
  * Refuses to know: who asks; text, prompts, HTTP; how constraints are made.
  */
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
+import { fstat } from 'node:fs';
+import { promisify } from 'node:util';
 import { parentPort } from 'node:worker_threads';
 import type { Backend } from '../backend/backend.ts';
 import { chooseBackend } from '../backend/choose.node.ts';
@@ -102,13 +103,13 @@ async function archiveOf(
   return (layout, pageBytes) => diskArchive({ ...options, identity, onWarning }, layout, pageBytes);
 }
 
-/** Sizes and dates of all files, and digests of what comes before their tensors. */
+/** Sizes and dates of all files, as they are open, and digests of what comes before their tensors. */
 async function fileIdentity({ sources, tensors }: ModelFile): Promise<string> {
   const parts = sources.map(async (source, i) => {
     const own = [...tensors.values()].filter((tensor) => tensor.source === i);
     const headBytes = own.reduce((least, { offset }) => Math.min(least, offset), source.size);
     const head = await source.read(0, headBytes);
-    const facts = source.path === undefined ? undefined : await stat(source.path);
+    const facts = source.fd === undefined ? undefined : await promisify(fstat)(source.fd);
     return `${source.size} ${facts?.mtimeMs} ${createHash('sha256').update(head).digest('hex')}`;
   });
   return (await Promise.all(parts)).join('\n');

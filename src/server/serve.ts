@@ -4,6 +4,7 @@
  */
 import { isIPv6 } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
+import { openPageFolder } from '../engine/page-folder.node.ts';
 import { HadalError } from '../error.ts';
 import { hostName } from '../http/host-check.ts';
 import type { KeyRing } from '../http/keys.ts';
@@ -74,6 +75,9 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
       settings.onModel?.(event);
     },
   });
+  const { diskCache, onWarning } = settings.local;
+  // Also while no engine runs, what is kept has its time.
+  const pages = diskCache && openPageFolder({ ...diskCache, onWarning });
   const closing = new AbortController();
   const stop = new AbortController();
   const app = createApp({
@@ -108,6 +112,7 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
     await listening.close();
     for (const timer of timers) clearTimeout(timer);
     await models[Symbol.asyncDispose]();
+    await pages?.close();
   };
   try {
     await models.start(signal);

@@ -1,9 +1,10 @@
 /** Owns: the cache on disk as an operator has it: off, on, found after a restart, erased with a key and by hand, a full disk. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, rename, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openModel } from '../../src/runtime/open.node.ts';
 import { hadal, type Running, scratchFolder, startHadal } from '../fixtures/command.ts';
 import { haveProgram } from '../fixtures/needs.ts';
 import { toyLlama } from '../fixtures/toy-model.ts';
@@ -143,6 +144,73 @@ test('keys share nothing; what was kept goes with its key, also where the server
   expect((await ask(third.url, bob)).cached).toBeGreaterThan(100);
   await stopped(third.running);
 });
+
+test('a key that goes while the folder is not there yet leaves nothing', async () => {
+  const env = envOf('early');
+  const ada = (await hadal(['keys', 'add', 'ada'], { env })).out.trim();
+  // Another key stays, so that the server still asks for one.
+  await hadal(['keys', 'add', 'bob'], { env });
+  const { running, url } = await serve('early', { disk_cache_bytes: 1e9 });
+  await ask(url, ada);
+  expect(pages('early')).toEqual([]);
+  await hadal(['keys', 'rm', 'ada'], { env });
+  await stopped(running);
+  expect(pages('early')).toEqual([]);
+});
+
+test('what is too old goes while a server runs, also where no model is loaded', async () => {
+  const config = { disk_cache_bytes: 1e9 };
+  const first = await serve('old', config);
+  await ask(first.url);
+  await stopped(first.running);
+  expect(pages('old').length).toBeGreaterThan(5);
+  const models = [{ source: toy, name: 'toy', pin: false }];
+  const later = await serve('old', { ...config, models, disk_cache_hours: 3 / 3600 });
+  await until(() => pages('old').length === 0);
+  await stopped(later.running);
+});
+
+test('a model is told by the file that is open, whatever lies at its path meanwhile', async () => {
+  const path = join(folder.path, 'swapped.gguf');
+  await copyFile(toy, path);
+  const swap = async () => {
+    await copyFile(toy, `${path}.new`);
+    await utimes(`${path}.new`, 1, 1);
+    await rename(`${path}.new`, path);
+  };
+  const cached = async (admit: () => Promise<void>) => {
+    await using model = await openModel(path, {
+      env: { ...envOf('swapped'), HADAL_BACKEND: 'reference' },
+      host: 'process',
+      admit,
+      diskCache: { folder: join(folder.path, 'swapped'), maxBytes: 1e9, ttlMs: 1e6, version: '1' },
+    });
+    const ends = [];
+    for await (const delta of model.answerer.complete(PROMPT, { maxTokens: 1 }))
+      if (delta.type === 'end') ends.push(delta.usage.cachedTokens);
+    return ends[0];
+  };
+  expect(await cached(async () => {})).toBe(0);
+  // What was admitted is what is computed with, and so whose pages are found.
+  expect(await cached(swap)).toBeGreaterThan(100);
+  expect(await cached(async () => {})).toBe(0);
+});
+
+test('turned off, what is there stays, and the log says so', async () => {
+  const first = await serve('left', { disk_cache_bytes: 1e9 });
+  await ask(first.url);
+  await stopped(first.running);
+  const before = pages('left');
+  const second = await serve('left', {});
+  expect((await ask(second.url)).cached).toBe(0);
+  expect((await stopped(second.running)).err).toMatch(/"pages":\d+.*hadal cache rm/);
+  expect(pages('left')).toEqual(before);
+});
+
+/** Waits until something is so. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 100));
+}
 
 test.skipIf(!haveProgram('prlimit'))(
   'where no file can grow, only the cache is lost [needs prlimit]',
