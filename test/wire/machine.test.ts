@@ -101,3 +101,24 @@ test('a key sees and loads what it may use; taking away needs a key for all', as
   expect(await as('/hadal/v1/models/unload', { model: 'toy' }, some.secret)).toBe(403);
   expect(await as('/hadal/v1/models/unload', { model: 'toy' }, all.secret)).toBe(200);
 });
+
+test('loading counts as a request of its key, and a server that closes loads nothing', async () => {
+  const one = newKey({ name: 'one', models: ['*'], limits: { perMinute: 1 } });
+  const two = newKey({ name: 'two', models: ['*'], limits: {} });
+  const { post, events } = await started({ keys: keyRing([one.key, two.key]) });
+  const load = (secret: string) => post('/hadal/v1/models/load', { model: 'toy' }, secret);
+  expect((await load(one.secret)).status).toBe(200);
+  const again = await load(one.secret);
+  expect(again.status).toBe(429);
+  expect(again.headers.get('retry-after')).toMatch(/^\d+$/);
+  await post('/hadal/v1/models/unload', { model: 'toy' }, two.secret);
+  const before = events.length;
+  const closed = server!.close(0);
+  const late = await load(two.secret).then(
+    ({ status }) => status,
+    () => 'closed',
+  );
+  expect([503, 'closed']).toContain(late);
+  await closed;
+  expect(events.slice(before)).toEqual([]);
+});

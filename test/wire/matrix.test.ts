@@ -7,6 +7,9 @@ import { startTestServer, type TestServer } from '../fixtures/server.ts';
 
 const { key, secret } = newKey({ name: 'test', models: ['*'], limits: {} });
 const bearer = `authorization: Bearer ${secret}`;
+const few = newKey({ name: 'few', models: ['to*'], limits: {} });
+const fewBearer = `authorization: Bearer ${few.secret}`;
+const HIDDEN = 'hidden';
 const wrong = `hdl_${'x'.repeat(43)}`;
 const OPEN = ['/healthz', '/readyz'];
 
@@ -95,8 +98,12 @@ beforeAll(async () => {
 afterAll(() => server[Symbol.asyncDispose]());
 
 /** Sends it, and looks at what every response has to be. */
-async function send(request: RawRequest, more: readonly string[] = [bearer]): Promise<RawResponse> {
-  const response = await rawRequest(server.url, { headers: [`host: ${host}`, ...more], ...request });
+async function send(
+  request: RawRequest,
+  more: readonly string[] = [bearer],
+  url = server.url,
+): Promise<RawResponse> {
+  const response = await rawRequest(url, { headers: [`host: ${new URL(url).host}`, ...more], ...request });
   expect(response.body).not.toMatch(/\n\s+at |node:|\.ts:|\.js:|\/src\/|\/dist\//);
   if (response.status >= 400) {
     const path = request.target.split('?')[0] ?? '';
@@ -189,6 +196,62 @@ describe('keys', () => {
         expect(response).toMatchObject({ status: 200, body: '{"status":"ok"}' });
       },
     ));
+});
+
+describe('a key of some models', () => {
+  /** Beside the model that the key may use there is one that it may not know of. */
+  let two: TestServer;
+  beforeAll(async () => {
+    two = await startTestServer({ keys: keyRing([few.key]), toys: [{ name: 'toy' }, { name: HIDDEN }] });
+  });
+  afterAll(() => two[Symbol.asyncDispose]());
+  /** What concerns all models, or the disk. */
+  const RULED = /^\/metrics$|\/models\/(unload|pin)$|^\/api\/(pull|delete)$/;
+  const goodOf = (target: string) => GOOD.find(([pattern]) => pattern.test(target))![1];
+  /** Why the key was refused; Ollama's errors have no codes. */
+  const refusalOf = ({ body }: RawResponse) => /a key for all models|a key that may use it/.exec(body)?.[0];
+
+  test('opens what is of those models, and nothing that concerns all: 403', () =>
+    each(closed(), async ({ method, path: target }) => {
+      const body = hasBody(method) ? { body: JSON.stringify(goodOf(target)) } : {};
+      const response = await send({ method, target, ...body }, [fewBearer], two.url);
+      if (RULED.test(target)) {
+        expect([response.status, refusalOf(response)]).toEqual([403, 'a key for all models']);
+        return;
+      }
+      // The toy has no chat format, and no piece that fills in a middle.
+      expect([target, response.status, refusalOf(response)]).toEqual([
+        target,
+        expect.toSatisfy((status) => status === 200 || status === 400),
+        undefined,
+      ]);
+      expect(response.body).not.toContain(HIDDEN);
+    }));
+
+  test('another model: refused by name, or not there', () =>
+    each(closed(), async ({ method, path }) => {
+      if (hasBody(method)) {
+        const body = JSON.stringify({ ...goodOf(path), model: HIDDEN });
+        const response = await send({ method, target: path, body }, [fewBearer], two.url);
+        expect([path, response.status, refusalOf(response)]).toEqual([
+          path,
+          403,
+          expect.stringMatching(/^a key/),
+        ]);
+        return;
+      }
+      const target = path === '/props' ? `/props?model=${HIDDEN}` : path.replace('/toy', `/${HIDDEN}`);
+      if (target === path) return;
+      expect([403, 404]).toContain((await send({ target }, [fewBearer], two.url)).status);
+    }));
+
+  test('an unknown model: the names of others are not told', () =>
+    each(posts(), async ({ method, path: target }) => {
+      const body = JSON.stringify({ ...goodOf(target), model: 'nobody' });
+      const response = await send({ method, target, body }, [fewBearer], two.url);
+      expect(RULED.test(target) ? [403, 404] : [404]).toContain(response.status);
+      expect(response.body).not.toContain(HIDDEN);
+    }));
 });
 
 describe('where it goes', () => {

@@ -16,6 +16,7 @@ import {
 import { memoryHere } from '../../runtime/memory.ts';
 import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import type { ModelStatus } from '../models.ts';
+import { withModel } from '../using.ts';
 import { allowed, demandRule, visible } from '../visible.ts';
 import { describePost } from './openapi-parts.ts';
 
@@ -84,9 +85,7 @@ function changing(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
   };
   post('/models/load', 'Load a model; answers when it is loaded', modelSchema, async (c) => {
     const { fields } = parseBody(modelSchema, MODEL_FIELDS, c.get('body'));
-    const { name } = allowed(parts.models, fields.model, c.get('key'));
-    const lease = await parts.models.acquire(name, { signal: c.req.raw.signal });
-    lease.release();
+    await withModel(c, parts, fields.model, () => undefined);
   });
   post('/models/unload', 'Put a model out', modelSchema, async (c) => {
     const { fields } = parseBody(modelSchema, MODEL_FIELDS, c.get('body'));

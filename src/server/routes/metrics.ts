@@ -5,6 +5,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { ServerEnv, ServerParts } from '../context.ts';
 import { measureEngines } from '../observing.ts';
+import { demandRule } from '../visible.ts';
 
 /** Adds the route. */
 export function metrics(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
@@ -12,9 +13,14 @@ export function metrics(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     method: 'get',
     path: '/metrics',
     summary: 'Metrics for Prometheus',
-    responses: { 200: { description: "Prometheus' text format" } },
+    responses: {
+      200: { description: "Prometheus' text format" },
+      403: { description: 'A key of some models only' },
+    },
   });
   app.get('/metrics', async (c) => {
+    // They are of all models, and of everybody.
+    demandRule(c.get('key'), 'the metrics');
     const { metrics: all } = parts.observers;
     await measureEngines(all, parts.models);
     all.openRequests.set(parts.limiter.open);
