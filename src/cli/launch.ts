@@ -12,7 +12,14 @@ import { nearest } from '../hub/nearest.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import { applyChanges } from './clients/changes.ts';
 import { CLIENTS, type Client, KEY_VARIABLE, type Target } from './clients/clients.ts';
-import { readRecord, recordPath, undoSettings, writeSettings } from './clients/settings-file.ts';
+import {
+  othersMayRead,
+  readRecord,
+  recordPath,
+  type UndoneSettings,
+  undoSettings,
+  writeSettings,
+} from './clients/settings-file.ts';
 import { FORMATS } from './clients/settings-format.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
@@ -96,17 +103,24 @@ function list(given: Arguments, { terminal, env }: Surroundings): void {
   terminal.out(`${table([['client', 'program', 'settings', 'file'], ...words])}\n`);
 }
 
+const UNDONE: Readonly<Record<UndoneSettings['outcome'], string>> = {
+  restored: 'is as it was',
+  missing: 'was removed meanwhile, and stays so',
+  'taken-out': 'was changed meanwhile: what was put there is out again, everything else stays',
+};
+
 async function undo(client: Client, given: Arguments, { terminal, env }: Surroundings): Promise<void> {
   const undone = await undoSettings(recordPath(client.name, env));
   const kept = undone?.kept.map((path) =>
     path.map((step) => (typeof step === 'string' ? step : step.name)).join('.'),
   );
   if (given.has('json')) {
-    terminal.json({ client: client.name, file: undone?.path ?? null, kept: kept ?? [] });
+    const { path: file = null, outcome = null } = undone ?? {};
+    terminal.json({ client: client.name, file, outcome, kept: kept ?? [] });
     return;
   }
   if (undone === undefined) terminal.err(`nothing to undo for ${client.title}\n`);
-  else terminal.err(`${undone.path} is as it was\n`);
+  else terminal.err(`${undone.path} ${UNDONE[undone.outcome]}\n`);
   for (const path of kept ?? []) terminal.err(`left as it is, since it was changed meanwhile: ${path}\n`);
 }
 
@@ -129,10 +143,13 @@ async function point(
 ): Promise<void> {
   const file = client.file(env);
   const record = recordPath(client.name, env);
-  const { changed } = await writeSettings(file, client.changes(target), record);
+  const changes = client.changes(target);
+  const { changed } = await writeSettings(file, changes, record);
+  const holdsKey = target.key !== undefined && JSON.stringify(changes).includes(target.key);
+  const exposed = holdsKey && othersMayRead(file.path);
   if (given.has('json')) {
     const backup = readRecord(record) === undefined ? null : record;
-    terminal.json({ client: client.name, file: file.path, changed, model: target.model, backup });
+    terminal.json({ client: client.name, file: file.path, changed, model: target.model, backup, exposed });
     return;
   }
   terminal.err(
@@ -140,6 +157,7 @@ async function point(
       ? `${file.path} points at ${target.model}; undo it with: hadal launch ${client.name} --undo\n`
       : `${file.path} points at ${target.model} already\n`,
   );
+  if (exposed) terminal.err(`it holds the key, and others may read it: chmod 600 ${file.path}\n`);
 }
 
 async function start(

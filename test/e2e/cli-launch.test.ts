@@ -120,11 +120,52 @@ test('what was changed after it stays when it is undone', async () => {
   );
   const { err } = await launch(['claude-code', '--undo']);
   expect(err).toContain('changed meanwhile: env.ANTHROPIC_MODEL');
+  expect(err).not.toContain('is as it was');
   expect(JSON.parse(readFileSync(fileOf('claude-code'), 'utf8'))).toEqual({
     model: 'sonnet',
     theme: 'dark',
     env: { ANTHROPIC_MODEL: 'mine', FOO: '1' },
   });
+});
+
+test('undone, it says what is so: put back, gone meanwhile, or changed meanwhile', async () => {
+  const undone = async (meanwhile: (path: string) => void, mine: string | null = '{ "model": "sonnet" }') => {
+    if (mine === null) rmSync(fileOf('claude-code'), { force: true });
+    else put('claude-code', mine);
+    await at(['claude-code', '--no-start']);
+    meanwhile(fileOf('claude-code'));
+    return JSON.parse((await launch(['claude-code', '--undo', '--json'])).out);
+  };
+  expect(await undone(() => {})).toMatchObject({ outcome: 'restored', kept: [] });
+  expect(await undone((path) => rmSync(path))).toMatchObject({ outcome: 'missing' });
+  expect(existsSync(fileOf('claude-code'))).toBe(false);
+  expect(await undone((path) => rmSync(path), null)).toMatchObject({ outcome: 'restored' });
+  const added = (path: string) =>
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), theme: 'dark' }));
+  expect(await undone(added)).toMatchObject({ outcome: 'taken-out', kept: [] });
+  expect(JSON.parse(readFileSync(fileOf('claude-code'), 'utf8'))).toEqual({ model: 'sonnet', theme: 'dark' });
+  await at(['claude-code', '--no-start']);
+  added(fileOf('claude-code'));
+  rmSync(fileOf('claude-code'));
+  expect((await launch(['claude-code', '--undo'])).err).toMatch(/was removed meanwhile/);
+});
+
+test('a key that is written where others may read it is said so', async () => {
+  const withKey = { HADAL_KEY: 'hdl_secret' };
+  put('aider', 'dark-mode: true\n', 0o644);
+  const open = await at(['aider', '--no-start'], withKey);
+  expect(open.err).toContain(`chmod 600 ${fileOf('aider')}`);
+  expect(statSync(fileOf('aider')).mode & 0o777).toBe(0o644);
+  // As long as it is so.
+  expect((await at(['aider', '--no-start'], withKey)).err).toContain('chmod 600');
+  expect(JSON.parse((await at(['aider', '--json'], withKey)).out)).toMatchObject({ exposed: true });
+  chmodSync(fileOf('aider'), 0o600);
+  expect((await at(['aider', '--no-start'], withKey)).err).not.toContain('chmod');
+  // No key, or one that is in the environment only, is none to be seen.
+  put('continue', '', 0o644);
+  expect((await at(['continue', '--no-start'])).err).not.toContain('chmod');
+  put('codex', '', 0o644);
+  expect((await at(['codex', '--no-start'], withKey)).err).not.toContain('chmod');
 });
 
 test('the program is started with what follows, its end is ours', async () => {

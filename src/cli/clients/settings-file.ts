@@ -124,6 +124,11 @@ export async function writeSettings(
 /** What {@link undoSettings} did. */
 export interface UndoneSettings {
   readonly path: string;
+  /**
+   * `restored`: it is as it was; `missing`: somebody removed the file, and it stays so; `taken-out`: it was changed since,
+   * and what was put there is out again.
+   */
+  readonly outcome: 'restored' | 'missing' | 'taken-out';
   /** Settings that were changed since and stay. */
   readonly kept: readonly (readonly Step[])[];
 }
@@ -143,7 +148,9 @@ export async function undoSettings(record: string): Promise<UndoneSettings | und
   if (text === undefined) await rm(old.path, { force: true });
   else if (text !== present) await writeWhole(old.path, text);
   await rm(record);
-  return { path: old.path, kept };
+  const restored = text === (old.before ?? undefined);
+  const outcome = restored ? 'restored' : text === undefined ? 'missing' : 'taken-out';
+  return { path: old.path, outcome, kept };
 }
 
 /** The text without what was put there; undefined where no file is to be left. */
@@ -157,6 +164,16 @@ function reverted(
   return within(old.path, () =>
     revertChanges(FORMATS[old.format], present, old.changed as readonly Changed[]),
   );
+}
+
+/**
+ * Whether others than its owner may read a file; where modes say nothing, nobody may.
+ *
+ * @example othersMayRead('/etc/passwd'); // true
+ */
+export function othersMayRead(path: string): boolean {
+  const mode = statSync(path, { throwIfNoEntry: false })?.mode ?? 0;
+  return process.platform !== 'win32' && (mode & 0o044) !== 0;
 }
 
 function textOf(path: string): string | undefined {
