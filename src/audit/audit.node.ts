@@ -6,9 +6,8 @@ import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { HadalError } from '../error.ts';
 import { openFile } from '../formats/byte-source.node.ts';
-import { CONFIG_JSON } from '../formats/hf-folder.ts';
+import { CONFIG_JSON, INDEX_NAME } from '../formats/hf-folder.ts';
 import { closeModelFile, openModelFile, readFolderText } from '../formats/open.node.ts';
-import { INDEX_NAME } from '../formats/safetensors/shards.ts';
 import type { ByteSource, MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import { describeModel } from '../model/load.ts';
 import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
@@ -22,7 +21,13 @@ import {
   LOOKED_AT_BYTES,
 } from './file-kind.ts';
 import { type Finding, quoted, type Verdict, verdictOf } from './finding.ts';
-import { digestFindings, type GivenSignature, hubFindings, signatureFindings } from './origin.node.ts';
+import {
+  digestFindings,
+  type GivenSignature,
+  hubFindings,
+  SIGNATURE_NAME,
+  signatureFindings,
+} from './origin.node.ts';
 import { judgePickleFile } from './pickle-file.ts';
 import { readSignature, type Trust } from './signature.ts';
 import { auditTemplate, type KnownTemplates, readKnownTemplates, templateDigest } from './template.ts';
@@ -354,7 +359,6 @@ class Auditor {
   }
 }
 
-const SIGNATURE_NAME = 'model.sig';
 const NOBODY: Trust = { keys: [], certificates: [] };
 
 async function signatureBeside(

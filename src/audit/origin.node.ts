@@ -14,6 +14,9 @@ import { isPickleName } from './file-kind.ts';
 import { type Finding, quoted } from './finding.ts';
 import { type ModelSignature, type SignedPart, type Trust, verifySignature } from './signature.ts';
 
+/** What a signature is called where nothing else is said. */
+export const SIGNATURE_NAME = 'model.sig';
+
 /** A signature beside a model. */
 export interface GivenSignature {
   readonly signature: ModelSignature;

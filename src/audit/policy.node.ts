@@ -2,16 +2,17 @@
  * Owns: policies: which model files may be loaded here, held against a file that is open already.
  * Refuses to know: who loads it, and how.
  */
-import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { z } from 'zod';
 import { HadalError } from '../error.ts';
-import { FOLDER_TEXTS } from '../formats/hf-folder.ts';
+import { bytesSource } from '../formats/byte-source.ts';
+import { FOLDER_TEXTS, LATER_TEXTS } from '../formats/hf-folder.ts';
+import { readFolderText } from '../formats/open.node.ts';
 import type { ByteSource, ModelFile } from '../formats/tensor-info.ts';
 import { digestOfSource } from './digests.ts';
 import { quoted } from './finding.ts';
-import { signatureFindings } from './origin.node.ts';
+import { SIGNATURE_NAME, signatureFindings } from './origin.node.ts';
 import { readSignature, readTrust, type Trust } from './signature.ts';
 import { auditTemplate, readKnownTemplates } from './template.ts';
 import { templatesOf } from './templates-of.ts';
@@ -149,16 +150,17 @@ function checkTemplates(policy: Policy, path: string, file: ModelFile, allowed: 
   }
 }
 
-/** The folder is held against the signature; of the files that are open, what is open is digested. */
+/** The folder is held against the signature; of what was opened or read before, that is digested, since that is used. */
 async function checkSignature(policy: Policy, trust: Trust, path: string, file: ModelFile): Promise<void> {
   const folder = (await stat(path)).isDirectory() ? path : dirname(path);
-  const at = join(folder, policy.rules.signature ?? 'model.sig');
-  const text = await readFile(at, 'utf8').catch(() => undefined);
+  const name = policy.rules.signature ?? SIGNATURE_NAME;
+  const at = join(folder, name);
+  const text = await readFolderText(folder, name);
   if (text === undefined) {
     throw refused(policy, 'policy-signature', path, 'a signature beside it', `none at ${at}`);
   }
   const signature = readSignature(text, at);
-  const open = new Map<string, ByteSource>();
+  const open = new Map<string, ByteSource>(textSources(path, file));
   for (const source of file.sources) open.set(resolve(source.name), source);
   const entries = await readdir(folder, { withFileTypes: true, recursive: true });
   const names = entries
@@ -168,42 +170,22 @@ async function checkSignature(policy: Policy, trust: Trust, path: string, file: 
   const bad = findings.find(({ level }) => level !== 'note');
   if (bad !== undefined)
     throw refused(policy, 'policy-signature', `${path}, ${bad.where}`, 'what was signed', bad.says);
-  const signed = new Map(signature.parts.map((part) => [part.path, part]));
-  for (const source of file.sources) {
-    if (signed.has(relative(folder, source.name).split(sep).join('/'))) continue;
-    throw refused(
-      policy,
-      'policy-signature',
-      source.name,
-      'a file that the signature lists',
-      'one that it ignores',
-    );
+  const signed = new Set(signature.parts.map((part) => part.path));
+  for (const { name } of open.values()) {
+    if (signed.has(relative(folder, name).split(sep).join('/'))) continue;
+    throw refused(policy, 'policy-signature', name, 'a file that the signature lists', 'one that it ignores');
   }
-  checkTexts(policy, path, file, signed);
 }
 
-/** The texts of a folder that were read with the headers are those that are used: they are held against the signature too. */
-function checkTexts(
-  policy: Policy,
-  path: string,
-  { format, metadata }: ModelFile,
-  signed: ReadonlyMap<
-    string,
-    { readonly algorithm: string; readonly range?: unknown; readonly digest: string }
-  >,
-): void {
-  if (format !== 'safetensors') return;
-  for (const name of FOLDER_TEXTS) {
+/** The texts of a folder as they were read, and will be used, by their whole paths. */
+function textSources(folder: string, { format, metadata, sources }: ModelFile): [string, ByteSource][] {
+  // What a GGUF file calls by the name of a text is a part of that file.
+  if (format !== 'safetensors' || sources.some(({ name }) => resolve(name) === resolve(folder))) return [];
+  return [...FOLDER_TEXTS, ...LATER_TEXTS].flatMap((name) => {
     const text = metadata.get(name);
-    const part = signed.get(name);
-    if (text === undefined) continue;
-    const sha256 = createHash('sha256').update(String(text)).digest('hex');
-    const same = part?.algorithm === 'sha256' && part.range === undefined && part.digest === sha256;
-    // Parts and other digests were compared with the file itself.
-    if (!same && (part === undefined || (part.algorithm === 'sha256' && part.range === undefined))) {
-      throw refused(policy, 'policy-signature', `${path}, ${name}`, 'what was signed', 'something else');
-    }
-  }
+    const at = join(folder, name);
+    return typeof text === 'string' ? [[resolve(at), bytesSource(Buffer.from(text), at)]] : [];
+  });
 }
 
 function refused(policy: Policy, code: string, what: string, expected: string, got: string): HadalError {

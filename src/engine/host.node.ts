@@ -100,7 +100,9 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
   signal?.throwIfAborted();
   const { held } = options;
   const carrier =
-    kind === 'worker' ? startWorker(mainFile) : startProcess(mainFile, options.env, held?.fds ?? []);
+    kind === 'worker'
+      ? startWorker(mainFile)
+      : startProcess(mainFile, options.env, held?.files.map(({ fd }) => fd) ?? []);
   const abortFlag = kind === 'worker' ? new SharedArrayBuffer(4) : undefined;
   const host = new Host(carrier, abortFlag);
   const stop = () => host.gone(signal?.reason);
@@ -348,8 +350,8 @@ function startWorker(mainFile: URL): Carrier {
 /** Open files come to a child process behind its own four streams, in order. */
 const FIRST_INHERITED = 4;
 
-function inherited({ fds, texts }: HeldFiles): HeldFiles {
-  return { fds: fds.map((_, index) => FIRST_INHERITED + index), texts };
+function inherited({ files, ...held }: HeldFiles): HeldFiles {
+  return { ...held, files: files.map(({ path }, index) => ({ path, fd: FIRST_INHERITED + index })) };
 }
 
 function startProcess(mainFile: URL, env: EngineHostOptions['env'], fds: readonly number[]): Carrier {

@@ -2,7 +2,7 @@
  * Owns: files on disk as byte sources.
  * Refuses to know: formats, mapping.
  */
-import { fstat, read as readHeld } from 'node:fs';
+import { constants, fstat, read as readHeld } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,26 +11,29 @@ import { checkRange } from './byte-source.ts';
 import type { ByteSource } from './tensor-info.ts';
 
 /**
- * Opens a file for reading at any offset.
+ * Opens a file for reading at any offset. A pipe or a device is refused, and never waited for.
  *
  * @throws HadalError `file-missing`, `file-unreadable` or `file-not-regular`; reads throw `read-outside` and, when the
  *   file has become shorter since, `file-shrank`.
  * @example const source = await openFile('model.gguf');
  */
 export async function openFile(path: string): Promise<ByteSource> {
-  const handle = await open(path, 'r').catch((cause: NodeJS.ErrnoException) => {
-    const missing = cause.code === 'ENOENT';
-    throw new HadalError(
-      missing ? 'file-missing' : 'file-unreadable',
-      {
-        what: path,
-        expected: 'a file that can be read',
-        got: missing ? 'nothing there' : (cause.code ?? 'an error'),
-        next: missing ? 'check the path' : 'check its permissions',
-      },
-      { cause },
-    );
-  });
+  // Where a pipe has no writer, opening it would wait for one.
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch(
+    (cause: NodeJS.ErrnoException) => {
+      const missing = cause.code === 'ENOENT';
+      throw new HadalError(
+        missing ? 'file-missing' : 'file-unreadable',
+        {
+          what: path,
+          expected: 'a file that can be read',
+          got: missing ? 'nothing there' : (cause.code ?? 'an error'),
+          next: missing ? 'check the path' : 'check its permissions',
+        },
+        { cause },
+      );
+    },
+  );
   const status = await handle.stat();
   if (!status.isFile()) {
     await handle.close();

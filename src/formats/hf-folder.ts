@@ -3,6 +3,8 @@
  * Refuses to know: where folders lie, what the texts say.
  */
 
+/** Which file holds which tensor, where they are in several. */
+export const INDEX_NAME = 'model.safetensors.index.json';
 /** What the model is. */
 export const CONFIG_JSON = 'config.json';
 /** How it is best sampled, and what ends an answer. */
@@ -24,6 +26,9 @@ export const FOLDER_TEXTS = [
   CHAT_TEMPLATE,
   POOLING_JSON,
 ] as const;
+
+/** Those that are read later or apart: all of them together are all that is ever read of a folder beside its tensors. */
+export const LATER_TEXTS = [TOKENIZER_JSON, INDEX_NAME] as const;
 
 /** Longest text of a folder in bytes; the longest vocabularies known today take half of it. */
 export const MOST_TEXT_BYTES = 64 << 20;

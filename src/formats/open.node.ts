@@ -3,40 +3,52 @@
  * Refuses to know: what the model is.
  */
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { HadalError } from '../error.ts';
 import { heldFile, openFile } from './byte-source.node.ts';
 import { readGguf } from './gguf/read.ts';
 import { joinShards as joinGguf, shardNames } from './gguf/shards.ts';
-import { FOLDER_TEXTS, MOST_TEXT_BYTES } from './hf-folder.ts';
+import { FOLDER_TEXTS, INDEX_NAME, LATER_TEXTS, MOST_TEXT_BYTES } from './hf-folder.ts';
 import { readSafetensors } from './safetensors/read.ts';
-import { INDEX_NAME, joinShards as joinSafetensors, readIndex, SINGLE_NAME } from './safetensors/shards.ts';
+import { joinShards as joinSafetensors, readIndex, SINGLE_NAME } from './safetensors/shards.ts';
 import type { ByteSource, HeldFiles, ModelFile } from './tensor-info.ts';
 
 /**
  * Opens a GGUF file, all shards of the one that any shard's path names, one safetensors file, or a Hugging Face folder,
- * whose texts (config.json …) are in `metadata` under their names. Only headers are read. What is `held` is not opened
- * again. Close with
- * {@link closeModelFile}.
+ * whose texts (config.json …) are in `metadata` under their names. Only headers are read. Where a model is `held`, nothing
+ * is opened by its path. Close with {@link closeModelFile}.
  *
  * @throws HadalError as {@link openFile}, `readGguf`, `readSafetensors` and `readIndex` do; `gguf-shards` and
- *   `safetensors-shards` where one is missing or foreign; `folder-empty` for a folder without weights.
+ *   `safetensors-shards` where one is missing or foreign; `folder-empty` for a folder without weights;
+ *   `file-not-held` for a file that is none of those held.
  * @example const file = await openModelFile('model-00001-of-00002.gguf');
  */
 export async function openModelFile(path: string, held?: HeldFiles): Promise<ModelFile> {
+  if (held !== undefined) return openFrom(path, fromHeld(path, held), held.texts !== undefined);
   const facts = await stat(path).catch(() => undefined);
-  if (facts?.isDirectory()) return openFolder(path, held);
-  if (/\.safetensors$/i.test(path)) {
-    return openTogether([path], readSafetensors, missingAsItIs, ([file]) => file!, held);
-  }
-  const names = shardNames(path) ?? [path];
-  return openTogether(
-    names,
-    readGguf,
-    missingShard,
-    (files) => (files.length === 1 ? alone(files[0]!) : joinGguf(files)),
-    held,
-  );
+  return openFrom(path, fromDisk(path, FOLDER_TEXTS), facts?.isDirectory() === true);
+}
+
+/**
+ * Opens a model as {@link openModelFile} does, to be held: what a folder is read for later is read now, and in `metadata` too.
+ *
+ * @throws HadalError as {@link openModelFile} does.
+ * @example const file = await openWholeModel(path); const held = heldFiles(path, file);
+ */
+export async function openWholeModel(path: string): Promise<ModelFile> {
+  const facts = await stat(path).catch(() => undefined);
+  return openFrom(path, fromDisk(path, [...FOLDER_TEXTS, ...LATER_TEXTS]), facts?.isDirectory() === true);
+}
+
+/** What {@link openWholeModel} opened, for opening it again. Example: `openModelFile(path, heldFiles(path, file))` */
+export function heldFiles(path: string, { sources, metadata }: ModelFile): HeldFiles {
+  const files = sources.map((source) => ({ path: resolve(source.name), fd: source.fd! }));
+  if (files.some((file) => file.path === resolve(path))) return { files };
+  const texts = [...FOLDER_TEXTS, ...LATER_TEXTS].flatMap((name) => {
+    const text = metadata.get(name);
+    return typeof text === 'string' ? [[name, text] as const] : [];
+  });
+  return { files, texts: new Map(texts) };
 }
 
 /** Closes all sources of a model file. */
@@ -70,21 +82,68 @@ export async function readFolderText(folder: string, name: string): Promise<stri
   }
 }
 
-async function openFolder(folder: string, held?: HeldFiles): Promise<ModelFile> {
+/** Where the parts of a model come from. */
+interface Place {
+  /** Texts of a folder, those that are wanted with the headers. */
+  readonly wanted: readonly string[];
+  text(name: string): Promise<string | undefined>;
+  /** The one file of a folder without an index. */
+  single(): Promise<string>;
+  file(path: string): Promise<ByteSource>;
+}
+
+function fromDisk(path: string, wanted: readonly string[]): Place {
+  return {
+    wanted,
+    text: (name) => readFolderText(path, name),
+    single: () => singleName(path),
+    file: openFile,
+  };
+}
+
+function fromHeld(path: string, { files, texts = new Map() }: HeldFiles): Place {
+  return {
+    wanted: [...texts.keys()],
+    text: async (name) => texts.get(name),
+    single: async () => basename(files[0]?.path ?? path),
+    async file(name) {
+      const held = files.find((one) => one.path === resolve(name));
+      if (held !== undefined) return heldFile(name, held.fd);
+      throw new HadalError('file-not-held', {
+        what: name,
+        expected: 'one of the files that are open already',
+        got: 'another',
+        next: 'open the model again',
+      });
+    },
+  };
+}
+
+async function openFrom(path: string, place: Place, folder: boolean): Promise<ModelFile> {
+  if (folder) return openFolder(path, place);
+  if (/\.safetensors$/i.test(path)) {
+    return openTogether([path], readSafetensors, missingAsItIs, ([file]) => file!, place);
+  }
+  const names = shardNames(path) ?? [path];
+  const joined = (files: readonly ModelFile[]) => (files.length === 1 ? alone(files[0]!) : joinGguf(files));
+  return openTogether(names, readGguf, missingShard, joined, place);
+}
+
+async function openFolder(folder: string, place: Place): Promise<ModelFile> {
   const metadata = new Map<string, string>();
-  for (const name of FOLDER_TEXTS) {
-    const text = held === undefined ? await readFolderText(folder, name) : held.texts.get(name);
+  for (const name of place.wanted) {
+    const text = await place.text(name);
     if (text !== undefined) metadata.set(name, text);
   }
-  const indexText = await readFolderText(folder, INDEX_NAME);
+  const indexText = metadata.get(INDEX_NAME) ?? (await place.text(INDEX_NAME));
   if (indexText === undefined) {
-    const single = await openModelFile(join(folder, await singleName(folder)), held);
+    const single = await openFrom(join(folder, await place.single()), place, false);
     return { ...single, metadata: new Map([...single.metadata, ...metadata]) };
   }
   const index = readIndex(indexText, join(folder, INDEX_NAME));
   const paths = index.files.map((name) => join(folder, name));
   const joined = (files: readonly ModelFile[]) => joinSafetensors(index, files);
-  const file = await openTogether(paths, readSafetensors, missingListed, joined, held);
+  const file = await openTogether(paths, readSafetensors, missingListed, joined, place);
   return { ...file, metadata: new Map([...file.metadata, ...metadata]) };
 }
 
@@ -140,13 +199,12 @@ async function openTogether(
   read: (source: ByteSource) => Promise<ModelFile>,
   explain: Opening,
   join: (files: readonly ModelFile[]) => ModelFile,
-  held?: HeldFiles,
+  place: Place,
 ): Promise<ModelFile> {
   const sources: ByteSource[] = [];
   try {
     for (const [index, name] of names.entries()) {
-      const fd = held?.fds[index];
-      const opening = fd === undefined ? openFile(name) : heldFile(name, fd);
+      const opening = place.file(name);
       sources.push(await opening.catch((cause) => Promise.reject(explain(cause, name, index, names))));
     }
     const files: ModelFile[] = [];

@@ -65,10 +65,10 @@ export interface ByteSource {
   close(): Promise<void>;
 }
 
-/** What of a model is open already: the same files are read, whatever is at their paths by now. */
+/** All of a model that may be read, open already: nothing else is opened, whatever is at its paths by now. */
 export interface HeldFiles {
-  /** In the order of `sources`; in this process. */
-  readonly fds: readonly number[];
-  /** Texts of a folder by their names. */
-  readonly texts: ReadonlyMap<string, string>;
+  /** The files of tensors by their whole paths, and their numbers in this process. */
+  readonly files: readonly { readonly path: string; readonly fd: number }[];
+  /** All texts of a folder by their names; absent for a file. */
+  readonly texts?: ReadonlyMap<string, string>;
 }

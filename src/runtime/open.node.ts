@@ -9,7 +9,7 @@ import type { DiskCache } from '../engine/archive.ts';
 import { type EngineHost, startEngineHost } from '../engine/host.node.ts';
 import type { Sampling } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
-import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { closeModelFile, heldFiles, openModelFile, openWholeModel } from '../formats/open.node.ts';
 import type { HeldFiles, MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import { modelOfMetadata, readCatalogue } from '../hub/catalogue.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
@@ -190,14 +190,10 @@ async function opened(path: string, admit: OpenOptions['admit']): Promise<Opened
     const header = await withFile(path, (file) => readHeader(path, file));
     return { header, held: undefined, release: async () => {} };
   }
-  const file = await openModelFile(path);
+  const file = await openWholeModel(path);
   try {
     await admit(path, file);
-    const fds = file.sources.map(({ fd }) => fd!);
-    const texts = new Map(
-      [...file.metadata].filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
-    );
-    const held = { fds, texts: file.format === 'safetensors' ? texts : new Map<string, string>() };
+    const held = heldFiles(path, file);
     return { header: await readHeader(path, file), held, release: () => closeModelFile(file) };
   } catch (error) {
     await closeModelFile(file);

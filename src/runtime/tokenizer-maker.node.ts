@@ -12,7 +12,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { endIdsOfFolder, jsonOf } from './hf-settings.ts';
 
 /**
- * Reads what the tokenizer of a model is made of; it is made when the result is called.
+ * Reads what the tokenizer of a model is made of, unless it was read with the file; it is made when the result is called.
  *
  * @throws HadalError `tokenizer-missing`, `folder-json`; what is returned throws as `tokenizerFromGguf` and `tokenizerFromJson` do.
  * @example const tokenizer = (await tokenizerMaker(path, file))();
@@ -22,7 +22,8 @@ export async function tokenizerMaker(
   { format, metadata }: Pick<ModelFile, 'format' | 'metadata'>,
 ): Promise<() => Tokenizer> {
   if (format === 'gguf') return () => tokenizerFromGguf(metadata);
-  const text = await readFolderText(path, TOKENIZER_JSON);
+  const held = metadata.get(TOKENIZER_JSON);
+  const text = typeof held === 'string' ? held : await readFolderText(path, TOKENIZER_JSON);
   if (text === undefined) {
     throw new HadalError('tokenizer-missing', {
       what: path,

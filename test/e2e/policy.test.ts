@@ -1,15 +1,25 @@
 /**
  * Owns: policies: what they admit and refuse, and that what was admitted is what is loaded.
  */
-import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash, createSign, generateKeyPairSync } from 'node:crypto';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { admit, readPolicy } from '../../src/audit/policy.node.ts';
-import { closeModelFile, openModelFile } from '../../src/formats/open.node.ts';
+import { closeModelFile, heldFiles, openModelFile, openWholeModel } from '../../src/formats/open.node.ts';
 import { writeSafetensors } from '../../src/formats/safetensors/write.ts';
+import type { HeldFiles } from '../../src/formats/tensor-info.ts';
 import { type OpenOptions, openModel } from '../../src/runtime/open.node.ts';
 import { hadal } from '../fixtures/command.ts';
 import { toyLlama } from '../fixtures/toy-model.ts';
@@ -93,6 +103,84 @@ test('signers: the right one, another, none, and a file that changed', async () 
   await closeModelFile(file);
 });
 
+/** Signs all files of a folder by a new key, and says what its policy trusts. */
+function sign(path: string, algorithm: 'sha256' | 'blake2b', shardBytes?: number): object {
+  const hash = (bytes: Uint8Array) =>
+    createHash(algorithm === 'sha256' ? 'sha256' : 'blake2b512')
+      .update(bytes)
+      .digest('hex');
+  const resources = readdirSync(path)
+    .sort()
+    .flatMap((name) => {
+      const bytes = readFileSync(join(path, name));
+      if (shardBytes === undefined) return [{ name, digest: hash(bytes), algorithm }];
+      return Array.from({ length: Math.ceil(bytes.length / shardBytes) }, (_, i) => {
+        const [start, end] = [i * shardBytes, Math.min(bytes.length, (i + 1) * shardBytes)];
+        return { name: `${name}:${start}:${end}`, digest: hash(bytes.subarray(start, end)), algorithm };
+      });
+    });
+  const root = createHash('sha256');
+  for (const { digest } of resources) root.update(Buffer.from(digest, 'hex'));
+  const serialization = {
+    method: shardBytes === undefined ? 'files' : 'shards',
+    hash_type: algorithm,
+    allow_symlinks: false,
+    ignore_paths: ['model.sig'],
+    ...(shardBytes === undefined ? {} : { shard_size: shardBytes }),
+  };
+  const payload = Buffer.from(
+    JSON.stringify({
+      _type: 'https://in-toto.io/Statement/v1',
+      subject: [{ name: 'model', digest: { sha256: root.digest('hex') } }],
+      predicateType: 'https://model_signing/signature/v1.0',
+      predicate: { resources, serialization },
+    }),
+  );
+  const payloadType = 'application/vnd.in-toto+json';
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const signed = Buffer.concat([
+    Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `),
+    payload,
+  ]);
+  const sig = createSign('sha256').update(signed).sign(privateKey, 'base64');
+  const bundle = {
+    mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json',
+    verificationMaterial: { publicKey: { hint: 'test' } },
+    dsseEnvelope: { payload: payload.toString('base64'), payloadType, signatures: [{ sig }] },
+  };
+  writeFileSync(join(path, 'model.sig'), JSON.stringify(bundle));
+  put('signer.pub', publicKey.export({ type: 'spki', format: 'pem' }));
+  return { signers: ['signer.pub'] };
+}
+
+test.each([
+  ['sha256', undefined],
+  ['blake2b', undefined],
+  ['sha256', 1000],
+  ['blake2b', 1000],
+] as const)(
+  'a signature by %s, in parts of %s, is held against the texts that are used',
+  async (by, shardBytes) => {
+    const path = join(folder, 'model');
+    cpSync(golden('hf/bf16'), path, { recursive: true });
+    const rules = sign(path, by, shardBytes);
+    for (const name of ['none', ...readdirSync(path).filter((one) => /json$|jinja$/.test(one))]) {
+      const at = join(path, name);
+      const kept = name === 'none' ? undefined : readFileSync(at, 'utf8');
+      // Read while it is another one, and back in its place when the folder is held against the signature.
+      if (kept !== undefined) writeFileSync(at, kept.replace(/(.)$/s, ' $1'));
+      const file = await openWholeModel(path);
+      if (kept !== undefined) writeFileSync(at, kept);
+      const found = await admit(await policyOf(rules), path, file).then(
+        () => 'admitted',
+        (error: { code: string }) => error.code,
+      );
+      expect([name, found]).toEqual([name, name === 'none' ? 'admitted' : 'policy-signature']);
+      await closeModelFile(file);
+    }
+  },
+);
+
 test.each<OpenOptions['host'] & string>(['worker', 'process'])(
   'what was admitted is what is loaded, though another file takes its place: %s',
   async (host) => {
@@ -123,6 +211,63 @@ test.each<OpenOptions['host'] & string>(['worker', 'process'])(
   },
   120_000,
 );
+
+test.each<OpenOptions['host'] & string>(['worker', 'process'])(
+  'nor is anything else of a folder: shards, index, tokenizer and texts: %s',
+  async (host) => {
+    const env = { ...process.env, HADAL_BACKEND: 'reference' };
+    const right = golden('hf/bf16');
+    const answer = async (path: string, admitting: OpenOptions['admit']) => {
+      await using model = await openModel(path, { env, host, admit: admitting! });
+      let text = '';
+      const options = { maxTokens: 8, sampling: { temperature: 0 } };
+      for await (const delta of model.answerer.complete('hello', options)) {
+        if (delta.type === 'content') text += delta.text;
+      }
+      return text;
+    };
+    const expected = await answer(right, async () => {});
+    expect(expected).not.toBe('');
+    const names = readdirSync(right);
+    const shard = 'model-00002-of-00003.safetensors';
+    for (const name of names) {
+      const path = join(folder, `${host}-${name}`);
+      cpSync(right, path, { recursive: true });
+      const bytes = readFileSync(join(path, name));
+      // Each is a valid file that another answer, or none, would come from.
+      if (name.endsWith('.safetensors')) bytes.fill(0, bytes.length - 2000);
+      if (name === 'model.safetensors.index.json') {
+        writeFileSync(join(path, 'evil.safetensors'), readFileSync(join(path, shard)).fill(0, 40_000));
+      }
+      const swapped = name.endsWith('.safetensors')
+        ? bytes
+        : name === 'model.safetensors.index.json'
+          ? bytes.toString('utf8').replaceAll(shard, 'evil.safetensors')
+          : '{}';
+      const admitting: OpenOptions['admit'] = async () => {
+        renameSync(put('swap', swapped), join(path, name));
+      };
+      expect([name, await answer(path, admitting)]).toEqual([name, expected]);
+    }
+  },
+  120_000,
+);
+
+test('a file that is not held is never opened', async () => {
+  const right = golden('hf/bf16');
+  const file = await openWholeModel(right);
+  const held = heldFiles(right, file);
+  const refusal = (path: string, files: HeldFiles) =>
+    openModelFile(path, files).then(
+      () => 'opened',
+      (error: { code: string }) => error.code,
+    );
+  expect(await refusal(right, held)).toBe('opened');
+  expect(await refusal(right, { ...held, files: held.files.slice(1) })).toBe('file-not-held');
+  expect(await refusal(golden('hf/f32'), held)).toBe('file-not-held');
+  expect(await refusal(golden('gguf/python.gguf'), held)).toBe('file-not-held');
+  await closeModelFile(file);
+});
 
 test('run and serve refuse by the flag, the environment and the configuration', async () => {
   const toy = toyLlama({});

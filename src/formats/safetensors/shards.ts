@@ -8,8 +8,6 @@ import { cutBySize, type TensorPlan } from '../layout.ts';
 import type { ModelFile, TensorInfo } from '../tensor-info.ts';
 import { storable } from './types.ts';
 
-/** The name of the index beside the files that it lists. */
-export const INDEX_NAME = 'model.safetensors.index.json';
 /** The name of a model in one file. */
 export const SINGLE_NAME = 'model.safetensors';
 
