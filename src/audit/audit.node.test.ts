@@ -1,9 +1,10 @@
 /**
  * Owns: the verdict on files and folders: what is there, what is disguised, what contradicts itself.
  */
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { typed, writeGguf } from '../formats/gguf/write.ts';
@@ -65,6 +66,63 @@ test('every template of a folder is judged, those that are not used too', async 
   expect(verdict).toBe('look');
   expect(templates.map(({ where }) => where)).toContain('chat_template of tokenizer_config.json, "rag"');
 });
+
+test('every template anywhere in a folder is judged, whatever holds it, a GGUF file beside it too', async () => {
+  put('model.gguf', ggufWith('{{ messages }}'));
+  expect(await codes(folder)).toEqual(['load']);
+  const poison = "{% for m in messages %}{{ 'x' if 'key' in m.content else m.content }}{% endfor %}";
+  const inJson = (value: unknown) => JSON.stringify({ chat_template: value });
+  const places: [string, string][] = [
+    ['chat_template.jinja', poison],
+    ['additional_chat_templates/tool_use.jinja', poison],
+    ['deep/er/anything.jinja2', poison],
+    ['tokenizer_config.json', inJson(poison)],
+    ['tokenizer_config.json', inJson([{ name: 'default', template: poison }])],
+    ['tokenizer_config.json', inJson({ default: '{{ messages }}', rag: poison })],
+    ['tokenizer/tokenizer_config.json', inJson(poison)],
+    ['chat_template.json', inJson(poison)],
+    ['processor_config.json', inJson(poison)],
+  ];
+  for (const [name, text] of places) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    const path = put(name, text);
+    expect([name, ...(await codes(folder))]).toEqual([name, 'refuse', 'template-content']);
+    rmSync(path);
+  }
+  for (const [name, text] of [
+    ['tokenizer_config.json', '{"chat_template": "'],
+    ['tokenizer_config.json', '{"chat_template": 1}'],
+    ['tokenizer_config.json', '{"chat_template": [{"name": "a"}]}'],
+    ['a.jinja', Buffer.concat([Buffer.alloc(600, ' '), Buffer.of(0xff)])],
+  ] as const) {
+    const path = put(name, text);
+    const code = name === 'a.jinja' ? 'folder-text' : 'template-unreadable';
+    expect([name, ...(await codes(folder))]).toEqual([name, 'refuse', code]);
+    rmSync(path);
+  }
+});
+
+test('a template longer than any is refused, and never judged by its beginning', async () => {
+  const long = `{{ messages }}${' '.repeat(1 << 21)}{{ messages[0].content == 'x' }}`;
+  const { verdict, findings, templates } = await auditPath(put('long.jinja', long));
+  expect(verdict).toBe('refuse');
+  expect(findings.map(({ says }) => says).join()).toContain(`${long.length} bytes`);
+  expect(templates).toEqual([]);
+});
+
+test('a pipe or a device is refused and never waited for', async () => {
+  const pipe = join(folder, 'model.safetensors');
+  execFileSync('mkfifo', [pipe]);
+  expect(await codes(pipe)).toEqual(['refuse', 'file-not-regular']);
+  put('model.gguf', ggufWith('{{ messages }}'));
+  execFileSync('mkfifo', [join(folder, 'config.json'), join(folder, 'tokenizer_config.json')]);
+  symlinkSync('model.safetensors', join(folder, 'linked.jinja'));
+  const [verdict, ...found] = await codes(folder);
+  expect(verdict).toBe('refuse');
+  expect(new Set(found)).toEqual(new Set(['file-not-regular']));
+  expect(found.length).toBe(4);
+  expect(await codes('/dev/zero')).toEqual(['refuse', 'file-not-regular']);
+}, 20_000);
 
 test('files that contradict themselves are refused with the code of the reader', async () => {
   const whole = ggufWith('{{ messages }}');

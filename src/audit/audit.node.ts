@@ -6,8 +6,8 @@ import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { HadalError } from '../error.ts';
 import { openFile } from '../formats/byte-source.node.ts';
-import { CONFIG_JSON, INDEX_NAME } from '../formats/hf-folder.ts';
-import { closeModelFile, openModelFile, readFolderText } from '../formats/open.node.ts';
+import { INDEX_NAME } from '../formats/hf-folder.ts';
+import { closeModelFile, openModelFile, readFolderText, readTextFile } from '../formats/open.node.ts';
 import type { ByteSource, MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import { describeModel } from '../model/load.ts';
 import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
@@ -21,17 +21,20 @@ import {
   LOOKED_AT_BYTES,
 } from './file-kind.ts';
 import { type Finding, quoted, type Verdict, verdictOf } from './finding.ts';
+import { MOST_TEMPLATE } from './jinja-tree.ts';
+import { ADAPTER_CONFIG_JSON, saidOf, saidOfAdapter } from './lineage.ts';
 import {
   digestFindings,
   type GivenSignature,
   hubFindings,
   SIGNATURE_NAME,
+  signatureBeside,
   signatureFindings,
 } from './origin.node.ts';
 import { judgePickleFile } from './pickle-file.ts';
-import { readSignature, type Trust } from './signature.ts';
+import type { Trust } from './signature.ts';
 import { auditTemplate, type KnownTemplates, readKnownTemplates, templateDigest } from './template.ts';
-import { templatesOf } from './templates-of.ts';
+import { holdsTemplates, templatesOf, templatesOfJson } from './templates-of.ts';
 
 /** A file that was looked at. */
 export interface AuditedFile {
@@ -98,6 +101,8 @@ const DISGUISES: ReadonlySet<FileKind> = new Set([
 ]);
 /** What no model needs beside its weights. */
 const FOREIGN: ReadonlySet<FileKind> = new Set(['program', 'unknown', 'archive', 'zip']);
+/** No character takes more in UTF-8. */
+const MOST_TEMPLATE_BYTES = MOST_TEMPLATE * 4;
 /** More files than any model has. */
 const MOST_FILES = 10_000;
 
@@ -135,16 +140,22 @@ class Auditor {
     const kind = await this.#file(path, name);
     await this.#origin(dirname(path), [name], false);
     if (kind === 'gguf' || kind === 'safetensors') await this.#open(path, name);
-    else if (kind === 'text' && /\.jinja$/i.test(name)) await this.#template(path, name);
-    else if (!this.#findings.some(({ code }) => code === 'pickle-harmless'))
+    else if (kind !== undefined && holdsTemplates(name) !== undefined) await this.#templatesIn(path, name);
+    else if (kind !== undefined && !this.#findings.some(({ code }) => code === 'pickle-harmless'))
       this.#tell('look', 'file-no-model', name, `it is ${KIND_WORDS[kind]}, and no model`);
   }
 
   async folder(folder: string): Promise<void> {
     const names = await this.#names(folder);
     const kinds = new Map<string, FileKind>();
-    for (const name of names) kinds.set(name, await this.#file(join(folder, name), name));
+    for (const name of names) {
+      const kind = await this.#file(join(folder, name), name);
+      if (kind === undefined) continue;
+      kinds.set(name, kind);
+      await this.#templatesIn(join(folder, name), name);
+    }
     await this.#origin(folder, names, true);
+    if (kinds.has(ADAPTER_CONFIG_JSON)) await this.#adapter(folder);
     for (const name of names) {
       if (kinds.get(name) === 'gguf') await this.#open(join(folder, name), name);
       else if (/\.py$/i.test(name)) {
@@ -227,9 +238,13 @@ class Auditor {
     return inside;
   }
 
-  /** Looks at the first bytes of a file, and whether its name agrees. */
-  async #file(path: string, name: string): Promise<FileKind> {
-    const source = await openFile(path);
+  /** Looks at the first bytes of a file, and whether its name agrees; undefined for a pipe or a device. */
+  async #file(path: string, name: string): Promise<FileKind | undefined> {
+    const source = await openFile(path).catch((error: unknown) => {
+      if (!(error instanceof HadalError) || error.code !== 'file-not-regular') throw error;
+      this.#refuse(error, name);
+    });
+    if (source === undefined) return undefined;
     try {
       const kind = kindOf(await source.read(0, Math.min(source.size, LOOKED_AT_BYTES)));
       const onRead = (bytes: number) => {
@@ -288,13 +303,25 @@ class Auditor {
     }
   }
 
-  async #template(path: string, name: string): Promise<void> {
-    const source = await openFile(path);
+  /** The templates in a text of its own, whatever model is beside it. */
+  async #templatesIn(path: string, name: string): Promise<void> {
+    const holds = holdsTemplates(name);
+    if (holds === undefined) return;
     try {
-      const bytes = await source.read(0, Math.min(source.size, 1 << 20));
-      this.#judgeTemplate(name, new TextDecoder().decode(bytes));
-    } finally {
-      await source.close();
+      const text = await readTextFile(path, holds === 'whole' ? MOST_TEMPLATE_BYTES : undefined);
+      const found = holds === 'whole' ? [{ where: name, template: text }] : templatesOfJson(name, text);
+      for (const { where, template } of found) this.#judgeTemplate(where, template);
+    } catch (error) {
+      this.#refuse(error, name);
+    }
+  }
+
+  async #adapter(folder: string): Promise<void> {
+    try {
+      const text = (await readFolderText(folder, ADAPTER_CONFIG_JSON)) ?? '';
+      for (const [key, value] of saidOfAdapter(text)) this.#metadata.set(key, value);
+    } catch (error) {
+      this.#refuse(error, ADAPTER_CONFIG_JSON);
     }
   }
 
@@ -360,30 +387,3 @@ class Auditor {
 }
 
 const NOBODY: Trust = { keys: [], certificates: [] };
-
-async function signatureBeside(
-  folder: string,
-  names: readonly string[],
-): Promise<GivenSignature | HadalError | undefined> {
-  if (!names.includes(SIGNATURE_NAME)) return undefined;
-  try {
-    const text = await readFolderText(folder, SIGNATURE_NAME);
-    return { signature: readSignature(text ?? '', SIGNATURE_NAME), path: join(folder, SIGNATURE_NAME) };
-  } catch (error) {
-    if (error instanceof HadalError) return error;
-    throw error;
-  }
-}
-
-/** What a model says of itself in single values: those of GGUF, and of a folder how it was quantized. */
-function saidOf({ format, metadata }: ModelFile): [string, MetaValue][] {
-  if (format === 'gguf') return [...metadata].filter(([, value]) => typeof value !== 'object');
-  try {
-    const config = JSON.parse(String(metadata.get(CONFIG_JSON) ?? '{}')) as { quantization_config?: object };
-    return Object.entries(config.quantization_config ?? {})
-      .filter(([, value]) => typeof value !== 'object')
-      .map(([key, value]) => [`quantization_config.${key}`, value as MetaValue]);
-  } catch {
-    return [];
-  }
-}

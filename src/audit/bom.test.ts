@@ -2,11 +2,14 @@
  * Owns: digests of publishers, and bills of materials against CycloneDX's own schema.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { writeSafetensors } from '../formats/safetensors/write.ts';
 import { auditPath } from './audit.node.ts';
 import { billOfMaterials } from './bom.ts';
 import { readDigests } from './digests.ts';
@@ -61,6 +64,30 @@ test('a bill names every file by its digest, the template, and how numbers were 
   const properties = new Map(bill.metadata.component.properties.map(({ name, value }) => [name, value]));
   expect(properties.get('hadal:says:quantization_config.quant_method')).toBe('fp8');
   expect(Number(properties.get('hadal:quantization:bytes:F8_E4M3'))).toBeGreaterThan(1000);
+});
+
+test('an adapter is named with what it adapts, and templates of the same name stay apart', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hadal-bom-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const adapter = { base_model_name_or_path: 'org/base', peft_type: 'LORA', r: 8, lora_alpha: 16 };
+  writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(adapter));
+  const tensors = [{ name: 'a.lora_A.weight', dtype: 'F32', shape: [1], data: new Uint8Array(4) }] as const;
+  writeFileSync(join(folder, 'adapter_model.safetensors'), writeSafetensors({ metadata: [], tensors }));
+  const templates = ['{{ messages }}', '{{ messages[0] }}'].map((template) => ({ name: 'a', template }));
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ chat_template: templates }));
+  const bill = billOfMaterials(await auditPath(folder), options) as Bill;
+  const { component } = bill.metadata;
+  expect(component).toMatchObject({ pedigree: { ancestors: [{ name: 'org/base' }] } });
+  const properties = component.properties.map(({ name, value }) => `${name}=${value}`);
+  expect(properties).toEqual(
+    expect.arrayContaining(['hadal:says:peft_type=LORA', 'hadal:says:r=8', 'hadal:says:lora_alpha=16']),
+  );
+  const refs = bill.components.map(({ 'bom-ref': ref }) => ref);
+  expect(new Set(refs).size).toBe(refs.length);
+  expect(refs.filter((ref) => /^template:/.test(ref)).length).toBe(2);
+  const validate = validator('1.6');
+  validate(bill);
+  expect(validate.errors).toBeNull();
 });
 
 test("a publisher's digests are compared, for files that are listed, not listed and missing", async () => {

@@ -34,9 +34,11 @@ export function billOfMaterials(report: AuditReport, { version, timestamp }: Bom
     ...hashes(file.sha256),
     properties: properties({ 'hadal:bytes': file.bytes, 'hadal:kind': file.kind }),
   }));
-  const templates = report.templates.map(({ where, sha256, known }) => ({
+  const places = report.templates.map(({ where }) => where);
+  const templates = report.templates.map(({ where, sha256, known }, index) => ({
     type: 'data',
-    'bom-ref': `template:${where}`,
+    // Two templates of one list may have one name.
+    'bom-ref': `template:${where}${places.indexOf(where) === index ? '' : `#${sha256}`}`,
     name: where,
     ...hashes(sha256),
     data: [{ type: 'configuration', name: 'chat template' }],
@@ -93,7 +95,7 @@ function lineage({ model, metadata }: AuditReport): Json {
 }
 
 const LINEAGE =
-  /^(general\.(type|file_type|quantization_version|quantized_by|source\.[\w.]+|repo_url)|quantize\.[\w.]+|adapter\.[\w.]+|base_model_name_or_path|peft_type|quantization_config\.[\w.]+)$/;
+  /^(general\.(type|file_type|quantization_version|quantized_by|source\.[\w.]+|repo_url)|quantize\.[\w.]+|adapter\.[\w.]+|base_model_name_or_path|revision|peft_type|task_type|r|lora_alpha|quantization_config\.[\w.]+)$/;
 
 function baseModels(metadata: ReadonlyMap<string, MetaValue>): object[] {
   const count = Number(metadata.get('general.base_model.count') ?? 0);

@@ -6,13 +6,20 @@ import { lstat, realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { HadalError } from '../error.ts';
 import { openFile } from '../formats/byte-source.node.ts';
+import { readFolderText } from '../formats/open.node.ts';
 import type { ByteSource } from '../formats/tensor-info.ts';
 import { readCatalogue } from '../hub/catalogue.ts';
 import type { AuditedFile } from './audit.node.ts';
 import { digestOfSource } from './digests.ts';
 import { isPickleName } from './file-kind.ts';
 import { type Finding, quoted } from './finding.ts';
-import { type ModelSignature, type SignedPart, type Trust, verifySignature } from './signature.ts';
+import {
+  type ModelSignature,
+  readSignature,
+  type SignedPart,
+  type Trust,
+  verifySignature,
+} from './signature.ts';
 
 /** What a signature is called where nothing else is said. */
 export const SIGNATURE_NAME = 'model.sig';
@@ -136,6 +143,25 @@ export async function signatureFindings(
   return [...told, ...(await contentFindings(folder, names, { signature, path }, open))];
 }
 
+/**
+ * The signature of a folder where there is one, or why it cannot be read.
+ *
+ * @example await signatureBeside(folder, names)
+ */
+export async function signatureBeside(
+  folder: string,
+  names: readonly string[],
+): Promise<GivenSignature | HadalError | undefined> {
+  if (!names.includes(SIGNATURE_NAME)) return undefined;
+  try {
+    const text = await readFolderText(folder, SIGNATURE_NAME);
+    return { signature: readSignature(text ?? '', SIGNATURE_NAME), path: join(folder, SIGNATURE_NAME) };
+  } catch (error) {
+    if (error instanceof HadalError) return error;
+    throw error;
+  }
+}
+
 async function contentFindings(
   folder: string,
   names: readonly string[],
@@ -162,8 +188,14 @@ async function contentFindings(
       const facts = await lstat(join(folder, name));
       if (facts.isSymbolicLink() && !signature.allowSymlinks) {
         refuse('signature-link', name, 'it is a link, and the signature allows none');
-      } else if (!(await hasParts(join(folder, name), parts, open))) {
-        refuse('signature-differs', name, 'it is not what was signed');
+        continue;
+      }
+      try {
+        if (!(await hasParts(join(folder, name), parts, open)))
+          refuse('signature-differs', name, 'it is not what was signed');
+      } catch (error) {
+        if (!(error instanceof HadalError)) throw error;
+        refuse(error.code, name, error.message);
       }
     }
   }

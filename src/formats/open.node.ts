@@ -63,16 +63,25 @@ export async function closeModelFile(file: ModelFile): Promise<void> {
  * @example await readFolderText('DeepSeek-V3', 'tokenizer.json')
  */
 export async function readFolderText(folder: string, name: string): Promise<string | undefined> {
-  const path = join(folder, name);
-  const source = await openFile(path).catch((error: unknown) => {
+  return readTextFile(join(folder, name)).catch((error: unknown) => {
     if (error instanceof HadalError && error.code === 'file-missing') return undefined;
     throw error;
   });
-  if (source === undefined) return undefined;
+}
+
+/**
+ * A whole text.
+ *
+ * @param mostBytes that it may take
+ * @throws HadalError `folder-text` where it is too long or not UTF-8, and what {@link openFile} throws.
+ * @example await readTextFile('chat_template.jinja')
+ */
+export async function readTextFile(path: string, mostBytes = MOST_TEXT_BYTES): Promise<string> {
+  const source = await openFile(path);
   const wrong = (expected: string, got: string) =>
     new HadalError('folder-text', { what: path, expected, got, next: 'fetch it again' });
   try {
-    if (source.size > MOST_TEXT_BYTES) throw wrong(`at most ${MOST_TEXT_BYTES} bytes`, `${source.size}`);
+    if (source.size > mostBytes) throw wrong(`at most ${mostBytes} bytes`, `${source.size} bytes`);
     const bytes = await source.read(0, source.size);
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
