@@ -4,51 +4,24 @@
  * What is re-rendered, and how, is what known agents do: arguments parsed and written again, with their keys in another
  * order or over several lines; the thinking of older turns left out; blanks around a text cut off or added.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { scriptedModel } from '../fixtures/scripted-model.ts';
-import { startTestServer, type TestServer } from '../fixtures/server.ts';
+import {
+  argumentsOf,
+  resultOf,
+  type ScriptedAgent,
+  SYSTEM,
+  scriptedAgent,
+  TURNS,
+} from '../fixtures/scripted-agent.ts';
+import type { TestServer } from '../fixtures/server.ts';
 
-const TURNS = 30;
-const SYSTEM = 'You are an agent in a repository; look before you write, and say what you did. '.repeat(60);
-
-const callOf = (turn: number) =>
-  '\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name="look">\n' +
-  `<｜DSML｜parameter name="path" string="true">src/${turn}.ts</｜DSML｜parameter>\n` +
-  `<｜DSML｜parameter name="line" string="false">${turn}</｜DSML｜parameter>\n` +
-  '</｜DSML｜invoke>\n</｜DSML｜function_calls>';
-const resultOf = (turn: number) => `(line ${turn})`;
-
-let folder = '';
+let scripted: ScriptedAgent;
 let server: TestServer;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'hadal-agent-'));
-  const { path, env } = await scriptedModel(
-    'deepseek-v3.2',
-    folder,
-    Array.from({ length: TURNS }, (_, turn) => ({
-      text: `Next ${turn}.</think>I look.${callOf(turn)}`,
-      ...(turn === 0 ? {} : { after: resultOf(turn - 1) }),
-    })),
-  );
-  server = await startTestServer({
-    served: [{ name: 'agent', aliases: [], source: path, pinned: false }],
-    local: {
-      env: { ...env, HADAL_BACKEND: undefined },
-      contextTokens: 16_384,
-      cacheTokens: 32_768,
-      onAnnounce() {},
-      onWarning() {},
-    },
-    maxBodyBytes: 8 << 20,
-  });
+  scripted = await scriptedAgent();
+  server = scripted.server;
 });
-afterAll(async () => {
-  await server[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
+afterAll(() => scripted[Symbol.asyncDispose]());
 
 interface Call {
   readonly id: string;
@@ -101,10 +74,7 @@ async function agent(turns: number, sent: (message: Said) => Said = (message) =>
     };
     const { message, finish_reason: reason } = choices[0]!;
     expect([turn, reason]).toEqual([turn, 'tool_calls']);
-    expect(JSON.parse(message.tool_calls[0]!.function.arguments)).toEqual({
-      path: `src/${turn}.ts`,
-      line: turn,
-    });
+    expect(JSON.parse(message.tool_calls[0]!.function.arguments)).toEqual(argumentsOf(turn));
     promptTokens += usage.prompt_tokens;
     cachedTokens += usage.prompt_cache_hit_tokens;
     history.push(message, {
@@ -116,14 +86,7 @@ async function agent(turns: number, sent: (message: Said) => Said = (message) =>
   return { promptTokens, cachedTokens, share: cachedTokens / promptTokens };
 }
 
-interface Prefix {
-  readonly replayed: number;
-  readonly rendered: number;
-  readonly broke?: { readonly why: string; readonly message?: number };
-}
-
-/** What the log says of the prefixes of conversations, in order. */
-const prefixes = () => server.lines.flatMap(({ prefix }) => (prefix === undefined ? [] : [prefix as Prefix]));
+const prefixes = () => scripted.prefixes();
 
 test(`over ${TURNS} turns of a history rendered anew, 95 % of the prompt tokens are in the cache`, async () => {
   const { share } = await agent(TURNS);

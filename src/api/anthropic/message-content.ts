@@ -76,9 +76,28 @@ export const messageSchema = z.discriminatedUnion('role', [
 type MessageFields = z.output<typeof messageSchema>;
 type Blocks = Exclude<MessageFields['content'], string>;
 
-/** The text of `system`. Example: `systemText([{ type: 'text', text: 'Be brief.' }]) // 'Be brief.'` */
+/** What Claude Code writes before its instructions, for Anthropic's accounts: another text in every request. */
+const BILLING = /^x-anthropic-billing-header:[^\n]*\n*/;
+
+/**
+ * The text of `system`, without Claude Code's line for billing: no model is meant to read it, and nothing of a prompt that
+ * begins otherwise every time would be in the cache.
+ *
+ * @example systemText([{ type: 'text', text: 'Be brief.' }]); // 'Be brief.'
+ */
 export function systemText(system: z.output<typeof systemField>): string {
-  return typeof system === 'string' ? system : system.map(({ text }) => text).join('\n\n');
+  if (typeof system === 'string') return system.replace(BILLING, '');
+  return system
+    .map(({ text }) => text.replace(BILLING, ''))
+    .filter((text, i) => text !== '' || system[i]!.text === '')
+    .join('\n\n');
+}
+
+/** Whether {@link systemText} leaves the line for billing out. */
+export function hasBilling(system: z.output<typeof systemField>): boolean {
+  return (typeof system === 'string' ? [system] : system.map(({ text }) => text)).some((text) =>
+    BILLING.test(text),
+  );
 }
 
 /**

@@ -17,7 +17,7 @@ import {
 } from '../fields.ts';
 import { KEEP_ALIVE_RULE, keepAliveField, keepAliveOf } from '../keep-alive.ts';
 import type { ChatRequest } from '../request.ts';
-import { messageSchema, neutralMessages, systemField, systemText } from './message-content.ts';
+import { hasBilling, messageSchema, neutralMessages, systemField, systemText } from './message-content.ts';
 
 const MOST_MESSAGES = 4096;
 const MOST_TOOLS = 512;
@@ -75,7 +75,9 @@ export const COUNT_FIELDS: FieldTable = {
     'text, documents of text, `tool_use`, `tool_result`, `thinking`; a last one of the assistant is continued; ' +
       '`redacted_thinking`, signatures, `cache_control` and `is_error` are passed over',
   ),
-  system: honoured('text'),
+  system: honoured(
+    "text; Claude Code's line `x-anthropic-billing-header`, another in every request, is passed over",
+  ),
   thinking: honoured(
     '`enabled`, `disabled`; `adaptive` leaves it to the model; `budget_tokens`, and what the model does not know, is passed over',
   ),
@@ -140,7 +142,7 @@ export function parseMessages(body: unknown): ParsedBody<ChatRequest> {
     stream: fields.stream ?? false,
     ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
   };
-  return { fields: request, withoutEffect };
+  return { fields: request, withoutEffect: [...withoutEffect, ...billing(fields)] };
 }
 
 /** What of a request makes its prompt. */
@@ -156,7 +158,12 @@ export type Conversation = Pick<
  */
 export function parseCount(body: unknown): ParsedBody<Conversation> {
   const { fields, withoutEffect } = parseBody(countSchema, COUNT_FIELDS, body);
-  return { fields: conversationOf(fields), withoutEffect };
+  return { fields: conversationOf(fields), withoutEffect: [...withoutEffect, ...billing(fields)] };
+}
+
+/** What is passed over of `system`, by name. */
+function billing({ system }: z.output<typeof countSchema>): string[] {
+  return system != null && hasBilling(system) ? ['system.x-anthropic-billing-header'] : [];
 }
 
 function conversationOf(fields: z.output<typeof countSchema>): Conversation {

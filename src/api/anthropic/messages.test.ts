@@ -161,3 +161,24 @@ test('counting takes a conversation and no settings', () => {
     wishes: true,
   });
 });
+
+test("Claude Code's line for billing is no part of the prompt, and is named", () => {
+  const line = 'x-anthropic-billing-header: cc_version=2.1.197.7b4; cc_entrypoint=cli; cch=eb6c6;';
+  const systemOf = (system: unknown) => {
+    const { fields, withoutEffect } = ask({ system });
+    return [fields.messages[0]!.content, withoutEffect];
+  };
+  const named = ['system.x-anthropic-billing-header'];
+  const text = (words: string) => ({ type: 'text', text: words });
+  expect(systemOf([text(line), text('You are an agent.'), text('Be brief.')])).toEqual([
+    'You are an agent.\n\nBe brief.',
+    named,
+  ]);
+  expect(systemOf(`${line}\nBe brief.`)).toEqual(['Be brief.', named]);
+  // Said by somebody else it is a text like others.
+  expect(systemOf(`Never write "${line}".`)).toEqual([`Never write "${line}".`, []]);
+  const alone = ask({ system: [text(line)] });
+  expect(alone.fields.messages).toEqual([{ role: 'user', content: 'Hi' }]);
+  const count = { model: 'm', system: line, messages: [{ role: 'user', content: 'Hi' }] };
+  expect(parseCount(count)).toMatchObject({ fields: { messages: [{ role: 'user' }] }, withoutEffect: named });
+});
