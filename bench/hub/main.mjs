@@ -2,7 +2,8 @@
  * Owns: `npm run bench:hub`: how fast a file comes from loopback by `hadal pull`, and by curl from the same server.
  * Refuses to know: how files are fetched.
  *
- * The server is a process of its own, and its file is in the page cache. Pulling checks the SHA-256, curl checks nothing.
+ * The server is a process of its own, and its file is in the page cache. Pulling checks the SHA-256 and waits until the disk
+ * has the file, as `curl`, `sha256sum` and `sync` one after the other do; curl alone does neither.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -17,6 +18,7 @@ import { spreadOf } from '../../dist/cli/measuring.js';
 const USAGE = `usage: npm run bench:hub -- [flags]
 
   --megabytes N  size of the file; 1000 otherwise
+  --folder DIR   where files go, /dev/shm to leave the disk out; the system's folder for temporary files otherwise
   --rounds N     how often each is measured, by turns; 7 otherwise
   --out NAME     writes bench/results/NAME.json; otherwise only the table is shown`;
 
@@ -25,15 +27,16 @@ const { values: flags } = parseArgs({
   options: {
     megabytes: { type: 'string', default: '1000' },
     rounds: { type: 'string', default: '7' },
+    folder: { type: 'string', default: tmpdir() },
     out: { type: 'string' },
     help: { type: 'boolean' },
   },
 });
 if (flags.help) console.log(USAGE);
-else await bench(Number(flags.megabytes) * 1e6, Number(flags.rounds));
+else await bench(Number(flags.megabytes) * 1e6, Number(flags.rounds), flags.folder);
 
-async function bench(bytes, rounds) {
-  const folder = mkdtempSync(join(tmpdir(), 'hadal-bench-hub-'));
+async function bench(bytes, rounds, parent) {
+  const folder = mkdtempSync(join(parent, 'hadal-bench-hub-'));
   const file = join(folder, 'model.gguf');
   const block = Buffer.from(Array.from({ length: 1 << 20 }, (_, i) => (i * 2654435761) >>> 24));
   for (let at = 0; at < bytes; at += block.length) {
@@ -45,28 +48,36 @@ async function bench(bytes, rounds) {
   try {
     const port = await new Promise((resolve) => server.stdout.once('data', (text) => resolve(Number(text))));
     const url = `http://127.0.0.1:${port}/model.gguf`;
-    const rates = { curl: [], hadal: [] };
+    const rates = { curl: [], checked: [], hadal: [] };
+    const byCurl = join(folder, 'by-curl');
     for (let round = 0; round < rounds; round++) {
-      rates.curl.push(rateOf(bytes, 'curl', ['-s', '-o', join(folder, 'by-curl'), url], {}));
-      rmSync(join(folder, 'by-curl'));
+      rates.curl.push(rateOf(bytes, 'curl', ['-s', '-o', byCurl, url], {}));
+      rmSync(byCurl);
+      const checked = `curl -s -o ${byCurl} ${url} && sha256sum ${byCurl} && sync ${byCurl}`;
+      rates.checked.push(rateOf(bytes, 'sh', ['-c', checked], {}));
+      rmSync(byCurl);
       const home = join(folder, 'home');
       const args = [join(root, 'dist/cli/main.js'), 'pull', `${url}#sha256=${sha256}`];
       rates.hadal.push(rateOf(bytes, process.execPath, args, { HADAL_HOME: home }));
       rmSync(home, { recursive: true });
     }
-    const [curl, hadal] = [spreadOf(rates.curl), spreadOf(rates.hadal)];
-    const ratio = spreadOf(rates.hadal.map((rate, i) => rate / rates.curl[i]));
+    const [curl, checked, hadal] = [rates.curl, rates.checked, rates.hadal].map(spreadOf);
+    const ratioTo = (others) => spreadOf(rates.hadal.map((rate, i) => rate / others[i]));
+    const [ratio, checkedRatio] = [ratioTo(rates.curl), ratioTo(rates.checked)];
     const row = (name, { median, min, max }) => [name, digits(median), `${digits(min)} to ${digits(max)}`];
     const rows = [
       ['', 'median', 'spread'],
       row('curl, MB/s', curl),
+      row('curl, sha256sum, sync, MB/s', checked),
       row('hadal pull, MB/s', hadal),
-      row('ratio, at least 0.8', ratio),
+      row('hadal / curl, at least 0.8', ratio),
+      row('hadal / curl, sha256sum, sync', checkedRatio),
     ];
     console.log(table(rows, [1, 2]));
     if (flags.out !== undefined) {
       const machine = `${cpus()[0]?.model}, ${cpus().length} threads, ${arch()}, Linux ${release()}`;
-      const result = { date: new Date().toISOString(), machine, bytes, rounds, curl, hadal, ratio };
+      const measured = { curl, checked, hadal, ratio, checkedRatio };
+      const result = { date: new Date().toISOString(), machine, bytes, rounds, folder: parent, ...measured };
       mkdirSync(join(root, 'bench/results'), { recursive: true });
       writeFileSync(join(root, 'bench/results', `${flags.out}.json`), `${JSON.stringify(result, null, 2)}\n`);
     }

@@ -71,11 +71,11 @@ export function fetchShown(terminal: Terminal): {
       const elapsedMs = performance.now() - startedMs;
       const rate = elapsedMs > 0 ? (gotBytes / elapsedMs) * 1000 : 0;
       const leftMs = rate > 0 ? ((totalBytes - doneBytes) / rate) * 1000 : undefined;
-      const left = leftMs === undefined ? '' : ` · ${formatMs(Math.max(1000, leftMs))} left`;
+      const left = () => (leftMs === undefined ? '' : ` · ${formatMs(Math.max(1000, leftMs))} left`);
       const doing = stage === 'fetch' ? 'fetched' : 'checked';
       show(
         () =>
-          `${doing} ${percent(doneBytes, totalBytes)} of ${formatBytes(totalBytes)} · ${formatBytes(rate)}/s${left}`,
+          `${doing} ${percent(doneBytes, totalBytes)} of ${formatBytes(totalBytes)} · ${formatBytes(rate)}/s${left()}`,
       );
     },
   };

@@ -1,7 +1,12 @@
 /**
  * Owns: one GET over HTTP(S) that may be misled: redirects, tokens, silence, stalls, refusals, in one kind of error.
  * Refuses to know: where bytes go, which file it is, when to try again.
+ *
+ * By node:http, not by fetch: at the rates of a local network the web streams of fetch cost more than receiving and the
+ * digest together.
  */
+import * as http from 'node:http';
+import * as https from 'node:https';
 import { HadalError } from '../error.ts';
 
 /** Options of {@link openUrl}. */
@@ -17,11 +22,10 @@ export interface GetOptions {
 
 /** An answer that has begun with status 200 or 206. */
 export interface Answer {
-  readonly response: Response;
+  /** Its body flows only when somebody listens; `destroy` ends it. */
+  readonly response: http.IncomingMessage;
   /** Whom it came from, in messages. */
   readonly host: string;
-  /** Ends it. */
-  readonly controller: AbortController;
 }
 
 const MOST_REDIRECTS = 5;
@@ -42,11 +46,11 @@ export async function openUrl(url: URL, options: GetOptions): Promise<Answer> {
     // A token belongs to the hub alone: it never follows a redirect to another host.
     if (token && at.origin === url.origin) headers.authorization = `Bearer ${token}`;
     const answer = await request(at, headers, options);
-    const { status, headers: fields } = answer.response;
+    const { statusCode: status = 0, headers: fields } = answer.response;
     if (status < 300 || status >= 400) return checkStatus(answer, at, token);
-    const location = fields.get('location');
-    answer.controller.abort();
-    if (location === null || !URL.canParse(location, at.href)) {
+    const { location } = fields;
+    answer.response.destroy();
+    if (location === undefined || !URL.canParse(location, at.href)) {
       throw refusal(at, 'a redirect with an address', `status ${status} without one`);
     }
     const next = new URL(location, at);
@@ -60,15 +64,14 @@ export async function openUrl(url: URL, options: GetOptions): Promise<Answer> {
 
 async function request(url: URL, headers: Record<string, string>, options: GetOptions): Promise<Answer> {
   const answerMs = options.answerMs ?? 5_000;
-  const controller = new AbortController();
-  const timer = setTimeout(
-    () => controller.abort(new Error(`no answer within ${answerMs / 1000} s`)),
-    answerMs,
-  );
   try {
-    const signal = AbortSignal.any([controller.signal, options.signal]);
-    const response = await fetch(url, { headers, redirect: 'manual', signal });
-    return { response, host: url.host, controller };
+    const begun = { answerMs, signal: options.signal };
+    // A host may close a connection just when it is used once more: that is no trouble, and a new one is opened.
+    const response = await begin(url, headers, begun).catch((error: unknown) => {
+      if (error instanceof ClosedConnection) return begin(url, headers, begun);
+      throw error;
+    });
+    return { response, host: url.host };
   } catch (error) {
     if (options.signal.aborted) throw options.signal.reason;
     throw new HadalError(
@@ -76,15 +79,42 @@ async function request(url: URL, headers: Record<string, string>, options: GetOp
       { what: url.host, expected: 'an answer', got: reason(error) },
       { cause: error },
     );
-  } finally {
-    clearTimeout(timer);
   }
 }
 
+/** A connection that was kept from an earlier answer, and is gone. */
+class ClosedConnection extends Error {}
+
+/** The head of an answer. */
+function begin(
+  url: URL,
+  headers: Record<string, string>,
+  { answerMs, signal }: { readonly answerMs: number; readonly signal: AbortSignal },
+): Promise<http.IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const { get } = url.protocol === 'https:' ? https : http;
+    const request = get(url, { headers, signal }, (response) => {
+      clearTimeout(timer);
+      // What goes wrong before somebody reads is found when they do.
+      response.on('error', () => undefined);
+      resolve(response);
+    });
+    const silent = new Error(`no answer within ${answerMs / 1000} s`);
+    const timer = setTimeout(() => request.destroy(silent), answerMs);
+    request.on('error', (error) => {
+      clearTimeout(timer);
+      const gone = request.reusedSocket && 'code' in error && error.code === 'ECONNRESET';
+      reject(gone ? new ClosedConnection(error.message, { cause: error }) : error);
+    });
+  });
+}
+
 function checkStatus(answer: Answer, url: URL, token: string | undefined): Answer {
-  const { status } = answer.response;
-  if (status === 200 || status === 206) return answer;
-  answer.controller.abort();
+  const { statusCode: status = 0, headers } = answer.response;
+  const encoding = headers['content-encoding'] ?? 'identity';
+  if ((status === 200 || status === 206) && encoding === 'identity') return answer;
+  answer.response.destroy();
+  if (status < 300) throw refusal(url, 'bytes as they are', `them encoded as ${encoding}`);
   const hint =
     status === 401 || status === 403
       ? token
@@ -92,7 +122,7 @@ function checkStatus(answer: Answer, url: URL, token: string | undefined): Answe
         : ' (a token in HF_TOKEN may be needed)'
       : '';
   if (status >= 500 || status === 429 || status === 408) {
-    const waitMs = retryAfterMs(answer.response.headers.get('retry-after'));
+    const waitMs = retryAfterMs(headers['retry-after']);
     const complaint = { what: url.host, expected: 'the file', got: `status ${status}` };
     throw waitMs === undefined
       ? new HadalError('hub-unreachable', complaint)
@@ -101,59 +131,88 @@ function checkStatus(answer: Answer, url: URL, token: string | undefined): Answe
   throw refusal(url, 'the file', `status ${status}${hint}`);
 }
 
-/** Bytes are gathered up to so many, and for no longer than that: small pieces cost more to write than to receive. */
+/** Pieces are gathered up to so many bytes, and for no longer than that: small ones cost more to write than to receive. */
 const GATHERED_BYTES = 1 << 20;
 const GATHERED_MS = 200;
 
 /**
  * Hands on the bytes of an answer as they come, small pieces gathered, and ends it. Bytes that came before it broke are
- * handed on too. The bytes are the caller's only until `onBytes` has ended.
+ * handed on too.
  *
- * @throws HadalError `hub-broken` when it stops midway or no byte comes for `stallMs`; what `onBytes` throws.
- * @example await readBody(answer, { signal, stallMs: 30_000 }, (chunk) => file.write(at, chunk));
+ * @throws HadalError `hub-broken` when it stops midway or no byte comes for `stallMs`; what `onPieces` throws.
+ * @example await readBody(answer, { signal, stallMs: 30_000 }, (pieces) => file.write(at, pieces));
  */
 export async function readBody(
-  { response, host, controller }: Answer,
+  { response, host }: Answer,
   { signal, stallMs }: { readonly signal: AbortSignal; readonly stallMs: number },
-  onBytes: (bytes: Uint8Array) => Promise<void>,
+  onPieces: (pieces: readonly Buffer[]) => Promise<void>,
 ): Promise<void> {
-  const stalled = () =>
-    controller.abort(broken(host, 'bytes to keep coming', `none for ${stallMs / 1000} s`));
-  let timer = setTimeout(stalled, stallMs);
-  const buffer = Buffer.allocUnsafe(GATHERED_BYTES);
+  const stalled = broken(host, 'bytes to keep coming', `none for ${stallMs / 1000} s`);
+  const timer = setTimeout(() => response.destroy(stalled), stallMs);
+  let pieces: Buffer[] = [];
   let [gathered, sinceMs] = [0, performance.now()];
   let failed = false;
-  const handOn = async (bytes: Uint8Array) => {
+  const handOn = async () => {
+    const whole = pieces;
+    pieces = [];
     [gathered, sinceMs] = [0, performance.now()];
-    if (bytes.length === 0 || failed) return;
+    if (whole.length === 0 || failed) return;
     failed = true;
-    await onBytes(bytes);
+    await onPieces(whole);
     failed = false;
+    // The time that was spent here is no stall of the host's.
+    timer.refresh();
   };
   try {
-    for await (const chunk of response.body ?? []) {
-      clearTimeout(timer);
-      const bytes = chunk as Uint8Array;
-      if (gathered + bytes.length > buffer.length) await handOn(buffer.subarray(0, gathered));
-      if (bytes.length > buffer.length) await handOn(bytes);
-      else {
-        buffer.set(bytes, gathered);
-        gathered += bytes.length;
-        if (performance.now() - sinceMs >= GATHERED_MS) await handOn(buffer.subarray(0, gathered));
-      }
-      timer = setTimeout(stalled, stallMs);
-    }
-    await handOn(buffer.subarray(0, gathered));
+    await eachPiece(response, (piece) => {
+      timer.refresh();
+      pieces.push(piece);
+      gathered += piece.length;
+      const enough = gathered >= GATHERED_BYTES || performance.now() - sinceMs >= GATHERED_MS;
+      return enough ? handOn() : undefined;
+    });
+    await handOn();
   } catch (error) {
     if (failed) throw error;
-    await handOn(buffer.subarray(0, gathered));
+    await handOn();
     if (signal.aborted) throw signal.reason;
     if (error instanceof HadalError) throw error;
     throw broken(host, 'the file to its end', reason(error), error);
   } finally {
     clearTimeout(timer);
-    controller.abort();
+    response.destroy();
   }
+}
+
+/**
+ * Every piece of a body as it came; while `onPiece` is at work nothing more is taken. Iterating would join pieces in new
+ * memory.
+ */
+function eachPiece(
+  body: http.IncomingMessage,
+  onPiece: (piece: Buffer) => Promise<void> | undefined,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let work: Promise<void> | undefined;
+    if (body.errored) reject(body.errored);
+    body.on('error', (error) => {
+      if (work === undefined) reject(error);
+      else work.then(() => reject(error), reject);
+    });
+    body.on('end', resolve);
+    body.on('data', (piece: Buffer) => {
+      work = onPiece(piece);
+      if (work === undefined) return;
+      body.pause();
+      work.then(
+        () => {
+          work = undefined;
+          body.resume();
+        },
+        (error) => body.destroy(error),
+      );
+    });
+  });
 }
 
 /** A connection that stopped or contradicted itself: worth another try. */
@@ -169,8 +228,8 @@ export function askedWaitMs(error: unknown): number | undefined {
 }
 
 /** `Retry-After` is a number of seconds or a date. */
-function retryAfterMs(text: string | null): number | undefined {
-  if (text === null) return undefined;
+function retryAfterMs(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
   const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;
 }
@@ -181,12 +240,8 @@ function refusal(url: URL, expected: string, got: string): HadalError {
 
 function reason(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const cause = error.cause;
-  if (cause instanceof Error) {
-    const code = 'code' in cause ? String(cause.code) : '';
-    return REASONS[code] ?? (cause.message || code);
-  }
-  return error.message;
+  const code = 'code' in error ? String(error.code) : '';
+  return REASONS[code] ?? (error.message || code);
 }
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -194,8 +249,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'no name service',
   ECONNREFUSED: 'a refused connection',
   ECONNRESET: 'a broken connection',
+  EPIPE: 'a broken connection',
   ENETUNREACH: 'no network',
-  UND_ERR_SOCKET: 'a broken connection',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection in time',
   ETIMEDOUT: 'no connection in time',
 };

@@ -127,10 +127,10 @@ export async function listRepo(repo: string, revision: string, options: ListOpti
   });
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  await readBody(answer, { signal: options.signal, stallMs: 30_000 }, async (chunk) => {
-    bytes += chunk.length;
+  await readBody(answer, { signal: options.signal, stallMs: 30_000 }, async (pieces) => {
+    bytes += pieces.reduce((sum, piece) => sum + piece.length, 0);
     if (bytes > LONGEST_LISTING) throw contradiction(endpoint, 'a listing of at most 64 MB', 'more');
-    chunks.push(Buffer.from(chunk));
+    chunks.push(...pieces);
   });
   return parseListing(Buffer.concat(chunks).toString('utf8'), repo, endpoint);
 }

@@ -116,7 +116,7 @@ async function copy(
         const piece = buffer.subarray(0, end - at);
         const got = await fill(piece, source, at, from);
         if (got < piece.length) throw changed(from, expected.bytes, at + got);
-        await file.write(at, piece);
+        await file.write(at, [piece]);
         onProgress(file.heldBytes);
       }
     } finally {

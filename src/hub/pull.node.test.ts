@@ -406,14 +406,14 @@ describe('an unfinished file', () => {
         async (cuts, reopenAt) => {
           let file = await RangedFile.open(path, expected);
           for (const [i, [from, length]] of cuts.entries()) {
-            await file.write(from, DATA.subarray(from, from + length));
+            await file.write(from, [DATA.subarray(from, from + length)]);
             if (i !== reopenAt) continue;
             const held = file.heldBytes;
             await file.close();
             file = await RangedFile.open(path, expected);
             expect(file.heldBytes).toBe(held);
           }
-          for (const { from, to } of file.missing(10_000)) await file.write(from, DATA.subarray(from, to));
+          for (const { from, to } of file.missing(10_000)) await file.write(from, [DATA.subarray(from, to)]);
           await file.finish();
           expect(readFileSync(path).equals(DATA)).toBe(true);
           rmSync(path);

@@ -248,14 +248,15 @@ async function isThere(path: string, bytes: number): Promise<boolean> {
 
 /** How long a file at an address is, by one byte of it. */
 async function lengthOf(url: URL, { answerMs }: PullOptions, signal: AbortSignal): Promise<number> {
-  const { response, controller, host } = await openUrl(url, {
+  const { response, host } = await openUrl(url, {
     signal,
     range: { from: 0, to: 0 },
     ...(answerMs === undefined ? {} : { answerMs }),
   });
-  controller.abort();
-  const total = /\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1];
-  const bytes = Number(total ?? (response.status === 200 ? response.headers.get('content-length') : null));
+  response.destroy();
+  const { statusCode, headers } = response;
+  const total = /\/(\d+)$/.exec(headers['content-range'] ?? '')?.[1];
+  const bytes = Number(total ?? (statusCode === 200 ? headers['content-length'] : Number.NaN));
   if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
   throw new HadalError('hub-refused', {
     what: host,

@@ -151,12 +151,13 @@ async function fetchGap(
       await readBody(
         answer,
         { signal: options.signal, stallMs: options.stallMs ?? 30_000 },
-        async (chunk) => {
-          if (place + chunk.length > (whole ? options.bytes : gap.to)) {
+        async (pieces) => {
+          const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+          if (place + length > (whole ? options.bytes : gap.to)) {
             throw broken(answer.host, `${gap.to - before} bytes`, 'more');
           }
-          await file.write(place, chunk);
-          place += chunk.length;
+          await file.write(place, pieces);
+          place += length;
           at = Math.max(at, place);
           options.onProgress(file.heldBytes);
         },
@@ -182,26 +183,26 @@ async function fetchGap(
 
 /** Whether the answer is the whole file instead of the range. */
 function checkAnswer(
-  { response, host, controller }: Answer,
+  { response, host }: Answer,
   { from, to }: ByteRange,
   seen: Seen,
   bytes: number,
 ): boolean {
   const refuse = (expected: string, got: string, code = 'hub-refused'): HadalError => {
-    controller.abort();
+    response.destroy();
     return new HadalError(code, { what: host, expected, got });
   };
-  const tag = response.headers.get('etag') ?? undefined;
+  const tag = response.headers.etag;
   if (seen.tag !== undefined && tag !== undefined && tag !== seen.tag) {
     throw refuse('the same file to its end', 'another one midway', 'hub-changed');
   }
   seen.tag ??= tag;
-  if (response.status === 206) {
-    const range = response.headers.get('content-range');
+  if (response.statusCode === 206) {
+    const range = response.headers['content-range'];
     if (range === `bytes ${from}-${to - 1}/${bytes}`) return false;
     throw refuse(`bytes ${from} to ${to - 1} of ${bytes}`, range ?? 'no Content-Range');
   }
-  const length = response.headers.get('content-length');
-  if (length !== null && Number(length) !== bytes) throw refuse(`${bytes} bytes`, length);
+  const length = response.headers['content-length'];
+  if (length !== undefined && Number(length) !== bytes) throw refuse(`${bytes} bytes`, length);
   return true;
 }

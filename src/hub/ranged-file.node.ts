@@ -28,7 +28,7 @@ const AHEAD_BYTES = 16 << 20;
  *
  * @example
  * const file = await RangedFile.open(path, { bytes, sha256 });
- * for (const gap of file.missing(8 << 20)) await file.write(gap.from, await fetchBytes(gap));
+ * for (const gap of file.missing(8 << 20)) await file.write(gap.from, [await fetchBytes(gap)]);
  * await file.finish();
  */
 export class RangedFile {
@@ -88,29 +88,36 @@ export class RangedFile {
     return gaps;
   }
 
-  /** @throws HadalError `download-too-long`, before a byte too many is written. */
-  async write(at: number, chunk: Uint8Array): Promise<void> {
-    if (at + chunk.length > this.#expected.bytes) {
+  /**
+   * Writes pieces one after the other, from `at` on.
+   *
+   * @throws HadalError `download-too-long`, before a byte too many is written.
+   */
+  async write(at: number, pieces: readonly Uint8Array[]): Promise<void> {
+    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    if (at + bytes > this.#expected.bytes) {
       throw new HadalError('download-too-long', {
         what: basename(this.#path),
         expected: `${this.#expected.bytes} bytes`,
         got: 'more',
       });
     }
-    if (chunk.length === 0) return;
+    if (bytes === 0) return;
     // A host without ranges sends what is there once more, and perhaps other bytes: then the whole is read at the end.
     if (this.#ahead && at < this.#ahead.toldBytes) {
       await this.#ahead[Symbol.asyncDispose]();
       this.#ahead = undefined;
     }
-    let done = 0;
-    while (done < chunk.length) {
-      done += (await this.#file.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
+    let left = pieces;
+    for (let done = 0; done < bytes; ) {
+      const { bytesWritten } = await this.#file.writev(left, at + done);
+      done += bytesWritten;
+      if (done < bytes) left = after(left, bytesWritten);
     }
-    const range = { from: at, to: at + chunk.length };
+    const range = { from: at, to: at + bytes };
     this.#held = joined([...this.#held, range]);
     this.#unlogged.push(range);
-    this.#unloggedBytes += chunk.length;
+    this.#unloggedBytes += bytes;
     const [first] = this.#held;
     if (first?.from === 0) this.#ahead?.upTo(first.to);
     if (this.#unloggedBytes >= LOG_BYTES) await this.#writeLog();
@@ -196,6 +203,16 @@ export async function heldBytesAt(path: string, expected: Expectation): Promise<
 async function heldAt(path: string, expected: Expectation): Promise<ByteRange[] | undefined> {
   const size = (await stat(incomplete(path)).catch(() => undefined))?.size;
   return size === undefined ? undefined : readLog(path, expected, size);
+}
+
+/** What is left of pieces behind their first `bytes`. */
+function after(pieces: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let skipped = bytes;
+  return pieces.flatMap((piece) => {
+    const rest = piece.subarray(Math.min(skipped, piece.length));
+    skipped -= piece.length - rest.length;
+    return rest.length === 0 ? [] : [rest];
+  });
 }
 
 function total(ranges: readonly ByteRange[]): number {
