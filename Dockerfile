@@ -22,7 +22,8 @@ COPY --from=build /src/node_modules node_modules
 COPY --from=build /src/dist dist
 # Keys, models and the configuration; XDG_CONFIG_HOME makes /data/hadal/serve.json the usual one.
 ENV NODE_ENV=production HADAL_HOME=/data XDG_CONFIG_HOME=/data
-RUN mkdir /data && chown node:node /data && ln -s /app/dist/cli/main.js /usr/local/bin/hadal
+RUN mkdir /data && chown node:node /data \
+  && chmod +x /app/dist/cli/main.js && ln -s /app/dist/cli/main.js /usr/local/bin/hadal
 USER node
 VOLUME /data
 EXPOSE 11434

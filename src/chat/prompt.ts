@@ -3,7 +3,7 @@
  * Refuses to know: messages, families of models, the engine.
  */
 import { HadalError } from '../error.ts';
-import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { finished, type Steps, type Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /**
  * A stretch of a prompt. A `control` is the exact text of one special token; `text` is ordinary text, in which nothing
@@ -39,6 +39,15 @@ export function encodePrompt(
   parts: readonly PromptPart[],
   marks: readonly string[] = [],
 ): Int32Array {
+  return finished(encodePromptInSteps(tokenizer, parts, marks));
+}
+
+/** As {@link encodePrompt}, in steps of some milliseconds. Example: `finished(encodePromptInSteps(tokenizer, parts))` */
+export function* encodePromptInSteps(
+  tokenizer: Tokenizer,
+  parts: readonly PromptPart[],
+  marks: readonly string[] = [],
+): Steps<Int32Array> {
   const ids: number[] = [];
   if (tokenizer.addsBos && tokenizer.bosId !== undefined) {
     const [first] = parts;
@@ -53,11 +62,13 @@ export function encodePrompt(
     if (part.kind === 'sampled') for (const id of part.ids) ids.push(id);
     else if (part.kind === 'control') ids.push(controlId(tokenizer, part.text));
     else if (part.kind === 'template') {
-      for (const id of tokenizer.encode(part.text, { special: true })) ids.push(id);
+      for (const id of yield* tokenizer.encodeInSteps(part.text, { special: true })) ids.push(id);
     } else {
       for (const piece of aroundMarks(part.text, marks))
-        for (const id of tokenizer.encode(piece)) ids.push(id);
+        for (const id of yield* tokenizer.encodeInSteps(piece)) ids.push(id);
     }
+    // Of a thousand short messages each is less than a step.
+    yield;
   }
   return Int32Array.from(ids);
 }

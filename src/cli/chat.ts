@@ -42,7 +42,7 @@ export async function chat(
 ): Promise<void> {
   const { terminal, env, interruption } = surroundings;
   const conversation = new Conversation(options.system);
-  opened.answerer.countTokens(conversation.messages);
+  await opened.answerer.countTokens(conversation.messages);
   greet(opened, surroundings, options);
   const history = openHistory(env);
   const input = new ChatInput({

@@ -67,6 +67,30 @@ test('greedy tokens are those of the model fed by hand', async () => {
   expect(generated).toEqual(ids.slice(9));
 });
 
+test('a request that is given up while another engine has its turn is not computed', async () => {
+  let turn!: () => void;
+  let begun!: () => void;
+  const waits = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const lease = {
+    take: () =>
+      new Promise<void>((resolve) => {
+        turn = resolve;
+        begun();
+      }),
+    pause() {},
+  };
+  await using engine = start({ lease });
+  const left = ask(prompt(64));
+  const ended = all(engine.generate(left));
+  await waits;
+  engine.abort(left.requestId);
+  turn();
+  expect((await ended).at(-1)).toMatchObject({ type: 'end', reason: 'abort' });
+  expect(engine.stats()).toMatchObject({ steps: 0, prefillRows: 0, runningRequests: 0 });
+});
+
 test('the same bits alone, in a crowd, in other chunks and from the cache', async () => {
   await using engine = start();
   await using small = start({ maxRows: 3, maxSequences: 2 });

@@ -287,7 +287,9 @@ class RunningEngine implements Engine {
         const slices = this.#scheduler.plan();
         if (slices.length === 0) break;
         await this.#lease?.take();
-        if (await this.#step(slices)) await this.#draft(slices);
+        // Another engine's step may have taken long: whoever left meanwhile is not computed.
+        const current = !slices.some(({ sequence }) => sequence.aborted);
+        if (current && (await this.#step(slices))) await this.#draft(slices);
         this.#lease?.pause();
       }
     } catch (error) {

@@ -7,11 +7,12 @@ import type { AnswerParser, AnswerStart, ChatFormat } from '../chat/format.ts';
 import { type AnswerGrammar, contentGrammar } from '../chat/grammar/form.ts';
 import { infillEnds, infillParts, supportsInfill } from '../chat/infill.ts';
 import { plainParser } from '../chat/parsers/plain.ts';
-import { encodePrompt, renderPrompt } from '../chat/prompt.ts';
+import { encodePrompt, encodePromptInSteps, renderPrompt } from '../chat/prompt.ts';
 import { type ChatSupport, offered, type RenderOptions } from '../chat/support.ts';
 import type { EndReason, EngineEvent, GenerateRequest, Sampling, Usage } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { inTurns } from './in-turns.ts';
 import { createReplayBook, type PrefixReport } from './replay.ts';
 
 /** What an answerer needs of an engine, wherever it runs. */
@@ -79,8 +80,8 @@ export interface Answerer {
    * @throws HadalError `chat-template-missing`, `chat-template-unknown`, and what {@link ChatFormat.render} throws.
    */
   render(messages: readonly Message[], options?: ConversationOptions): RenderedConversation;
-  /** Tokens that a conversation takes, the opening of the answer included. Throws as {@link Answerer.render}. */
-  countTokens(messages: readonly Message[], options?: ConversationOptions): number;
+  /** Tokens that a conversation takes, the opening of the answer included. Rejects as {@link Answerer.render} throws. */
+  countTokens(messages: readonly Message[], options?: ConversationOptions): Promise<number>;
   /** What the model's format has a place for; `chat` is undefined where no format is known. */
   readonly supports: { readonly chat: ChatSupport | undefined; readonly infill: boolean };
 }
@@ -124,13 +125,14 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       ...(options.cacheSalt === undefined ? {} : { cacheSalt: options.cacheSalt }),
     });
   const parsing = ({ stop = [], choice = 0 }: AnswerOptions) => ({ tokenizer, stop, choice });
-  const written = (format: ChatFormat, messages: readonly Message[], options: ConversationOptions) => {
+  const written = async (
+    format: ChatFormat,
+    messages: readonly Message[],
+    { signal, ...options }: ConversationOptions & Pick<AnswerOptions, 'signal'>,
+  ) => {
     const prompt = format.render(messages, options);
-    return { prompt, promptIds: encodePrompt(tokenizer, prompt.parts, format.marks) };
-  };
-  const render = (messages: readonly Message[], options: ConversationOptions = {}): RenderedConversation => {
-    const { prompt, promptIds } = written(parts.chatFormat(), messages, options);
-    return { text: renderPrompt(prompt.parts), promptIds, opens: prompt.opens };
+    const steps = encodePromptInSteps(tokenizer, prompt.parts, format.marks);
+    return { prompt, promptIds: await inTurns(steps, signal) };
   };
   return {
     tokenizer,
@@ -140,7 +142,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       const format = parts.chatFormat();
       const salt = options.cacheSalt ?? '';
       const restored = replays.restore(messages, salt);
-      const { prompt, promptIds } = written(format, restored, options);
+      const { prompt, promptIds } = await written(format, restored, options);
       const { opens, opened = [], continues = false } = prompt;
       const parser = format.parser({
         ...parsing(options),
@@ -167,16 +169,27 @@ export function createAnswerer(parts: AnswererParts): Answerer {
     async *complete(prompt, options = {}) {
       const promptIds =
         typeof prompt === 'string'
-          ? tokenizer.encode(prompt, { special: true, bos: true })
+          ? await inTurns(tokenizer.encodeInSteps(prompt, { special: true, bos: true }), options.signal)
           : Int32Array.from(prompt);
       yield* answer(promptIds, plainParser(parsing(options)), [...tokenizer.endIds], options);
     },
     async *infill(prefix, suffix, options = {}) {
-      const promptIds = encodePrompt(tokenizer, infillParts(tokenizer, prefix, suffix));
+      const steps = encodePromptInSteps(tokenizer, infillParts(tokenizer, prefix, suffix));
+      const promptIds = await inTurns(steps, options.signal);
       yield* answer(promptIds, plainParser(parsing(options)), infillEnds(tokenizer), options);
     },
-    render,
-    countTokens: (messages, options) => render(messages, options).promptIds.length,
+    render(messages, options = {}) {
+      const format = parts.chatFormat();
+      const { parts: written, opens } = format.render(messages, options);
+      return {
+        text: renderPrompt(written),
+        promptIds: encodePrompt(tokenizer, written, format.marks),
+        opens,
+      };
+    },
+    async countTokens(messages, options = {}) {
+      return (await written(parts.chatFormat(), messages, options)).promptIds.length;
+    },
     get supports() {
       return { chat: chatSupport(parts.chatFormat), infill: supportsInfill(tokenizer) };
     },

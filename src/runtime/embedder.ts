@@ -5,6 +5,7 @@
 import type { EmbedEvent, EmbedRequest, Pooling } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { inTurns } from './in-turns.ts';
 
 /** What an embedder needs of an engine, wherever it runs. */
 export interface EmbeddingEngine {
@@ -77,7 +78,7 @@ export function createEmbedder({ engine, tokenizer, dimensions, pooling }: Embed
       signal?.throwIfAborted();
       const ids =
         typeof text === 'string'
-          ? tokenizer.encode(text, { special: true, bos: true, eos: true })
+          ? await inTurns(tokenizer.encodeInSteps(text, { special: true, bos: true, eos: true }), signal)
           : Int32Array.from(text);
       const requestId = `embedding-${++requests}`;
       const abort = () => engine.abort(requestId);

@@ -163,6 +163,20 @@ describe('when memory runs out', () => {
     expect(loadedNow(models)).toEqual(['a', 'b']);
   });
 
+  test('one that was to go and could stay after all stays, once and not twice', async () => {
+    const { acquire, models, events } = setUp([model('a'), model('b'), model('c')]);
+    const [a, b] = [await acquire('a'), await acquire('b')];
+    const other = acquire('c');
+    await vi.advanceTimersByTimeAsync(10);
+    // The one that was to wait for is still in use when another gives its memory back.
+    b.release();
+    await other;
+    expect(loadedNow(models)).toEqual(['a', 'c']);
+    const again = await acquire('a');
+    expect(again.model).toBe(a.model);
+    expect(events.filter((event) => event === 'loading a')).toHaveLength(1);
+  });
+
   test('pinned ones are never put out: the request is refused', async () => {
     const { acquire, models } = setUp([
       model('a', { pinned: true }),

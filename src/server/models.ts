@@ -340,29 +340,37 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
 
   /** Puts out models, the one first that was used longest ago, until `bytes` more fit. */
   async #makeRoom(wanted: Slot<M>, bytes: number): Promise<void> {
-    const { budgetBytes } = this.#options;
-    for (;;) {
-      this.#stop.signal.throwIfAborted();
-      const held = this.#slots.filter((slot) => slot !== wanted && (slot.loaded || slot.closing));
-      const used = held.reduce((sum, slot) => sum + (slot.bytes ?? 0), 0);
-      if (used + bytes <= budgetBytes) return;
-      const candidates = held.filter(({ pinned }) => !pinned).toSorted((a, b) => a.lastUsedMs - b.lastUsedMs);
-      const idle = candidates.find(({ leases, closing }) => leases === 0 || closing !== undefined);
-      if (idle !== undefined) {
-        this.#event({ type: 'evicted', model: idle.model.name });
-        await this.#close(idle);
-      } else if (candidates[0] !== undefined && bytes <= budgetBytes) {
-        candidates[0].leaving = true;
-        await this.#change();
-      } else {
-        throw new HadalError('memory-full', {
-          what: `the model ${wanted.model.name}`,
-          expected: `at most ${budgetBytes - used} bytes beside what must stay loaded`,
-          got: `${bytes} bytes`,
-          next: 'ask for a smaller model, or give the server more memory',
-        });
-      }
+    try {
+      while (!(await this.#hasRoom(wanted, bytes))) this.#stop.signal.throwIfAborted();
+    } finally {
+      // Whoever was asked to go and is still in use need not: another gave the memory.
+      for (const slot of this.#slots) slot.leaving = false;
     }
+  }
+
+  /** Whether `bytes` more fit; if not, after one more is out, or something changed. */
+  async #hasRoom(wanted: Slot<M>, bytes: number): Promise<boolean> {
+    const { budgetBytes } = this.#options;
+    const held = this.#slots.filter((slot) => slot !== wanted && (slot.loaded || slot.closing));
+    const used = held.reduce((sum, slot) => sum + (slot.bytes ?? 0), 0);
+    if (used + bytes <= budgetBytes) return true;
+    const candidates = held.filter(({ pinned }) => !pinned).toSorted((a, b) => a.lastUsedMs - b.lastUsedMs);
+    const idle = candidates.find(({ leases, closing }) => leases === 0 || closing !== undefined);
+    if (idle !== undefined) {
+      this.#event({ type: 'evicted', model: idle.model.name });
+      await this.#close(idle);
+    } else if (candidates[0] !== undefined && bytes <= budgetBytes) {
+      candidates[0].leaving = true;
+      await this.#change();
+    } else {
+      throw new HadalError('memory-full', {
+        what: `the model ${wanted.model.name}`,
+        expected: `at most ${budgetBytes - used} bytes beside what must stay loaded`,
+        got: `${bytes} bytes`,
+        next: 'ask for a smaller model, or give the server more memory',
+      });
+    }
+    return false;
   }
 
   #close(slot: Slot<M>): Promise<void> {

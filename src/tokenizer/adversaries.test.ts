@@ -15,3 +15,18 @@ test.each(adversaries())(
   },
   HANG_MS,
 );
+
+test.each(adversaries())(
+  '1 MB of %s is cut in steps, to the same ids',
+  (_name, text) => {
+    const steps = tokenizer.encodeInSteps(text);
+    let count = 1;
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) count++;
+    expect(count).toBeGreaterThan(50);
+    expect(Buffer.compare(Buffer.from(step.value.buffer), Buffer.from(tokenizer.encode(text).buffer))).toBe(
+      0,
+    );
+  },
+  HANG_MS,
+);

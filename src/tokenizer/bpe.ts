@@ -7,7 +7,7 @@ import type { PreTokenizer } from './pre-tokenizers.ts';
 import { Splitter } from './splitter.ts';
 import type { Symbols } from './symbols.ts';
 import { type AddedToken, TokenCutter } from './token-cutter.ts';
-import type { EncodeOptions, Tokenizer } from './tokenizer.ts';
+import { type EncodeOptions, finished, type Steps, type Tokenizer } from './tokenizer.ts';
 import { TokenKind, type Vocabulary } from './vocabulary.ts';
 
 /** Rewrites a stretch of text between added tokens; `first` says whether the whole text starts with it. */
@@ -35,6 +35,9 @@ export interface BpeParts {
 /** Words of up to this many UTF-16 units are remembered; longer slices would keep their whole text alive. */
 const MEMO_LENGTH = 12;
 const MEMO_WORDS = 1 << 15;
+
+/** A step ends after so many UTF-16 units, and a piece that has more of them is merged in steps of its own. */
+const STEP_UNITS = 1 << 13;
 
 /** What UTF-8 cannot write; encoders put U+FFFD in its place. */
 const LONE_SURROGATE = /\p{Surrogate}/gu;
@@ -105,18 +108,25 @@ class Bpe implements Tokenizer {
     this.#specialCuts = cutters(parts.added, parts.normalize);
   }
 
-  encode(text: string, { special = false, bos = false, eos = false }: EncodeOptions = {}): Int32Array {
+  encode(text: string, options?: EncodeOptions): Int32Array {
+    return finished(this.encodeInSteps(text, options));
+  }
+
+  *encodeInSteps(
+    text: string,
+    { special = false, bos = false, eos = false }: EncodeOptions = {},
+  ): Steps<Int32Array> {
     const out = new IdList();
     if (bos && this.addsBos && this.bosId !== undefined) out.push(this.bosId);
     const whole = text.replace(LONE_SURROGATE, '\ufffd');
     const { raw, normalized } = special ? this.#specialCuts : this.#plainCuts;
     let at = 0;
     for (const { start, end, id } of raw.cuts(whole, 0, whole.length)) {
-      this.#encodeBetween(whole, at, start, normalized, out);
+      yield* this.#encodeBetween(whole, at, start, normalized, out);
       out.push(id);
       at = end;
     }
-    this.#encodeBetween(whole, at, whole.length, normalized, out);
+    yield* this.#encodeBetween(whole, at, whole.length, normalized, out);
     if (eos && this.#addsEos && this.eosId !== undefined) out.push(this.eosId);
     return out.ids.slice(0, out.length);
   }
@@ -159,7 +169,13 @@ class Bpe implements Tokenizer {
   }
 
   /** Encodes what lies between tokens found in the raw text. */
-  #encodeBetween(whole: string, from: number, to: number, normalized: TokenCutter, out: IdList): void {
+  *#encodeBetween(
+    whole: string,
+    from: number,
+    to: number,
+    normalized: TokenCutter,
+    out: IdList,
+  ): Steps<void> {
     if (from >= to) return;
     let text = whole;
     let at = from;
@@ -170,19 +186,24 @@ class Bpe implements Tokenizer {
       end = text.length;
     }
     for (const cut of normalized.cuts(text, at, end)) {
-      this.#encodePlain(text, at, cut.start, out);
+      yield* this.#encodePlain(text, at, cut.start, out);
       out.push(cut.id);
       at = cut.end;
     }
-    this.#encodePlain(text, at, end, out);
+    yield* this.#encodePlain(text, at, end, out);
   }
 
   /** Encodes text that holds no token to be cut out. */
-  #encodePlain(text: string, from: number, to: number, out: IdList): void {
+  *#encodePlain(text: string, from: number, to: number, out: IdList): Steps<void> {
     let start = from;
+    let rested = from;
     for (const stop of this.#splitter.split(text, from, to)) {
-      this.#encodePiece(text, start, stop, out);
+      if (stop - start > STEP_UNITS) yield* this.#mergeLongPiece(text, start, stop, out);
+      else this.#encodePiece(text, start, stop, out);
       start = stop;
+      if (stop - rested < STEP_UNITS) continue;
+      rested = stop;
+      yield;
     }
   }
 
@@ -205,16 +226,29 @@ class Bpe implements Tokenizer {
   }
 
   #mergePiece(text: string, from: number, to: number, out: IdList): void {
-    const whole = this.#ignoreMerges ? this.#symbols.whole(text, from, to) : undefined;
-    if (whole !== undefined) {
-      out.push(whole);
-      return;
-    }
+    if (this.#putWhole(text, from, to, out)) return;
     const ids = this.#symbols.ids(text, from, to);
-    const count = this.#merges.apply(ids, ids.length);
-    out.reserve(count).set(ids.subarray(0, count), out.length);
-    out.length += count;
+    put(ids.subarray(0, this.#merges.apply(ids, ids.length)), out);
   }
+
+  *#mergeLongPiece(text: string, from: number, to: number, out: IdList): Steps<void> {
+    if (this.#putWhole(text, from, to, out)) return;
+    const ids = this.#symbols.ids(text, from, to);
+    put(ids.subarray(0, yield* this.#merges.applyInSteps(ids, ids.length)), out);
+  }
+
+  /** Where a family takes pieces that are tokens as they are; whether this one was. */
+  #putWhole(text: string, from: number, to: number, out: IdList): boolean {
+    const whole = this.#ignoreMerges ? this.#symbols.whole(text, from, to) : undefined;
+    if (whole === undefined) return false;
+    out.push(whole);
+    return true;
+  }
+}
+
+function put(ids: Int32Array, out: IdList): void {
+  out.reserve(ids.length).set(ids, out.length);
+  out.length += ids.length;
 }
 
 /** Finders of added tokens: in raw text, then in what is left once it is normalised. */

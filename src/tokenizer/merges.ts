@@ -7,10 +7,14 @@
  */
 import { HadalError } from '../error.ts';
 import { hashText, MOST_PROBES } from './text-table.ts';
+import { finished, type Steps } from './tokenizer.ts';
 import { MOST_TOKENS, type Vocabulary } from './vocabulary.ts';
 
 /** Pieces of up to this many bytes are merged by scanning, which is faster there. */
 const SCAN_BYTES = 40;
+
+/** Merges of one step. */
+const STEP_MERGES = 1 << 13;
 
 /** Positions in a heap key are below this; ranks times this stay exact. */
 const POSITIONS = 2 ** 31;
@@ -52,7 +56,7 @@ export class Merges {
    */
   apply(ids: Int32Array, count: number): number {
     if (count < 2) return count;
-    return count <= SCAN_BYTES ? this.#scan(ids, count) : this.#heap(ids, count);
+    return count <= SCAN_BYTES ? this.#scan(ids, count) : finished(this.applyInSteps(ids, count));
   }
 
   /** Rank of the pair, or -1. */
@@ -120,7 +124,8 @@ export class Merges {
     }
   }
 
-  #heap(ids: Int32Array, count: number): number {
+  /** As {@link Merges.apply}, in steps of some milliseconds: for long pieces. */
+  *applyInSteps(ids: Int32Array, count: number): Steps<number> {
     const next = new Int32Array(count); // position of the next live id, count at the end
     const previous = new Int32Array(count); // -1 at the start
     const heap = new MinHeap(count * 3);
@@ -128,12 +133,15 @@ export class Merges {
       next[i] = i + 1;
       previous[i] = i - 1;
       if (i + 1 < count) this.#offer(heap, ids, i, i + 1);
+      if (i % STEP_MERGES === STEP_MERGES - 1) yield;
     }
+    let merges = 0;
     for (let key = heap.pop(); key !== undefined; key = heap.pop()) {
       const at = key % POSITIONS;
       const rank = (key - at) / POSITIONS;
       const right = next[at] as number;
       // An entry is stale when either side was merged since: ids of dead positions are -1.
+      if (++merges % STEP_MERGES === 0) yield;
       if (right >= count || ids[at] !== this.#left[rank] || ids[right] !== this.#right[rank]) continue;
       ids[at] = this.#merged[rank] as number;
       ids[right] = -1;

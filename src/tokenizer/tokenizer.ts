@@ -13,6 +13,21 @@ export interface EncodeOptions {
   readonly eos?: boolean;
 }
 
+/** Work that can be left lying between two steps; the last one has the result. */
+export type Steps<T> = Generator<void, T, void>;
+
+/**
+ * The result of all steps at once.
+ *
+ * @example finished(tokenizer.encodeInSteps('hello'));
+ */
+export function finished<T>(steps: Steps<T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
 /** A vocabulary with its rules. Ids are row numbers of the embedding table. */
 export interface Tokenizer {
   readonly vocabSize: number;
@@ -25,6 +40,8 @@ export interface Tokenizer {
   /** Whether decoding leaves out a space at the very start of a text, because encoding puts one there. */
   readonly dropsLeadingSpace?: boolean;
   encode(text: string, options?: EncodeOptions): Int32Array;
+  /** As {@link Tokenizer.encode}, in steps of some milliseconds at most: whoever serves others does so between them. */
+  encodeInSteps(text: string, options?: EncodeOptions): Steps<Int32Array>;
   /** Text of ids; bytes that are not UTF-8 become U+FFFD. Special tokens are left out unless `special`. */
   decode(ids: ArrayLike<number>, options?: { readonly special?: boolean }): string;
   /** The raw bytes one id stands for (UTF-8 of a special token's text included). */

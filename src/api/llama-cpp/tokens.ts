@@ -3,7 +3,7 @@
  * Refuses to know: HTTP, models, how text is cut.
  */
 import { z } from 'zod';
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { Steps, Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { type FieldTable, honoured } from '../fields.ts';
 import { modelField } from './infill.ts';
 
@@ -37,17 +37,14 @@ export const detokenizeSchema = z.looseObject({
 export const DETOKENIZE_FIELDS: FieldTable = { model: MODEL_RULE, tokens: honoured('ids of the vocabulary') };
 
 /**
- * The ids of a text, as `/tokenize` gives them.
+ * The ids of a text, as `/tokenize` gives them, in steps.
  *
- * @example tokensDocument(tokenizer, { content: 'Hello' }); // { tokens: [9707] }
+ * @example finished(tokensInSteps(tokenizer, { content: 'Hello' })); // { tokens: [9707] }
  */
-export function tokensDocument(tokenizer: Tokenizer, fields: z.output<typeof tokenizeSchema>): object {
-  const ids = [
-    ...tokenizer.encode(fields.content, {
-      special: fields.parse_special ?? true,
-      bos: fields.add_special ?? false,
-    }),
-  ];
+export function* tokensInSteps(tokenizer: Tokenizer, fields: z.output<typeof tokenizeSchema>): Steps<object> {
+  const { parse_special: special, add_special: bos } = fields;
+  const options = { special: special ?? true, bos: bos ?? false };
+  const ids = [...(yield* tokenizer.encodeInSteps(fields.content, options))];
   return { tokens: fields.with_pieces ? ids.map((id) => ({ id, piece: pieceOf(tokenizer, id) })) : ids };
 }
 

@@ -11,9 +11,10 @@ import {
   propsDocument,
   TOKENIZE_FIELDS,
   tokenizeSchema,
-  tokensDocument,
+  tokensInSteps,
 } from '../../api/llama-cpp/tokens.ts';
 import { HadalError } from '../../error.ts';
+import { inTurns } from '../../runtime/in-turns.ts';
 import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import { OPENAI } from '../protocol.ts';
 import { nameWithoutEffect, respond } from '../respond.ts';
@@ -40,7 +41,9 @@ export function llamaCpp(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void 
     nameWithoutEffect(c, withoutEffect);
     const name = fields.model ?? onlyModel(c, parts);
     return c.json(
-      await withModel(c, parts, name, ({ answerer }) => tokensDocument(answerer.tokenizer, fields)),
+      await withModel(c, parts, name, ({ answerer }, signal) =>
+        inTurns(tokensInSteps(answerer.tokenizer, fields), signal),
+      ),
     );
   });
   describePost(app, '/detokenize', 'The text of tokens', detokenizeSchema);

@@ -1,0 +1,86 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { adversaries } from '../../bench/formats/texts.mjs';
+import { ggufFields, golden } from '../../test/golden/tokenizer/golden.ts';
+import type { Message } from '../chat/delta.ts';
+import { plainParser } from '../chat/parsers/plain.ts';
+import { tokenizerFromGguf } from '../tokenizer/from-gguf.ts';
+import type { Steps } from '../tokenizer/tokenizer.ts';
+import { type AnsweringEngine, createAnswerer } from './answerer.ts';
+import { createEmbedder } from './embedder.ts';
+import { inTurns } from './in-turns.ts';
+
+const tokenizer = tokenizerFromGguf(ggufFields(golden('deepseek-v3').tokenizer, 'deepseek-v3'));
+/** Nothing but prompts is of interest here. */
+const engine: AnsweringEngine & Parameters<typeof createEmbedder>[0]['engine'] = {
+  async *generate() {},
+  async *embed() {
+    yield { vector: new Float32Array(1) };
+  },
+  abort() {},
+};
+const answerer = createAnswerer({
+  engine,
+  tokenizer,
+  contextTokens: 1 << 30,
+  sampling: { temperature: 0 },
+  chatFormat: () => ({
+    family: 'plain',
+    supports: { tools: false, toolsWhileThinking: false, thinking: 'never', effort: [], prefill: false },
+    endIds: [],
+    parser: plainParser,
+    render: (messages) => ({
+      parts: messages.map(({ content }) => ({ kind: 'text', text: content ?? '' })),
+      opens: 'content',
+    }),
+  }),
+});
+
+/** How often others had their turn during some work. */
+async function turnsDuring(work: Promise<unknown>): Promise<number> {
+  let turns = 0;
+  let over = false;
+  const others = (async () => {
+    for (; !over; turns++) await nextTurn();
+  })();
+  await work.finally(() => {
+    over = true;
+  });
+  await others;
+  return turns;
+}
+
+async function read(deltas: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of deltas);
+}
+
+const said = (content: string): Message[] => [{ role: 'user', content }];
+
+const letters = adversaries().find(([name]) => name === 'random letters, one word')![1];
+
+test.each([
+  ['counted', () => answerer.countTokens(said(letters))],
+  ['a conversation', () => read(answerer.chat(said(letters)))],
+  ['continued', () => read(answerer.complete(letters))],
+  [
+    'embedded',
+    () => createEmbedder({ engine, tokenizer, dimensions: 1, pooling: () => 'mean' }).embed(letters),
+  ],
+] as const)('others have their turn while 1 MB of text is %s', async (_name, work) => {
+  // It takes hundreds of times as long as nobody may have a turn.
+  expect(await turnsDuring(work())).toBeGreaterThan(5);
+});
+
+test('who has left is not worked for any longer', async () => {
+  const controller = new AbortController();
+  let count = 0;
+  function* endless(): Steps<never> {
+    for (;;) {
+      count++;
+      yield;
+    }
+  }
+  setImmediate(() => controller.abort(new Error('left')));
+  await expect(inTurns(endless(), controller.signal)).rejects.toThrow('left');
+  expect(count).toBeGreaterThan(0);
+});
