@@ -2,14 +2,13 @@
  * Owns: `hadal evaluate`: perplexity of a model on a text, and what it lost against a reference.
  * Refuses to know: how either is computed.
  */
-import { readFile } from 'node:fs/promises';
 import { defineCommand } from 'citty';
-import { HadalError } from '../error.ts';
 import { evaluateText, type TextEvaluation } from '../evaluate/perplexity.ts';
 import { readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { formatCount, table } from './figures.ts';
+import { textFile } from './input-file.ts';
 import { openShown } from './opening.ts';
 import { promptFrom } from './standard-input.ts';
 
@@ -72,10 +71,7 @@ async function textOf(path: string | undefined, surroundings: Surroundings): Pro
     if (piped !== undefined) return piped;
     throw usageError({ what: 'TEXTFILE is missing', next: `usage: hadal ${text.usage}` });
   }
-  return readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    const got = cause.code ?? cause.message;
-    throw new HadalError('file-unreadable', { what: path, expected: 'a text', got, next: 'check the path' });
-  });
+  return textFile(path);
 }
 
 function report({ perplexity, error, tokens, windows, windowTokens, distance }: TextEvaluation): string {

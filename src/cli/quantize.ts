@@ -7,7 +7,8 @@ import { defineCommand } from 'citty';
 import { resolveModel } from '../hub/fetch.node.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
 import { quantizeFile } from '../quantize/quantize.node.ts';
-import { readArguments } from './arguments.ts';
+import { type Arguments, readArguments } from './arguments.ts';
+import { compare } from './comparing.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { askedType, shownWriting, TYPE_NAMES, tellWritten } from './writing.ts';
@@ -17,6 +18,7 @@ export const text: CommandText = {
   examples: [
     'hadal quantize ./v2-lite-bf16.gguf Q4_K_M',
     'hadal quantize ./model.gguf --recipe ./recipe.json',
+    'hadal quantize ./model-bf16.gguf --compare ./text.txt --svg ./types.svg',
   ],
 };
 
@@ -25,6 +27,13 @@ export const command = defineCommand({
   args: {
     file: { type: 'positional', required: false, description: 'a GGUF file in F32, F16 or BF16' },
     type: { type: 'positional', required: false, description: 'Q4_K_M, Q8_0 …; not with --recipe' },
+    compare: {
+      type: 'string',
+      valueHint: 'TEXTFILE',
+      description: 'measure types (several TYPE, or seven) on a text',
+    },
+    svg: { type: 'string', valueHint: 'FILE', description: 'with --compare: a picture as well' },
+    windows: { type: 'string', valueHint: 'N', description: 'with --compare: at most so many windows' },
     out: {
       type: 'string',
       valueHint: 'FILE',
@@ -39,8 +48,13 @@ export const command = defineCommand({
   },
   async run({ rawArgs, cmd, data }) {
     const { terminal, env, interruption } = data as Surroundings;
-    const given = readArguments(cmd.args as object, rawArgs, { words: 2 });
+    const given = readArguments(cmd.args as object, rawArgs);
     const path = await resolveModel(given.word(0, 'FILE', `hadal ${text.usage}`), { env, fetch: false });
+    if (given.text('compare') !== undefined) {
+      await compare(path, given, data as Surroundings);
+      return;
+    }
+    refuseWords(given);
     const asked = await askedType(given.words[1], given.text('recipe'));
     if (asked === undefined) {
       throw usageError({ what: 'TYPE is missing', expected: `one of ${TYPE_NAMES}, or --recipe FILE` });
@@ -55,6 +69,17 @@ export const command = defineCommand({
     tellWritten(terminal, given, path, base, written, performance.now() - startedMs);
   },
 });
+
+/** Several types, a picture and windows are there for comparing alone. */
+function refuseWords(given: Arguments): void {
+  if (given.words.length > 2) {
+    const got = `also ${given.words.slice(2).join(' ')}`;
+    throw usageError({ what: 'TYPE', expected: 'one, or --compare TEXTFILE', got });
+  }
+  for (const flag of ['svg', 'windows']) {
+    if (given.has(flag)) throw usageError({ what: `--${flag}`, expected: '--compare TEXTFILE beside it' });
+  }
+}
 
 /** `v2-lite-bf16.gguf` becomes `v2-lite-q4_k_m.gguf`; where the name says no type it is added. */
 function besideName(path: string, type: FileTypeName): string {

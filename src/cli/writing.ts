@@ -2,8 +2,6 @@
  * Owns: what `quantize` and `convert` share: the type that is asked for, what is shown before, meanwhile and after.
  * Refuses to know: what is written and how.
  */
-import { readFile } from 'node:fs/promises';
-import { HadalError } from '../error.ts';
 import { type FileTypeName, WRITTEN_TYPES, writtenTypeNamed } from '../quantize/file-types.ts';
 import type { QuantizeOptions, QuantizePlan } from '../quantize/quantize.node.ts';
 import { parseRecipe, type Recipe } from '../quantize/recipe.ts';
@@ -11,6 +9,7 @@ import type { Written } from '../quantize/write-model.node.ts';
 import type { Arguments } from './arguments.ts';
 import { usageError } from './exit-codes.ts';
 import { digits, formatBytes, formatCount, formatMs, table } from './figures.ts';
+import { textFile } from './input-file.ts';
 import type { Terminal } from './terminal.ts';
 
 /** A mix, and what a recipe sets above it. */
@@ -34,15 +33,7 @@ export async function askedType(
   }
   if (type !== undefined) return { base: writtenTypeNamed(type), overrides: [] };
   if (recipePath === undefined) return undefined;
-  const recipe = await readFile(recipePath, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    const got = cause.code ?? cause.message;
-    throw new HadalError('file-unreadable', {
-      what: recipePath,
-      expected: 'a recipe',
-      got,
-      next: 'check the path',
-    });
-  });
+  const recipe = await textFile(recipePath, 'a recipe');
   return parseRecipe(recipe, recipePath);
 }
 

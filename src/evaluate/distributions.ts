@@ -14,7 +14,10 @@ export function logSoftmax(logits: Float32Array): Float64Array {
   let sum = 0;
   for (const logit of logits) sum += Math.exp(logit - max);
   const shift = max + Math.log(sum);
-  return Float64Array.from(logits, (logit) => logit - shift);
+  // Not Float64Array.from, which takes thirty times as long over a vocabulary.
+  const logs = new Float64Array(logits.length);
+  for (let i = 0; i < logs.length; i++) logs[i] = logits[i]! - shift;
+  return logs;
 }
 
 /**
