@@ -14,6 +14,7 @@ const REPORT = join(ROOT, 'test/output/vitest.json');
 const NEEDS = {
   weights: 'a fetched model (HADAL_TEST_MODEL)',
   peer: 'node-llama-cpp (HADAL_TEST_PEER)',
+  python: 'Python 3 (HADAL_TEST_PYTHON)',
   browser: 'Chromium (HADAL_TEST_BROWSER)',
   native: 'the native addon, so cargo',
 };

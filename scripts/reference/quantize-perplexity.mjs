@@ -1,0 +1,109 @@
+/**
+ * Makes test/golden/quantize/perplexity.json: perplexity of padded SmolLM2 in every type that Hadal writes, quantized by
+ * Hadal and by llama.cpp; both files in llama.cpp, and Hadal's in Hadal.
+ *
+ *   node scripts/reference/quantize-perplexity.mjs MODEL PEER WORK OUT [TYPE ...]     (after a build)
+ *     MODEL  SmolLM2-135M-Instruct.Q4_1.gguf; what is quantized is its padded F16 (scripts/pad-model.mjs)
+ *     PEER   folder with node_modules/node-llama-cpp
+ *     WORK   folder for the padded model and its logits, which a second run finds there
+ *     OUT    test/golden/quantize/perplexity.json; types that are not named keep their figures
+ *     TYPE   all otherwise
+ *   Needs Python 3; HADAL_TEST_PYTHON names another one. A minute a type.
+ *
+ */
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { evaluateText } from '../../dist/evaluate/perplexity.js';
+import { remembered } from '../../dist/evaluate/remembered.node.js';
+import { FILE_TYPES, WRITTEN_TYPES } from '../../dist/quantize/file-types.js';
+import { quantizeFile } from '../../dist/quantize/quantize.node.js';
+import { openModel, openTokenizer } from '../../dist/runtime/open.node.js';
+import { padModel } from '../pad-model.mjs';
+import { llamaQuantize, llamaScorer } from './llama-peer.mjs';
+
+const [modelPath, peer, folder, out, ...asked] = process.argv.slice(2);
+const TEXT = 'test/fixtures/texts/devils-dictionary.txt';
+const [WINDOW_TOKENS, WINDOWS] = [512, 7];
+const text = readFileSync(new URL(`../../${TEXT}`, import.meta.url), 'utf8');
+mkdirSync(folder, { recursive: true });
+const path = join(folder, 'padded-f16.gguf');
+if (!existsSync(path)) await padModel({ path: modelPath, out: path });
+const tokenizer = await openTokenizer(path);
+const opened = [];
+const references = {
+  hadal: remembered(join(folder, 'hadal'), async () => {
+    opened.push(await openModel(path, { contextTokens: WINDOW_TOKENS + 1 }));
+    return opened.at(-1).engine;
+  }),
+  llama: remembered(join(folder, 'llama'), async () => {
+    opened.push(llamaScorer({ peer, path, windowTokens: WINDOW_TOKENS }));
+    return opened.at(-1);
+  }),
+};
+const reference = { hadal: await judge(references.hadal), llama: await judge(references.llama) };
+for (const reader of opened) await reader[Symbol.asyncDispose]();
+const types = existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')).types : {};
+const wanted = asked.length > 0 ? asked : WRITTEN_TYPES.filter((type) => FILE_TYPES[type].number > 1);
+for (const type of wanted) {
+  const files = { hadal: join(folder, 'hadal.gguf'), llama: join(folder, 'llama.gguf') };
+  await quantizeFile({ path, out: files.hadal, fileType: type }, { force: true });
+  await llamaQuantize({ peer, path, out: files.llama, number: FILE_TYPES[type].number });
+  types[type] = {
+    hadal: {
+      bytes: statSync(files.hadal).size,
+      inHadal: await inHadal(files.hadal, (scorer) => judge(scorer, references.hadal)),
+      inLlama: await inLlama(files.hadal, (scorer) => judge(scorer, references.llama)),
+    },
+    llama: {
+      bytes: statSync(files.llama).size,
+      inLlama: await inLlama(files.llama, (scorer) => judge(scorer, references.llama)),
+    },
+  };
+  console.log(type, JSON.stringify(types[type]));
+  write();
+}
+
+async function judge(scorer, against) {
+  const options = { windowTokens: WINDOW_TOKENS, windows: WINDOWS, ...(against && { reference: against }) };
+  const { perplexity, distance } = await evaluateText(scorer, tokenizer, text, options);
+  return { perplexity: rounded(perplexity), ...(distance && { kl: rounded(distance.kl.mean) }) };
+}
+
+async function inHadal(path, use) {
+  const model = await openModel(path, { contextTokens: WINDOW_TOKENS + 1 });
+  try {
+    return await use(model.engine);
+  } finally {
+    await model.close();
+  }
+}
+
+async function inLlama(path, use) {
+  const scorer = llamaScorer({ peer, path, windowTokens: WINDOW_TOKENS });
+  try {
+    return await use(scorer);
+  } finally {
+    await scorer[Symbol.asyncDispose]();
+  }
+}
+
+function rounded(x) {
+  return Number(x.toPrecision(7));
+}
+
+function write() {
+  const { version } = JSON.parse(
+    readFileSync(join(peer, 'node_modules/node-llama-cpp/package.json'), 'utf8'),
+  );
+  const certificate = {
+    script: 'scripts/reference/quantize-perplexity.mjs',
+    oracle: `llama_model_quantize and llama_decode of llama.cpp v0.5.0 (node-llama-cpp ${version})`,
+    model:
+      'SmolLM2-135M-Instruct.Q4_1.gguf, dequantized to F16 and padded to rows of 768 (scripts/pad-model.mjs)',
+    text: `${TEXT}: the first ${WINDOWS} windows of ${WINDOW_TOKENS} tokens, the second half of each judged`,
+    date: new Date().toISOString().slice(0, 10),
+  };
+  const inOrder = Object.keys(FILE_TYPES).filter((type) => type in types);
+  const document = { certificate, reference, types: Object.fromEntries(inOrder.map((t) => [t, types[t]])) };
+  writeFileSync(out, `${JSON.stringify(document, null, 1)}\n`);
+}
