@@ -7,6 +7,7 @@ import { defineCommand } from 'citty';
 import { convertFolder } from '../quantize/convert.node.ts';
 import { readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
+import { admissionOf } from './policy.ts';
 import { askedType, shownWriting, tellWritten } from './writing.ts';
 
 export const text: CommandText = {
@@ -27,7 +28,7 @@ export const command = defineCommand({
     json: { type: 'boolean', description: 'print one JSON document' },
   },
   async run({ rawArgs, cmd, data }) {
-    const { terminal, interruption } = data as Surroundings;
+    const { terminal, env, interruption } = data as Surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { words: 1 });
     const folder = given.word(0, 'DIR', `hadal ${text.usage}`);
     const asked = await askedType(given.text('to'), given.text('recipe'));
@@ -36,7 +37,7 @@ export const command = defineCommand({
     const startedMs = performance.now();
     const written = await convertFolder(
       { folder, out, ...(asked === undefined ? {} : { fileType: asked.base, overrides: asked.overrides }) },
-      shownWriting(terminal, given, interruption.signal, folder, out),
+      { ...shownWriting(terminal, given, interruption.signal, folder, out), ...(await admissionOf(env)) },
     );
     const { fileType, ...rest } = written;
     tellWritten(terminal, given, folder, fileType, rest, performance.now() - startedMs);

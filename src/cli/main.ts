@@ -11,6 +11,7 @@ import type { Surroundings } from './context.ts';
 import { exitCodeOf, usageError } from './exit-codes.ts';
 import { commandHelp, rootHelp } from './help.ts';
 import { listen } from './interruption.ts';
+import { wentOffline } from './offline.ts';
 import { openTerminal } from './terminal.ts';
 
 const terminal = openTerminal(process);
@@ -47,7 +48,9 @@ async function main(): Promise<void> {
     await showCommandHelp(name);
     return;
   }
-  const { command } = await entryOf(name).load();
+  const entry = entryOf(name);
+  if (await wentOffline(name, entry.offline, surroundings)) return;
+  const { command } = await entry.load();
   await runCommand(command, { rawArgs: rest, data: surroundings });
 }
 

@@ -1,11 +1,13 @@
 /**
- * Owns: `--offline` of commands: what is refused at the start, the namespace, and what is said about it.
+ * Owns: `--offline` and `HADAL_OFFLINE` of commands: what is refused at the start, the namespace, and what is said about it.
  * Refuses to know: how going out is prevented.
  */
 import { createServer, type Server } from 'node:net';
+import { fileURLToPath } from 'node:url';
 import { HadalError } from '../error.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
-import { canSeal, goOffline, isSealed, runSealed } from '../hub/offline.node.ts';
+import { canSeal, goOffline, isOffline, isSealed, OFFLINE, runSealed } from '../hub/offline.node.ts';
+import { engineMainFile } from '../runtime/engine-file.node.ts';
 import type { Surroundings } from './context.ts';
 
 /** The flag, as commands list it. */
@@ -13,13 +15,59 @@ export const OFFLINE_FLAG = {
   offline: { type: 'boolean', description: 'nothing may go out: no fetching, no connections' },
 } as const;
 
+/** What becomes of a command where nothing may go out. */
+export type WhenOffline =
+  /** It goes offline itself: it knows which models it needs, and where it listens. */
+  | 'itself'
+  /** It is run where there is no network. */
+  | 'sealed'
+  /** It opens no model, and only this process is kept from going out. */
+  | 'guarded'
+  /** It is for what needs a network, or for programs of others. */
+  | 'refused';
+
+/** What looks for hardware, in `hadal plan`; started only where there is no way out. */
+const TOOLS = ['nvidia-smi', 'sysctl', 'vulkaninfo', 'dd'];
+
+/**
+ * Goes offline before a command begins, where `HADAL_OFFLINE` or the usual configuration says so.
+ *
+ * @returns whether the command ran elsewhere, and there is nothing left to do
+ * @throws HadalError `offline-command` for a command that needs a network
+ * @example if (await wentOffline('tokenize', 'sealed', surroundings)) return;
+ */
+export async function wentOffline(
+  name: string,
+  when: WhenOffline,
+  surroundings: Surroundings,
+): Promise<boolean> {
+  const { env } = surroundings;
+  // A server may be told of another configuration.
+  const asked = isOffline(env) || (when !== 'guarded' && name !== 'serve' && (await usual(env)).offline);
+  if (!asked) return false;
+  process.env[OFFLINE] = '1';
+  if (when === 'sealed') return ranSealed(surroundings, []);
+  if (when === 'guarded') goOffline();
+  if (when !== 'refused') return false;
+  throw new HadalError('offline-command', {
+    what: `hadal ${name}`,
+    expected: 'a command that needs no network, since nothing may go out',
+    got: 'one that fetches, or starts programs of others',
+    next: 'take `hadal serve` with a model that is on disk',
+  });
+}
+
+async function usual(env: Surroundings['env']) {
+  return (await import('../server/config.ts')).usualConfig(env);
+}
+
 /**
  * Goes offline before anything else is done. Models that would have to be fetched are refused. Where a network namespace can
  * be made, the program is run again in one, and this process only waits for it.
  *
  * @param listening where a server is to listen; the socket goes along into the namespace
  * @returns whether the program ran elsewhere, and there is nothing left to do
- * @throws HadalError `offline-model` for a model that is not on disk, and what listening throws.
+ * @throws HadalError `offline-model` for a model that is not on disk, `offline-unsealed`, and what listening throws.
  * @example if (await ranSealed(surroundings, [model])) return;
  */
 export async function ranSealed(
@@ -27,13 +75,14 @@ export async function ranSealed(
   models: readonly string[],
   listening?: { readonly host: string; readonly port: number },
 ): Promise<boolean> {
-  for (const model of models) await demandOnDisk(model, env);
+  for (const model of models) await resolveModel(model, { env: { ...env, [OFFLINE]: '1' } });
+  const programs = [fileURLToPath(engineMainFile())];
   if (isSealed(env)) {
-    goOffline();
+    goOffline({ programs, tools: TOOLS });
     return false;
   }
   if (!canSeal()) {
-    goOffline();
+    goOffline({ programs });
     terminal.err(
       'hadal: offline: this system allows no network namespace; only what Hadal itself does is covered\n',
     );
@@ -44,20 +93,6 @@ export async function ranSealed(
   server?.close();
   process.exitCode = await running;
   return true;
-}
-
-async function demandOnDisk(model: string, env: Surroundings['env']): Promise<void> {
-  try {
-    await resolveModel(model, { env, fetch: false });
-  } catch (error) {
-    if (!(error instanceof HadalError) || error.code !== 'model-missing') throw error;
-    throw new HadalError('offline-model', {
-      what: `the model ${model}`,
-      expected: 'it on disk, since nothing may be fetched offline',
-      got: 'nothing',
-      next: `fetch it before (hadal pull ${model}), or bring it over in a bundle`,
-    });
-  }
 }
 
 /** A listening socket that another process can go on with: its number is in Node's handle, and nowhere public. */

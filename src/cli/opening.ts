@@ -6,6 +6,7 @@ import type { Announcement, FetchProgress } from '../hub/progress.ts';
 import { type OpenedModel, type OpenOptions, openModel } from '../runtime/open.node.ts';
 import type { Surroundings } from './context.ts';
 import { formatBytes, formatMs } from './figures.ts';
+import { admissionOf } from './policy.ts';
 import { slowProgress, type Terminal } from './terminal.ts';
 
 /** Options that commands have in common. */
@@ -17,7 +18,7 @@ export interface OpeningOptions {
 }
 
 /**
- * Opens a model by name or path: fetches it where it is missing, loads it, and shows both.
+ * Opens a model by name or path: fetches it where it is missing, holds it against the policy, loads it, and shows it.
  *
  * @throws HadalError as `openModel` does.
  * @example const model = await openShown('smollm2-135m', surroundings, {});
@@ -29,6 +30,7 @@ export async function openShown(
 ): Promise<OpenedModel> {
   const load = slowProgress(terminal);
   const openOptions: OpenOptions = {
+    ...(options.admit === undefined ? await admissionOf(env) : {}),
     ...options,
     env,
     signal: interruption.signal,

@@ -11,6 +11,7 @@ import { type Arguments, readArguments } from './arguments.ts';
 import { compare } from './comparing.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
+import { admissionOf } from './policy.ts';
 import { askedType, shownWriting, TYPE_NAMES, tellWritten } from './writing.ts';
 
 export const text: CommandText = {
@@ -64,7 +65,7 @@ export const command = defineCommand({
     const startedMs = performance.now();
     const written = await quantizeFile(
       { path, out, fileType: base, overrides, requantize: given.has('requantize') },
-      shownWriting(terminal, given, interruption.signal, path, out),
+      { ...shownWriting(terminal, given, interruption.signal, path, out), ...(await admissionOf(env)) },
     );
     tellWritten(terminal, given, path, base, written, performance.now() - startedMs);
   },

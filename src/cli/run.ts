@@ -96,7 +96,7 @@ export const command = defineCommand({
     if (prompt === undefined) checkChat(given, surroundings);
     const opened = await openShown(model, surroundings, {
       ...opening,
-      ...(await admissionOf(given, surroundings.env)),
+      ...(await admissionOf(surroundings.env, { given })),
     });
     try {
       if (given.has('experts')) demandExperts(opened);

@@ -2,7 +2,6 @@
  * Owns: `hadal serve`: the flags of the server, what is said while it runs, its orderly end.
  * Refuses to know: how anything is served.
  */
-import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { defineCommand } from 'citty';
 import { archiveFigures } from '../engine/page-folder.node.ts';
@@ -16,9 +15,9 @@ import type { OpenOptions } from '../runtime/open.node.ts';
 import {
   type ConfiguredModel,
   configJsonSchema,
-  configPath,
   readConfig,
   type ServeConfig,
+  usualConfig,
 } from '../server/config.ts';
 import type { ModelEvent, ServedModel } from '../server/models.ts';
 import { type ServeSettings, startServer } from '../server/serve.ts';
@@ -100,7 +99,7 @@ export const command = defineCommand({
     }
     interruption.allow(GRACE_MS + CLOSING_MS);
     const config = configOf(given, env);
-    const admission = await admissionOf(given, env, config.policy);
+    const admission = await admissionOf(env, { given, config });
     const settings = settingsOf(given, config, surroundings, admission);
     if (given.has('offline') || config.offline === true || isOffline(env)) {
       const sources = settings.served.map(({ source }) => source);
@@ -123,8 +122,7 @@ export const command = defineCommand({
 function configOf(given: Arguments, env: Surroundings['env']): ServeConfig {
   const named = given.text('config');
   if (named !== undefined) return readConfig(named);
-  const usual = configPath(env);
-  return existsSync(usual) ? readConfig(usual) : {};
+  return usualConfig(env);
 }
 
 function settingsOf(

@@ -9,6 +9,7 @@ import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { formatCount, table } from './figures.ts';
 import { fetchShown } from './opening.ts';
+import { admissionOf } from './policy.ts';
 import { promptFrom } from './standard-input.ts';
 
 export const text: CommandText = {
@@ -40,6 +41,7 @@ export const command = defineCommand({
     const tokenizer = await openTokenizer(model, {
       env,
       signal: interruption.signal,
+      ...(await admissionOf(env)),
       ...fetchShown(terminal),
     });
     const ids = Array.from(tokenizer.encode(wanted, { special: given.has('special') }));

@@ -12,6 +12,7 @@ import { familyReference, readFamily } from './family.ts';
 import { fileUrl, hubEndpoint, hubToken } from './hugging-face.node.ts';
 import { alone } from './lock.node.ts';
 import { nearest } from './nearest.ts';
+import { isOffline, missingOffline } from './offline.node.ts';
 import { PartFile } from './part-file.node.ts';
 import { fetchByPip } from './pip.node.ts';
 import { type Announcement, type FetchProgress, onceForward } from './progress.ts';
@@ -38,7 +39,7 @@ export interface ResolveOptions {
 /**
  * The path of a model: a path as given, or a name of the catalogue, fetched if it is not on disk yet.
  *
- * @throws HadalError `model-unknown`, `model-missing`, `model-unreachable`, `disk-full`, `store-unwritable`
+ * @throws HadalError `model-unknown`, `model-missing`, `offline-model` where nothing may be fetched, `model-unreachable`, `disk-full`, `store-unwritable`
  * @example const path = await resolveModel('smollm2-135m', { onAnnounce: console.error });
  */
 export async function resolveModel(name: string, options: ResolveOptions = {}): Promise<string> {
@@ -53,6 +54,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   const path = storedPath(model, env);
   const verify = onceForward('verify', options.onProgress);
   if (await isWhole(path, model, verify)) return path;
+  if (isOffline(env)) throw missingOffline(`the model ${model.name}`, model.name);
   if (options.fetch === false) {
     throw new HadalError('model-missing', {
       what: model.name,
@@ -83,6 +85,7 @@ async function referred(
   if (reference === undefined) return undefined;
   const there = await pulledPath(reference, options.env);
   if (there !== undefined) return there;
+  if (isOffline(options.env) && reference.kind !== 'folder') throw missingOffline(`the model ${name}`, name);
   if (options.fetch === false) {
     throw new HadalError('model-missing', {
       what: name,

@@ -9,15 +9,26 @@
 import childProcess from 'node:child_process';
 import dgram from 'node:dgram';
 import dns from 'node:dns';
+import { readFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import net from 'node:net';
+import { fileURLToPath } from 'node:url';
+import workerThreads from 'node:worker_threads';
 import { HadalError } from '../error.ts';
 import type { Environment } from './store.node.ts';
 
 /** Set while nothing may go out; child processes and threads inherit it. */
 export const OFFLINE = 'HADAL_OFFLINE';
-/** Set inside of a network namespace of our own: the number of the listening socket that came along, or nothing. */
+/** Set for a network namespace of our own: the number of the listening socket that came along, or nothing. */
 const SEALED = 'HADAL_SEALED';
+
+/** What may be started while nothing may go out. */
+export interface Allowed {
+  /** Files of our own that Node runs. */
+  readonly programs?: readonly string[];
+  /** Programs of the system by their names, waited for. */
+  readonly tools?: readonly string[];
+}
 
 /** Whether nothing may go out. Example: `isOffline({ HADAL_OFFLINE: '1' })` */
 export function isOffline(env: Environment): boolean {
@@ -25,17 +36,18 @@ export function isOffline(env: Environment): boolean {
 }
 
 /**
- * From now on this process, and the engines that it starts, refuse to connect, to look up names, and to start any
- * program but this one. Sockets that listen, and local pipes, stay.
+ * From now on this process, its threads and the engines that it starts refuse to connect, to look up names, and to start any
+ * program but those allowed. Sockets that listen, and local pipes, stay.
  *
  * @throws HadalError from the refused calls: `offline-connection`, `offline-lookup`, `offline-program`.
  * @example goOffline(); await fetch('https://example.com'); // rejects
  */
-export function goOffline(): void {
+export function goOffline(allowed: Allowed = {}): void {
   process.env[OFFLINE] = '1';
   refuseConnections();
   refuseLookups();
-  refusePrograms();
+  refusePrograms(allowed);
+  refuseInThreads();
   syncBuiltinESMExports();
 }
 
@@ -90,23 +102,45 @@ function refuseLookups(): void {
   }
 }
 
-/** The only program that may be started is this one: engines run in processes of their own. */
-function refusePrograms(): void {
+/** The only programs that may be started are our own, by Node and without anything that would have it do something else. */
+function refusePrograms({ programs = [], tools = [] }: Allowed): void {
+  const nodeOptions = process.env.NODE_OPTIONS;
   const prototype = childProcess.ChildProcess.prototype as unknown as {
-    spawn(options: { file?: string }): unknown;
+    spawn(options: { file?: string; args?: readonly string[]; envPairs?: readonly string[] }): unknown;
   };
   const spawn = prototype.spawn;
   prototype.spawn = function (options) {
-    if (options.file === process.execPath) return spawn.call(this, options);
-    throw refused('offline-program', 'no program but this one', String(options.file));
+    const { file, args = [], envPairs = [] } = options;
+    const own = file === process.execPath && args[1] !== undefined && programs.includes(args[1]);
+    const asIs = envPairs.every((pair) => !/^NODE_OPTIONS=/i.test(pair) || pair.slice(13) === nodeOptions);
+    if (own && asIs) return spawn.call(this, options);
+    throw refused('offline-program', 'no program but our own', [file, ...args.slice(1)].join(' '));
   };
+  const { spawnSync } = childProcess;
   for (const name of ['spawnSync', 'execSync', 'execFileSync'] as const) {
     Object.assign(childProcess, {
-      [name]: (file: unknown) => {
-        throw refused('offline-program', 'no program but this one', String(file));
+      [name]: (file: unknown, ...rest: unknown[]) => {
+        if (name === 'spawnSync' && tools.includes(String(file)))
+          return (spawnSync as (...given: unknown[]) => unknown)(file, ...rest);
+        throw refused('offline-program', 'no program but our own', String(file));
       },
     });
   }
+}
+
+/** A thread begins with functions of its own: it goes offline before anything of it runs. */
+function refuseInThreads(): void {
+  // What is imported first is not, where a thread's code is a text.
+  const guard = ['--require', fileURLToPath(new URL('./offline-thread.node.js', import.meta.url))];
+  const { Worker } = workerThreads;
+  Object.assign(workerThreads, {
+    Worker: class extends Worker {
+      constructor(file: string | URL, options: workerThreads.WorkerOptions = {}) {
+        const { execArgv = process.execArgv } = options;
+        super(file, { ...options, execArgv: [...execArgv, ...guard] });
+      }
+    },
+  });
 }
 
 function describe(target: unknown): string {
@@ -126,14 +160,55 @@ function refused(code: string, expected: string, got: string): HadalError {
   });
 }
 
+/** What is said of a model that would have to be fetched. Example: `throw missingOffline('the model a', 'a')` */
+export function missingOffline(what: string, name: string): HadalError {
+  return new HadalError('offline-model', {
+    what,
+    expected: 'it on disk, since nothing may be fetched offline',
+    got: 'nothing',
+    next: `fetch it before (hadal pull ${name}), or bring it over in a bundle`,
+  });
+}
+
 /** The listening socket that came along into a network namespace of our own. Example: `sealedSocket(env) // 3` */
 export function sealedSocket(env: Environment): number | undefined {
   return /^\d+$/.test(env[SEALED] ?? '') ? Number(env[SEALED]) : undefined;
 }
 
-/** Whether this process was started in a network namespace of our own. */
+/**
+ * Whether this process can reach nothing outside of this machine, by what the system says: on Linux, no route but those of
+ * loopback.
+ *
+ * @throws HadalError `offline-unsealed` where it was started to be so, and there is a route.
+ * @example if (isSealed(process.env)) goOffline();
+ */
 export function isSealed(env: Environment): boolean {
-  return env[SEALED] !== undefined;
+  const route = process.platform === 'linux' ? routeOut() : 'one that is not looked for';
+  if (route === undefined || env[SEALED] === undefined) return route === undefined;
+  throw new HadalError('offline-unsealed', {
+    what: `the network namespace that ${SEALED} speaks of`,
+    expected: 'no way out of it',
+    got: `a route by ${route}`,
+    next: `leave ${SEALED} unset; Hadal sets it for itself`,
+  });
+}
+
+/** The interface of a route that leads out of this process's network namespace. */
+function routeOut(): string | undefined {
+  const rows = (path: string) => {
+    try {
+      return readFileSync(path, 'utf8').split('\n').filter(Boolean);
+    } catch (error) {
+      // A kernel without IPv6 has no such routes.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+      throw error;
+    }
+  };
+  const four = rows('/proc/self/net/route')
+    .slice(1)
+    .map((row) => row.split(/\s+/)[0]);
+  const six = rows('/proc/self/net/ipv6_route').map((row) => row.trim().split(/\s+/).at(-1));
+  return [...four, ...six].find((name) => name !== 'lo');
 }
 
 /**

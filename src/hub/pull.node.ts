@@ -27,6 +27,7 @@ import {
   type RepoListing,
 } from './hugging-face.node.ts';
 import { alone } from './lock.node.ts';
+import { isOffline, missingOffline } from './offline.node.ts';
 import { pullPackage } from './package.node.ts';
 import { type Announcement, type FetchProgress, onceForward } from './progress.ts';
 import { pullFolder } from './pull-folder.node.ts';
@@ -60,11 +61,14 @@ export interface Pulled {
 /**
  * Brings what a reference names onto this machine.
  *
- * @throws HadalError `repo-missing`, `repo-locked`, `file-missing`, `quantization-needed`, `digest-needed`, `disk-full`,
+ * @throws HadalError `offline-model` where nothing may be fetched, `repo-missing`, `repo-locked`, `file-missing`, `quantization-needed`, `digest-needed`, `disk-full`,
  *   `store-unwritable`, and what fetching throws, each with what to do.
  * @example (await pull(parseReference('unsloth/DeepSeek-R1-GGUF:Q4_K_M')!, { env: process.env })).path;
  */
 export async function pull(reference: Reference, options: PullOptions): Promise<Pulled> {
+  if (isOffline(options.env) && reference.kind !== 'folder') {
+    throw missingOffline('a model that is to be fetched', 'MODEL');
+  }
   switch (reference.kind) {
     case 'repo':
       return guarded(cacheFolder(options.env), () => pullRepo(reference, options));

@@ -7,7 +7,7 @@ import type { DTypeName } from '../dtypes/dtype.ts';
 import { HadalError } from '../error.ts';
 import type { TypedValue } from '../formats/gguf/write.ts';
 import { CONFIG_JSON, TOKENIZER_CONFIG_JSON, TOKENIZER_JSON } from '../formats/hf-folder.ts';
-import { closeModelFile, openModelFile, readFolderText } from '../formats/open.node.ts';
+import { closeModelFile, openWholeModel } from '../formats/open.node.ts';
 import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { scaleBlockOf } from '../model/config-hf.ts';
@@ -46,16 +46,17 @@ export interface ConvertRequest {
  * Writes a folder as a GGUF file with the keys and tensor names that llama.cpp uses: latent attention split, experts
  * stacked, draft blocks kept, tokenizer and chat template included.
  *
- * @throws HadalError as `openModelFile`, `describeModel`, `ggufTokenizer` and `writeModel` do; `tensor-unexpected`,
+ * @throws HadalError as `openWholeModel`, `describeModel`, `ggufTokenizer` and `writeModel` do; `tensor-unexpected`,
  *   `tensor-not-finite`.
  * @example await convertFolder({ folder: 'DeepSeek-V2-Lite', out: 'v2-lite.gguf', fileType: 'Q4_K_M' });
  */
 export async function convertFolder(
   { folder, out, fileType: asked, overrides = [] }: ConvertRequest,
-  { threads, onPlan, ...options }: QuantizeOptions = {},
+  { threads, onPlan, admit, ...options }: QuantizeOptions = {},
 ): Promise<Written & { readonly plan: QuantizePlan; readonly fileType: FileTypeName }> {
-  const file = await openModelFile(folder);
+  const file = await openWholeModel(folder);
   try {
+    await admit?.(folder, file);
     demandFolder(file, folder);
     const described = describeModel(file).config;
     const sources = folderTensors(file, described, scaleBlockOf(jsonOf(file.metadata, CONFIG_JSON), folder));
@@ -113,8 +114,8 @@ async function tokenizerOf(
   folder: string,
   vocabSize: number,
 ): Promise<Map<string, MetaValue>> {
-  const text = await readFolderText(folder, TOKENIZER_JSON);
-  if (text === undefined) {
+  const text = file.metadata.get(TOKENIZER_JSON);
+  if (typeof text !== 'string') {
     throw new HadalError('tokenizer-missing', {
       what: folder,
       expected: TOKENIZER_JSON,

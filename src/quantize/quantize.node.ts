@@ -7,7 +7,7 @@ import type { DTypeName } from '../dtypes/dtype.ts';
 import { dtype, rowBytes } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
 import { type TypedValue, typed } from '../formats/gguf/write.ts';
-import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { closeModelFile, openWholeModel } from '../formats/open.node.ts';
 import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { describeModel } from '../model/load.ts';
@@ -34,6 +34,8 @@ export interface QuantizeOptions extends Omit<WriteOptions, 'pool'> {
   readonly threads?: number;
   /** Told before anything is written. */
   readonly onPlan?: (plan: QuantizePlan) => void;
+  /** Refuses a model, by throwing, before anything but its headers is read; what it was shown is what is read then. */
+  readonly admit?: (path: string, file: ModelFile) => Promise<void>;
 }
 
 /** What is going to be written. */
@@ -48,16 +50,17 @@ export interface QuantizePlan {
 /**
  * Writes a GGUF model in another type.
  *
- * @throws HadalError as `openModelFile`, `describeModel` and `writeModel` do; `requantize` for a model that is quantized
+ * @throws HadalError as `openWholeModel`, `describeModel` and `writeModel` do; `requantize` for a model that is quantized
  *   already; `tensor-not-finite`.
  * @example await quantizeFile({ path: 'v2-lite-bf16.gguf', out: 'v2-lite-q4_k_m.gguf', fileType: 'Q4_K_M' });
  */
 export async function quantizeFile(
   { path, out, fileType, overrides = [], requantize = false }: QuantizeRequest,
-  { threads, onPlan, ...options }: QuantizeOptions = {},
+  { threads, onPlan, admit, ...options }: QuantizeOptions = {},
 ): Promise<Written & { readonly plan: QuantizePlan }> {
-  const file = await openModelFile(path);
+  const file = await openWholeModel(path);
   try {
+    await admit?.(path, file);
     demandGguf(file, path);
     const { config } = describeModel(file);
     const sources = [...file.tensors.values()].map((info) => plainTensor(file, info));

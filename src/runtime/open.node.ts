@@ -33,6 +33,8 @@ export interface FileOptions {
   /** Told before a model is fetched. */
   readonly onAnnounce?: (announcement: Announcement) => void;
   readonly onFetch?: (progress: FetchProgress) => void;
+  /** Refuses a model, by throwing, before anything of it is mapped; what it was shown is what is mapped then. */
+  readonly admit?: (path: string, file: ModelFile) => Promise<void>;
 }
 
 /** Options of {@link openModel}. */
@@ -56,8 +58,6 @@ export interface OpenOptions extends FileOptions {
   /** Bytes of weights made ready so far, and in all. */
   readonly onLoad?: (doneBytes: number, totalBytes: number) => void;
   readonly onWarning?: (sentence: string) => void;
-  /** Refuses a model, by throwing, before anything of it is mapped; what it was shown is what is mapped then. */
-  readonly admit?: (path: string, file: ModelFile) => Promise<void>;
 }
 
 /** Bytes held by an opened model. */
@@ -249,7 +249,7 @@ function contextOf(
  */
 export async function openTokenizer(name: string, options: FileOptions = {}): Promise<Tokenizer> {
   const path = await resolved(name, options);
-  return withFile(path, async (file) => (await tokenizerMaker(path, file))());
+  return withFile(path, async (file) => (await tokenizerMaker(path, file))(), options.admit);
 }
 
 async function resolved(name: string, { env, signal, onAnnounce, onFetch }: FileOptions): Promise<string> {
@@ -283,9 +283,14 @@ export async function readHeader(path: string, file: ModelFile): Promise<ModelHe
   };
 }
 
-async function withFile<T>(path: string, read: (file: ModelFile) => T | Promise<T>): Promise<T> {
-  const file = await openModelFile(path);
+async function withFile<T>(
+  path: string,
+  read: (file: ModelFile) => T | Promise<T>,
+  admit?: FileOptions['admit'],
+): Promise<T> {
+  const file = await (admit === undefined ? openModelFile(path) : openWholeModel(path));
   try {
+    await admit?.(path, file);
     return await read(file);
   } finally {
     await closeModelFile(file);

@@ -2,9 +2,9 @@
  * Owns: the configuration file of a server: its schema, its defaults, reading it.
  * Refuses to know: the command line, how anything is served.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { HadalError } from '../error.ts';
 
@@ -49,7 +49,11 @@ export const configSchema = z.strictObject({
     .optional()
     .describe('prefixes are kept on disk, which holds what was asked, up to so many bytes; off otherwise'),
   disk_cache_hours: z.number().gt(0).optional().describe('how long they are kept; 24 otherwise'),
-  policy: z.string().min(1).optional().describe('a policy: which model files may be loaded'),
+  policy: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('a policy, beside this file: which model files may be loaded'),
   offline: z.boolean().optional().describe('nothing may go out: no fetching, no connections'),
   keys: z.string().min(1).optional().describe('the file of keys; where `hadal keys` puts it otherwise'),
   hosts: z.array(z.string().min(1)).optional().describe('further names that a Host header may hold'),
@@ -85,6 +89,17 @@ export function configPath(env: Readonly<Record<string, string | undefined>>): s
 }
 
 /**
+ * The configuration at its usual place; an empty one where there is none.
+ *
+ * @throws HadalError as {@link readConfig} does.
+ * @example usualConfig(process.env).policy
+ */
+export function usualConfig(env: Readonly<Record<string, string | undefined>>): ServeConfig {
+  const path = configPath(env);
+  return existsSync(path) ? readConfig(path) : {};
+}
+
+/**
  * Reads a configuration file.
  *
  * @throws HadalError `config-missing`, `config-broken`, naming the field
@@ -109,7 +124,10 @@ export function readConfig(path: string): ServeConfig {
     throw broken(path, error instanceof Error ? error.message : String(error));
   }
   const result = configSchema.safeParse(json);
-  if (result.success) return result.data;
+  if (result.success) {
+    const { policy } = result.data;
+    return policy === undefined ? result.data : { ...result.data, policy: resolve(dirname(path), policy) };
+  }
   const [issue] = result.error.issues;
   throw broken(path, `${issue?.path.join('.') || 'the document'}: ${issue?.message}`);
 }

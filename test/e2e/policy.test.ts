@@ -4,6 +4,7 @@
 import { createHash, createSign, generateKeyPairSync } from 'node:crypto';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -283,9 +284,43 @@ test('run and serve refuse by the flag, the environment and the configuration', 
   expect(await run([], { HADAL_POLICY: bad })).toBe('policy-format');
   expect(await run(['--policy', put('broken.json', '{"formats": ["pickle"]}')])).toBe('policy-broken');
   const config = put(
-    'serve.json',
+    'hadal/serve.json',
     JSON.stringify({ models: [{ source: path, pin: true }], port: 0, policy: bad }),
   );
   const served = await hadal(['serve', '--config', config]);
   expect(served).toMatchObject({ code: 1, err: expect.stringContaining('policy') });
 }, 120_000);
+
+test('every command that loads a model asks the policy, by the environment and the usual configuration', async () => {
+  const toy = put('toy.gguf', toyLlama({}));
+  put('judged.txt', 'hello hello hello hello hello hello hello hello');
+  put('gguf-only.json', JSON.stringify({ formats: ['gguf'] }));
+  put('safetensors-only.json', JSON.stringify({ formats: ['safetensors'] }));
+  const commands: [string[], 'gguf' | 'safetensors'][] = [
+    [['run', toy, 'hello', '--raw', '-n', '2'], 'gguf'],
+    [['infill', toy, '--prefix-file', join(folder, 'judged.txt')], 'gguf'],
+    [['evaluate', toy, join(folder, 'judged.txt')], 'gguf'],
+    [['bench', toy], 'gguf'],
+    [['tokenize', toy, 'hello'], 'gguf'],
+    [['quantize', toy, 'Q8_0', '--out', join(folder, 'out.gguf')], 'gguf'],
+    [['convert', golden('hf/bf16'), '--out', join(folder, 'out.gguf')], 'safetensors'],
+  ];
+  const code = async (args: string[], env: Record<string, string>) => {
+    const { out } = await hadal([...args, '--json'], { env });
+    return (JSON.parse(out) as { error?: { code: string } }).error?.code;
+  };
+  for (const [args, format] of commands) {
+    const other = format === 'gguf' ? 'safetensors' : 'gguf';
+    const refusing = join(folder, `${other}-only.json`);
+    expect([args[0], await code(args, { HADAL_POLICY: refusing })]).toEqual([args[0], 'policy-format']);
+    // A name in a configuration is beside it.
+    put('hadal/serve.json', JSON.stringify({ policy: `../${other}-only.json` }));
+    expect([args[0], await code(args, { XDG_CONFIG_HOME: folder })]).toEqual([args[0], 'policy-format']);
+    expect(existsSync(join(folder, 'out.gguf'))).toBe(false);
+    if (args[0] !== 'tokenize' && args[0] !== 'convert') continue;
+    expect([args[0], await code(args, { HADAL_POLICY: join(folder, `${format}-only.json`) })]).toEqual([
+      args[0],
+      undefined,
+    ]);
+  }
+}, 240_000);
