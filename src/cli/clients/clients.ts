@@ -179,6 +179,8 @@ export const CLIENTS: readonly Client[] = [
         set([`llama-vscode.${name}`], url),
       ),
       set(['llama-vscode.ai_model'], model),
+      // Its own server is not needed then.
+      set(['llama-vscode.ask_install_llamacpp'], false),
       ...(key === undefined
         ? []
         : ['api_key', 'api_key_chat', 'api_key_tools', 'api_key_embeddings'].map((name) =>
