@@ -7,9 +7,11 @@
  * What tokens of a model cost.
  *
  * @param {import('../../dist/model/load.js').ModelDescription} description
- * @returns {{ stepBytes(rows: number): number, promptOperations(tokens: number): number, summary: object }}
- *   `stepBytes`: weights that a step of so many answering sequences must read, each expert once, counting those that
- *   are chosen when every sequence chooses by itself; `promptOperations`: products and additions, the output matrix once.
+ * @returns {{ stepBytes(rows: number, distinct?: number): number, distinctExperts(rows: number): number | undefined,
+ *   promptOperations(tokens: number): number, summary: object }}
+ *   `stepBytes`: weights that a step of so many answering sequences must read, each expert once; `distinctExperts`: of a
+ *   layer, how many those choose together when every sequence chooses by itself and all are chosen alike often, which
+ *   `stepBytes` counts with unless it is told better; `promptOperations`: products and additions, the output matrix once.
  * @example costOf(describeModel(file)).stepBytes(1)
  */
 export function costOf(description) {
@@ -19,16 +21,16 @@ export function costOf(description) {
   const tied = weightBytesByPart.output === undefined;
   const embeddingBytes = tied ? 0 : (weightBytesByPart.embedding ?? 0);
   const rest = weightBytes - expertBytes - embeddingBytes;
-  const stepBytes = (rows) => {
-    if (!experts) return rest;
-    const chosen = 1 - (1 - experts.used / experts.experts) ** rows;
-    return rest + expertBytes * chosen;
-  };
+  const distinctExperts = (rows) =>
+    experts && experts.experts * (1 - (1 - experts.used / experts.experts) ** rows);
+  const stepBytes = (rows, distinct = distinctExperts(rows)) =>
+    experts ? rest + (expertBytes * distinct) / experts.experts : rest;
   const outputMultiplyAdds = config.vocabSize * config.hidden;
   const promptOperations = (tokens) =>
     2 * ((multiplyAddsPerToken - outputMultiplyAdds) * tokens + outputMultiplyAdds);
   return {
     stepBytes,
+    distinctExperts,
     promptOperations,
     summary: {
       weightBytes,

@@ -12,6 +12,7 @@ import { createMachineProbe } from '../../dist/backend/native/probe.node.js';
 import { startEngineHost } from '../../dist/engine/host.node.js';
 import { closeModelFile, openModelFile } from '../../dist/formats/open.node.js';
 import { describeModel } from '../../dist/model/load.js';
+import { engineMainFile } from '../../dist/runtime/engine-file.node.js';
 import { openTokenizer } from '../../dist/runtime/open.node.js';
 import { startChild } from '../engine/child.mjs';
 import { costOf } from '../engine/limits.mjs';
@@ -71,6 +72,7 @@ async function bench(model) {
     const host =
       name === 'overhead'
         ? await startEngineHost({
+            mainFile: engineMainFile(),
             modelPath: model,
             kind: 'process',
             threads,

@@ -11,7 +11,8 @@ const INTRODUCTION = `# Serving, measured
 What \`hadal serve\` gives and costs over loopback: \`npm run bench:server -- MODEL.gguf --out NAME\` measures, writes
 \`bench/results/server-NAME.json\` and draws this page. llama.cpp is asked on the same file by turns, without a server
 and without sampling, as \`npm run bench:engine\` does. A cell is the median, then lowest to highest;
-*of bound* is the part of the rate at which memory could be read in that moment, over the weights that a step must read.
+*of bound* is the part of the rate at which memory could be read in that moment, over the weights that a step must read:
+each expert once, of those that so many answers choose together by how often each was chosen meanwhile.
 `;
 
 /** Writes the page. */
@@ -43,13 +44,22 @@ const signed = ({ median, min, max }) => `${median.toFixed(2)} ms (${min.toFixed
 
 /** The lines of each row: what, measured, to be reached. */
 const LINES = {
-  streams: ({ hadal, peer, ratioSixteen, acceptedDrafts }) => [
+  streams: ({ hadal, peer, ratioSixteen, acceptedDrafts, distinctExperts }) => [
     ['one stream, tokens/s', `${of(hadal.one)}, ${percent(hadal.shareOne)} of bound`, ''],
     [
       '16 streams, tokens/s',
       `${of(hadal.sixteen)}, ${percent(hadal.shareSixteen)} of bound`,
       '75 % of bound',
     ],
+    ...(distinctExperts
+      ? [
+          [
+            'experts of a layer that 16 streams choose',
+            `${of(distinctExperts.chosen)}; ${digits(distinctExperts.evenly)} if all were chosen alike often`,
+            '',
+          ],
+        ]
+      : []),
     ['16 streams over one', of(hadal.times, ' times'), '2.2 times with experts, 4 times dense Q8_0'],
     ...(peer
       ? [
@@ -62,7 +72,7 @@ const LINES = {
   ],
   overhead: ({ addedFirstMs, addedTokenMs, directFirstMs, directTokenMs, serverCpuTokenMs }) => [
     [
-      'the server adds to the first token',
+      'the server adds to the first token, of a text read before',
       `${signed(addedFirstMs)} to ${of(directFirstMs)} ms`,
       'under 2 ms',
     ],

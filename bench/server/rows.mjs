@@ -36,7 +36,8 @@ async function rateOf({ served, vocab, tokens }, streams) {
 
 /**
  * One stream and sixteen, by turns with the peer, which is asked without a server and without sampling.
- * The share is of what memory gave in that moment over the bytes of weights that a step of so many rows must read.
+ * The share is of what memory gave in that moment over the bytes of weights that a step of so many rows must read: of a
+ * model with experts, those that so many answers choose together by how often each was in fact chosen meanwhile.
  */
 async function streams(bench) {
   const { served, peer, probe, cost, rounds, progress } = bench;
@@ -47,9 +48,12 @@ async function streams(bench) {
     for (const count of [1, 16]) {
       progress(`${count} streams: round ${round} of ${rounds}`);
       const readRate = median([probe.readRate(), probe.readRate(), probe.readRate()]);
+      const chosen = await choicesOf(served);
       const rate = await rateOf(bench, count);
+      const distinct = distinctOf(await choicesOf(served), chosen, count, cost);
       run[`hadal${count}`] = rate;
-      run[`share${count}`] = ((rate / count) * cost.stepBytes(count)) / readRate;
+      run[`share${count}`] = ((rate / count) * cost.stepBytes(count, distinct)) / readRate;
+      if (distinct !== undefined) run[`distinct${count}`] = distinct;
       if (peer === undefined) continue;
       const { tokens, ms } = await peer.ask('decode', { depth: DEPTH, tokens: bench.tokens, batch: count });
       run[`peer${count}`] = (tokens / ms) * 1000;
@@ -69,9 +73,33 @@ async function streams(bench) {
     ...(peer === undefined
       ? {}
       : { peer: facts('peer'), ratioSixteen: spread(runs.map((run) => run.hadal16 / run.peer16)) }),
+    ...(runs[0].distinct16 === undefined
+      ? {}
+      : { distinctExperts: { chosen: of('distinct16'), evenly: cost.distinctExperts(16) } }),
     // Text that repeats itself is drafted ahead, which no bound of bytes counts.
     acceptedDrafts: after - before,
   };
+}
+
+/** How often each expert of each layer was chosen so far: [layers][experts]. */
+async function choicesOf(served) {
+  const { text } = await fetched(served.url, `/hadal/v1/models/${MODEL}/experts`);
+  return JSON.parse(text).layers.map(({ counts }) => counts);
+}
+
+/**
+ * How many experts of a layer so many rows choose together, each by itself, by what was chosen since `before`: the mean
+ * over layers of the sum over experts of 1 - (1 - p) ** rows. Undefined without experts.
+ */
+function distinctOf(now, before, rows, cost) {
+  const used = cost.distinctExperts(1);
+  if (used === undefined) return undefined;
+  const layers = now.map((counts, layer) => {
+    const since = counts.map((count, expert) => count - (before[layer]?.[expert] ?? 0));
+    const tokens = since.reduce((sum, count) => sum + count, 0) / used;
+    return since.reduce((sum, count) => sum + 1 - (1 - Math.min(1, count / tokens)) ** rows, 0);
+  });
+  return layers.reduce((sum, distinct) => sum + distinct, 0) / layers.length;
 }
 
 async function draftsOf(served) {
@@ -80,37 +108,44 @@ async function draftsOf(served) {
 }
 
 /**
- * What the server adds: a text of about 500 tokens and 128 tokens of answer, by turns over HTTP and of the engine's host
- * itself, whose process is of the same kind and is given the ids.
+ * What the server adds: a text of about 500 tokens, read before, and 128 tokens of answer, by turns over HTTP and of the
+ * engine's host itself, whose process is of the same kind and is given the ids. A text that is read for the first time
+ * would take a hundred times as long as what is looked for; whoever goes first changes from round to round.
  */
 async function overhead({ served, host, tokenizer, rounds, progress }) {
   const TOKENS = 128;
   const runs = [];
-  for (let round = 0; round <= 3 * rounds; round++) {
-    progress(`what the server adds: round ${round} of ${3 * rounds}`);
-    const text = `${++seed}. ${'The tide comes in and the tide goes out. '.repeat(50)}`;
-    const ids = Int32Array.from(tokenizer.encode(text));
+  const text = `${++seed}. ${'The tide comes in and the tide goes out. '.repeat(50)}`;
+  const perToken = (list, count) => (list.at(-1) - list[0]) / (count - 1);
+  const overHttp = async () => {
     const cpu = served.cpuSeconds();
     const asked = await streamed(served.url, greedy(text, TOKENS));
     const cpuMs = (served.cpuSeconds() - cpu) * 1000;
-    const startedMs = performance.now();
+    const { eventsMs, askedMs, tokens } = asked;
+    return { firstMs: eventsMs[0] - askedMs, tokenMs: perToken(eventsMs, tokens), cpuMs: cpuMs / tokens };
+  };
+  const direct = async () => {
+    const promptIds = Int32Array.from(tokenizer.encode(text));
+    const request = { requestId: `direct-${++seed}`, promptIds, maxTokens: TOKENS };
     const times = [];
-    const request = {
-      requestId: `direct-${seed}`,
-      promptIds: ids,
-      maxTokens: TOKENS,
-      sampling: { temperature: 0 },
-    };
-    for await (const event of host.generate({ ...request, endIds: [] }))
+    const startedMs = performance.now();
+    for await (const event of host.generate({ ...request, sampling: { temperature: 0 }, endIds: [] }))
       if (event.type === 'token') times.push(performance.now());
-    const perToken = (list, count) => (list.at(-1) - list[0]) / (count - 1);
+    return { firstMs: times[0] - startedMs, tokenMs: perToken(times, times.length) };
+  };
+  for (let round = 0; round <= 4 * rounds; round++) {
+    progress(`what the server adds: round ${round} of ${4 * rounds}`);
+    const first = round % 2 === 0 ? await direct() : undefined;
+    const asked = await overHttp();
+    const own = first ?? (await direct());
+    // The first round reads the text.
     if (round > 0)
       runs.push({
-        firstMs: asked.eventsMs[0] - asked.askedMs - (times[0] - startedMs),
-        tokenMs: perToken(asked.eventsMs, asked.tokens) - perToken(times, times.length),
-        directFirstMs: times[0] - startedMs,
-        directTokenMs: perToken(times, times.length),
-        cpuMs: cpuMs / asked.tokens,
+        firstMs: asked.firstMs - own.firstMs,
+        tokenMs: asked.tokenMs - own.tokenMs,
+        directFirstMs: own.firstMs,
+        directTokenMs: own.tokenMs,
+        cpuMs: asked.cpuMs,
       });
   }
   const of = (name) => spread(runs.map((run) => run[name]));

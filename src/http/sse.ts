@@ -24,6 +24,8 @@ export interface StreamOptions {
   readonly pingMs: number;
   /** Called once when the reader has gone. */
   readonly onLeave: () => void;
+  /** Called when all has been read, or the reader has gone. */
+  readonly onEnd?: () => void;
 }
 
 const encoder = new TextEncoder();
@@ -56,7 +58,7 @@ export const LINES: Framing = {
  */
 export function streamBody(
   source: AsyncIterable<SseItem>,
-  { framing, pingMs, onLeave }: StreamOptions,
+  { framing, pingMs, onLeave, onEnd }: StreamOptions,
 ): ReadableStream {
   const items = source[Symbol.asyncIterator]();
   let next: Promise<IteratorResult<SseItem>> | undefined;
@@ -68,13 +70,17 @@ export function streamBody(
           next ??= items.next();
           const step = await orAfter(next, pingMs);
           if (step !== undefined) next = undefined;
-          if (step?.done) return controller.close();
+          if (step?.done) {
+            onEnd?.();
+            return controller.close();
+          }
           const text = framing.text(step === undefined ? { comment: 'ping' } : step.value);
           if (text !== '') return controller.enqueue(encoder.encode(text));
         }
       },
       async cancel() {
         onLeave();
+        onEnd?.();
         await items.return?.();
       },
     },

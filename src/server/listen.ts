@@ -19,6 +19,18 @@ export interface ListenOptions {
   readonly port: number;
   /** A socket that listens already, by its number, instead. */
   readonly socket?: number;
+  /** How long clients may take; what suits any network when absent. */
+  readonly patience?: Patience;
+}
+
+/** How long is waited for clients. */
+export interface Patience {
+  /** For the headers of a request. */
+  readonly headersMs: number;
+  /** For a whole request. */
+  readonly requestMs: number;
+  /** For a client that takes nothing of what is sent to it. */
+  readonly stalledMs: number;
 }
 
 /** A server that listens. */
@@ -31,9 +43,9 @@ export interface Listening {
 }
 
 const MAX_HEADER_BYTES = 16 * 1024;
-/** A client must have sent its headers, and its whole request, by then. */
-const HEADERS_MS = 20_000;
-const REQUEST_MS = 120_000;
+const PATIENCE: Patience = { headersMs: 20_000, requestMs: 120_000, stalledMs: 120_000 };
+/** Between two looks for clients that are too slow with their requests. */
+const LONGEST_LOOK_MS = 5_000;
 const CLOSE_EVERY_MS = 50;
 
 /**
@@ -44,7 +56,7 @@ const CLOSE_EVERY_MS = 50;
  */
 export async function listen(
   app: Pick<Hono, 'fetch'>,
-  { host, port, socket }: ListenOptions,
+  { host, port, socket, patience = PATIENCE }: ListenOptions,
 ): Promise<Listening> {
   const answer = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {
     overrideGlobalObjects: false,
@@ -52,8 +64,9 @@ export async function listen(
   const server = createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
+      headersTimeout: patience.headersMs,
+      requestTimeout: patience.requestMs,
+      connectionsCheckingInterval: Math.min(LONGEST_LOOK_MS, patience.headersMs),
       // The application refuses it, with words.
       requireHostHeader: false,
     },
@@ -63,6 +76,10 @@ export async function listen(
       else void answer(incoming, outgoing);
     },
   );
+  // What is made for a client that does not read it waits in memory. One that waits for us has nothing to take.
+  server.setTimeout(patience.stalledMs, (client) => {
+    if (client.writableLength > 0) client.destroy();
+  });
   await opened(server, host, port, socket);
   const address = server.address() as AddressInfo;
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;

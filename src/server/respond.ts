@@ -63,6 +63,7 @@ export async function respond(
   const gone = new AbortController();
   const signal = AbortSignal.any([c.req.raw.signal, parts.stop, gone.signal]);
   let model: ServingModel | undefined;
+  let streams = false;
   const deltas = answer(request, {
     models: parts.models,
     caller: { tenant: key?.name ?? '', cacheSalt: parts.sharedCache || key === undefined ? '' : saltOf(key) },
@@ -73,8 +74,9 @@ export async function respond(
     onDelta: watch.delta,
     onPrefix: watch.prefix,
     onEnd: (error) => {
-      place.leave();
       const left = c.req.raw.signal.aborted || gone.signal.aborted;
+      // What a slow reader has not read yet is in memory still.
+      if (!streams || left) place.leave();
       watch.end(left ? new HadalError('client-left', { what: 'the client left' }) : error);
     },
   });
@@ -90,11 +92,17 @@ export async function respond(
     for await (const delta of deltas) if (delta.type !== 'progress') all.push(delta);
     return c.json(codec.document(all, context));
   }
+  streams = true;
   const first = deltas.next();
-  await begun(first, parts.pingMs);
+  await begun(first, parts.pingMs).catch((error: unknown) => {
+    place.leave();
+    throw error;
+  });
   const items = streamItems(first, deltas, codec.stream(context), codec.protocol);
   const framing = codec.protocol.framing ?? EVENTS;
-  const body = streamBody(items, { framing, pingMs: parts.pingMs, onLeave: () => gone.abort() });
+  const { pingMs } = parts;
+  const onEnd = () => place.leave();
+  const body = streamBody(items, { framing, pingMs, onLeave: () => gone.abort(), onEnd });
   return c.body(body, 200, framing.headers);
 }
 

@@ -1,6 +1,7 @@
 /** Owns: models that come and go under requests: progress and places in the stream, times to stay, memory for one of two. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { keyRing, newKey } from '../../src/http/keys.ts';
 import { startTestServer, type TestServer } from '../fixtures/server.ts';
 
 const LOCAL = {
@@ -9,17 +10,26 @@ const LOCAL = {
   onAnnounce() {},
   onWarning() {},
 };
+/** What filling in takes. */
+const INFILL_TOKENS = {
+  ordinary: ['<｜fim▁begin｜>', '<｜fim▁hole｜>', '<｜fim▁end｜>'],
+  specials: [],
+};
 const MESSAGES = [{ role: 'user', content: 'hello' }];
 
-function post({ url }: TestServer, path: string, body: object): Promise<Response> {
-  const headers = { 'content-type': 'application/json', 'anthropic-version': '2023-06-01' };
+function post({ url }: TestServer, path: string, body: object, secret?: string): Promise<Response> {
+  const headers = {
+    'content-type': 'application/json',
+    'anthropic-version': '2023-06-01',
+    ...(secret === undefined ? {} : { authorization: `Bearer ${secret}` }),
+  };
   return fetch(`${url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
 }
 
 /** The whole text of a stream. */
-async function streamOf(server: TestServer, more: object = {}): Promise<string> {
+async function streamOf(server: TestServer, more: object = {}, secret?: string): Promise<string> {
   const body = { model: 'toy', messages: MESSAGES, max_tokens: 2, stream: true, ...more };
-  return (await post(server, '/v1/chat/completions', body)).text();
+  return (await post(server, '/v1/chat/completions', body, secret)).text();
 }
 
 /** Waits for something to become true; the limit is far above what is expected. */
@@ -58,10 +68,17 @@ const REQUESTS: readonly (readonly [path: string, body: object])[] = [
   ['/v1/messages', { messages: MESSAGES, max_tokens: 1 }],
   ['/api/chat', { messages: MESSAGES, stream: false, options: { num_predict: 1 } }],
   ['/api/generate', { prompt: 'hello', stream: false, options: { num_predict: 1 } }],
+  ['/v1/responses', { input: 'hello', max_output_tokens: 1 }],
+  ['/beta/completions', { prompt: 'hello', max_tokens: 1 }],
+  ['/anthropic/v1/messages', { messages: MESSAGES, max_tokens: 1 }],
+  ['/v1/embeddings', { input: 'hello' }],
+  ['/api/embed', { input: 'hello' }],
+  ['/api/embeddings', { prompt: 'hello' }],
+  ['/infill', { input_prefix: 'a', input_suffix: 'b', n_predict: 1 }],
 ];
 
 test('every protocol may say how long the model stays', async () => {
-  await using server = await startTestServer();
+  await using server = await startTestServer({ toys: [{ name: 'toy', more: INFILL_TOKENS }] });
   for (const [path, body] of REQUESTS) {
     const stays = await post(server, path, { model: 'toy', ...body });
     expect([path, stays.status]).toEqual([path, 200]);
@@ -83,4 +100,42 @@ test('with memory for one of two, each request gets its model; both answer, by t
   expect(server.events).toContain('evicted one');
   expect(server.models.status().filter(({ state }) => state === 'ready')).toHaveLength(1);
   expect(server.errors).toEqual([]);
+});
+
+test('a model that is to be put out is not loaded for it', async () => {
+  await using server = await startTestServer();
+  const gone = await post(server, '/api/generate', { model: 'toy', keep_alive: 0 });
+  expect(await gone.json()).toMatchObject({ done: true, done_reason: 'unload' });
+  expect(server.events).toEqual([]);
+});
+
+test('one who asks once comes before the last of many that another asked before', async () => {
+  const [many, once] = ['many', 'once'].map((name) => newKey({ name, models: ['*'], limits: {} }));
+  await using server = await startTestServer({
+    local: { ...LOCAL, maxSequences: 1 },
+    keys: keyRing([many!.key, once!.key]),
+  });
+  const ends: string[] = [];
+  const ask = async (who: string, secret: string) => {
+    const text = await streamOf(server, { max_tokens: 24 }, secret);
+    expect(text).toContain('[DONE]');
+    ends.push(who);
+  };
+  const first = ask('many', many!.secret);
+  await until(() => server.models.peek('toy') !== undefined);
+  const rest = Array.from({ length: 6 }, () => ask('many', many!.secret));
+  // They wait already when the other comes.
+  await expect.poll(async () => (await server.models.peek('toy')!.engine.stats()).waitingRequests).toBe(6);
+  await Promise.all([first, ...rest, ask('once', once!.secret)]);
+  expect(ends.indexOf('once')).toBeLessThanOrEqual(3);
+});
+
+test('a stream that waits is pinged', async () => {
+  await using server = await startTestServer({ local: { ...LOCAL, maxSequences: 1 }, pingMs: 20 });
+  const [, waited] = await Promise.all([
+    streamOf(server, { max_tokens: 200 }),
+    streamOf(server, { messages: [{ role: 'user', content: 'another' }] }),
+  ]);
+  expect(waited).toContain(': ping\n\n');
+  expect(waited).toContain('[DONE]');
 });

@@ -1,5 +1,6 @@
 /** Owns: what breaks around a server loses only what it touches: clients that go or stall, engines that are killed. */
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import OpenAI from 'openai';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -24,9 +25,9 @@ const ask = (content: string, maxTokens: number) => ({
 const statsOf = () => server.models.peek('toy')!.engine.stats();
 
 /** Waits for something to become true; the limit is far above what is expected. */
-async function until(what: () => boolean | Promise<boolean>): Promise<void> {
+async function until(what: () => boolean | Promise<boolean>, most = 400): Promise<void> {
   for (let tries = 0; !(await what()); tries++) {
-    if (tries > 400) throw new Error('it did not come');
+    if (tries > most) throw new Error('it did not come');
     await sleep(5);
   }
 }
@@ -83,6 +84,61 @@ test('a reader that stalls holds up nobody else', async () => {
   expect(answers.map(({ usage }) => usage?.completion_tokens)).toEqual([4, 4, 4]);
   socket.destroy();
   await until(idle);
+});
+
+test('a reader that stalls for too long is let go, and keeps its place until then', async () => {
+  const patience = { headersMs: 60_000, requestMs: 60_000, stalledMs: 500 };
+  await using other = await startTestServer({
+    toys: [{ name: 'toy', contextTokens: 65_536, layers: 1 }],
+    maxOpen: 1,
+    patience,
+  });
+  // Megabytes go into the buffers of the system before anything stalls.
+  const body = { ...ask('hello', 60_000), n: 8, logprobs: true, top_logprobs: 20, stream: true };
+  const socket = openRaw(other.url, {
+    method: 'POST',
+    target: '/v1/chat/completions',
+    body: JSON.stringify(body),
+  });
+  await once(socket, 'data');
+  socket.pause();
+  const there = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: 'any', maxRetries: 0 });
+  await expect(there.chat.completions.create(ask('hello', 1))).rejects.toMatchObject({ status: 429 });
+  await until(() => other.lines.some(({ error }) => error === 'client-left'), 40_000);
+  const next = await there.chat.completions.create(ask('hello', 3));
+  expect(next.usage?.completion_tokens).toBe(3);
+  socket.destroy();
+});
+
+test('who is silent only because it waits for us is not let go', async () => {
+  const patience = { headersMs: 60_000, requestMs: 60_000, stalledMs: 5 };
+  await using other = await startTestServer({
+    toys: [{ name: 'toy', contextTokens: 4096, layers: 4 }],
+    patience,
+  });
+  const there = new OpenAI({ baseURL: `${other.url}/v1`, apiKey: 'any', maxRetries: 0 });
+  const answer = await there.chat.completions.create(ask('hello', 300));
+  expect(answer.usage?.completion_tokens).toBe(300);
+});
+
+test('headers and bodies that never end are not waited for', async () => {
+  const patience = { headersMs: 300, requestMs: 600, stalledMs: 60_000 };
+  await using other = await startTestServer({ patience });
+  const host = `host: ${new URL(other.url).host}`;
+  const slow = [
+    '',
+    'POST /v1/completions HTTP/1.1\r\n',
+    `POST /v1/completions HTTP/1.1\r\n${host}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
+  ];
+  await Promise.all(
+    slow.map(async (text) => {
+      const socket = connect(Number(new URL(other.url).port), '127.0.0.1');
+      socket.write(text);
+      socket.on('data', () => undefined);
+      await once(socket, 'close');
+    }),
+  );
+  expect((await fetch(`${other.url}/healthz`)).status).toBe(200);
 });
 
 test('a killed engine loses its requests, is started again, and says so', async () => {

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { Delta, FinishReason } from '../../chat/delta.ts';
 import type { Sampling } from '../../engine/request.ts';
 import { type FieldTable, honoured, noEffect, type ParsedBody, parseBody } from '../fields.ts';
+import { KEEP_ALIVE_RULE, keepAliveField, keepAliveOf } from '../keep-alive.ts';
 import type { CompletionRequest, ResponseContext, StreamEncoder } from '../request.ts';
 
 /** A model may be left out where only one is served. */
@@ -29,6 +30,7 @@ export const infillSchema = z.looseObject({
   min_p: z.number().min(0).max(1).nullish(),
   seed: z.int().nullish(),
   stop: z.array(z.string().max(1024)).max(16).nullish(),
+  keep_alive: keepAliveField,
 });
 
 /** What becomes of every field of `/infill`. */
@@ -46,6 +48,7 @@ export const INFILL_FIELDS: FieldTable = {
   min_p: honoured('0 to 1'),
   seed: honoured('same request, same seed, same answer; of a negative one another each time'),
   stop: honoured('up to 16 texts'),
+  keep_alive: KEEP_ALIVE_RULE,
   n_indent: noEffect('the model decides'),
   samplers: noEffect('their order is fixed'),
   cache_prompt: noEffect('prefixes are always kept', [true]),
@@ -65,6 +68,7 @@ export function parseInfill(body: unknown, model: () => string): ParsedBody<Comp
   const { fields, withoutEffect } = parseBody(infillSchema, INFILL_FIELDS, body);
   const extra = (fields.input_extra ?? []).map(({ filename, text }) => `#${filename ?? ''}\n${text}\n\n`);
   const most = fields.n_predict ?? -1;
+  const keepAliveMs = keepAliveOf(fields.keep_alive ?? undefined);
   const pairs: [keyof Sampling, number | null | undefined][] = [
     ['temperature', fields.temperature],
     ['topK', fields.top_k],
@@ -83,6 +87,7 @@ export function parseInfill(body: unknown, model: () => string): ParsedBody<Comp
       choices: 1,
       stream: fields.stream ?? false,
       ...(most < 0 ? {} : { maxTokens: Math.max(1, most) }),
+      ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
     },
     withoutEffect,
   };

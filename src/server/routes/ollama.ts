@@ -67,7 +67,11 @@ async function loadOnly(
   kind: OllamaKind,
   { model, keepAliveMs }: Asked,
 ): Promise<Response> {
-  await withModel(c, parts, model, () => undefined, keepAliveMs);
+  const { name } = allowed(parts.models, model, c.get('key'));
+  // Nothing is loaded only to be put out.
+  if (keepAliveMs !== 0 || parts.models.peek(name)) {
+    await withModel(c, parts, name, () => undefined, keepAliveMs);
+  }
   return c.json(ollamaLoaded(kind, model, keepAliveMs === 0 ? 'unload' : 'load', new Date()));
 }
 
