@@ -8,6 +8,7 @@
  * write arguments again; Aider calls nothing, sends texts alone, and moves a reminder along with the last of them.
  */
 import Anthropic from '@anthropic-ai/sdk';
+import { type Message, Ollama } from 'ollama';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
@@ -201,4 +202,42 @@ test(`Aider: over ${TURNS} turns of texts alone 95 % of the prompt tokens are in
   // The reminder leaves the last message, and the log says so from where the first message stays as it was.
   const why = writer.prefixes().map(({ broke }) => broke?.why);
   expect(why).toEqual(Array.from({ length: TURNS }, (_, turn) => (turn < 2 ? undefined : 'message')));
+}, 600_000);
+
+test(`Ollama, whose calls come back without ids: over ${TURNS} turns still 95 % of the prompt tokens`, async () => {
+  const client = new Ollama({ host: agent.server.url });
+  const messages: Message[] = [
+    { role: 'system', content: SYSTEM },
+    { role: 'user', content: `${REQUEST} (Ollama)` },
+  ];
+  const from = agent.prefixes().length;
+  let [prompt, cached] = [0, 0];
+  for (let turn = 0; turn < TURNS; turn++) {
+    const { message } = await client.chat({
+      model: 'agent',
+      messages,
+      tools: [{ type: 'function', function: { name: 'look', description: '', parameters: PARAMETERS } }],
+      options: { num_predict: 400 },
+    });
+    const { function: call } = message.tool_calls![0]!;
+    expect(call.arguments).toEqual(argumentsOf(turn));
+    const { role, content, thinking } = message;
+    messages.push(
+      { role, content: content.trim(), ...(thinking ? { thinking } : {}), tool_calls: [{ function: call }] },
+      { role: 'tool', tool_name: 'look', content: resultOf(turn) },
+    );
+  }
+  const answered = agent.server.lines.filter(({ msg }) => msg === 'answered').slice(-TURNS);
+  for (const { promptTokens, cachedTokens } of answered) {
+    prompt += promptTokens as number;
+    cached += cachedTokens as number;
+  }
+  // Nobody knows them again; each is new to the cache once, as its client writes it.
+  expect(
+    agent
+      .prefixes()
+      .slice(from)
+      .map(({ replayed }) => replayed),
+  ).toEqual(answered.map(() => 0));
+  expect(cached / prompt).toBeGreaterThanOrEqual(0.95);
 }, 600_000);
