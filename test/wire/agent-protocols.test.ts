@@ -3,7 +3,7 @@
  * rendered anew as known agents do, and what of it the cache still knows.
  *
  * Of each agent what its requests were seen to do, or its sources: Claude Code writes calls again from parsed input, moves
- * `cache_control` along, puts a line for billing before its instructions that is another in every request, and leaves
+ * `cache_control` along, puts a line for billing before its instructions that changes from request to request, and leaves
  * blank texts and older thinking out; Codex leaves ids and states of items out; Cline and others leave thinking out and
  * write arguments again; Aider calls nothing, sends texts alone, and moves a reminder along with the last of them.
  */

@@ -76,7 +76,7 @@ export const messageSchema = z.discriminatedUnion('role', [
 type MessageFields = z.output<typeof messageSchema>;
 type Blocks = Exclude<MessageFields['content'], string>;
 
-/** What Claude Code writes before its instructions, for Anthropic's accounts: another text in every request. */
+/** What Claude Code writes before its instructions, for Anthropic's accounts: it changes from request to request. */
 const BILLING = /^x-anthropic-billing-header:[^\n]*\n*/;
 
 /**

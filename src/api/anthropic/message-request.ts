@@ -76,7 +76,7 @@ export const COUNT_FIELDS: FieldTable = {
       '`redacted_thinking`, signatures, `cache_control` and `is_error` are passed over',
   ),
   system: honoured(
-    "text; Claude Code's line `x-anthropic-billing-header`, another in every request, is passed over",
+    "text; Claude Code's line `x-anthropic-billing-header`, which changes from request to request, is passed over",
   ),
   thinking: honoured(
     '`enabled`, `disabled`; `adaptive` leaves it to the model; `budget_tokens`, and what the model does not know, is passed over',

@@ -61,7 +61,7 @@ export const CLIENTS: readonly Client[] = [
         ANTHROPIC_DEFAULT_SONNET_MODEL: model,
         ANTHROPIC_DEFAULT_OPUS_MODEL: model,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
-        // A line of its instructions that would be another in every request.
+        // Else its instructions begin with a line that changes from request to request.
         CLAUDE_CODE_ATTRIBUTION_HEADER: '0',
       }).map(([name, value]) => set(['env', name], value)),
   },
