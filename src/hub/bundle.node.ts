@@ -2,11 +2,12 @@
  * Owns: bundles: a folder with everything that a machine without a network needs, each file with its digest.
  * Refuses to know: what is in a model, how the program is built.
  */
-import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, relative, sep } from 'node:path';
+import { cp, lstat, mkdir, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { HadalError } from '../error.ts';
+import { shardNames } from '../formats/gguf/shards.ts';
 import { sha256OfFile } from './digest.node.ts';
 
 /** The list of a bundle's files. */
@@ -45,7 +46,8 @@ export interface BundleOptions {
  * Packs this program as it is installed (compiled code, page, addon, the packages it needs), documents and models in a new
  * folder, with the digest of every file in `bundle.json`.
  *
- * @throws HadalError `bundle-exists`, `bundle-program` where the program is not built or a package is missing.
+ * @throws HadalError `bundle-exists`, `bundle-program` where the program is not built or a package is missing,
+ *   `bundle-collision` for two models of one name, `gguf-shards` where one is missing, `file-not-regular`.
  * @example await writeBundle('./bundle', { version: '0.1.0', models: ['./model.gguf'] })
  */
 export async function writeBundle(folder: string, options: BundleOptions): Promise<BundleFacts> {
@@ -57,15 +59,16 @@ export async function writeBundle(folder: string, options: BundleOptions): Promi
       next: 'name another one, or remove it',
     });
   }
+  const models = await placesOf(options.models);
   const root = fileURLToPath(new URL('../../', import.meta.url));
   const program = join(folder, 'program');
   await copyProgram(root, program);
   for (const name of DOCUMENTS) {
     if (await stat(join(root, name)).catch(() => undefined)) await copy(join(root, name), join(folder, name));
   }
-  for (const path of options.models) {
+  for (const [name, path] of models) {
     options.onFile?.(path);
-    await copy(path, join(folder, 'models', basename(path)));
+    await copy(path, join(folder, 'models', name));
   }
   await writeFile(join(folder, 'hadal'), LAUNCHER, { mode: 0o755 });
   const files: Record<string, { bytes: number; sha256: string }> = {};
@@ -87,7 +90,8 @@ export async function writeBundle(folder: string, options: BundleOptions): Promi
  * Checks that a bundle holds the files of its list, as they were, and no others.
  *
  * @param sha256 of `bundle.json`, where it is known from elsewhere
- * @throws HadalError `bundle-broken` where it has no list, `bundle-differs` for the first file that is changed, gone or more.
+ * @throws HadalError `bundle-broken` where it has no list, or not all shards of a model, `bundle-differs` for
+ *   the first file that is changed, gone, more, or no regular file.
  * @example await verifyBundle('./bundle')
  */
 export async function verifyBundle(folder: string, sha256?: string): Promise<BundleFacts> {
@@ -112,6 +116,8 @@ export async function verifyBundle(folder: string, sha256?: string): Promise<Bun
     const expected = files.get(name);
     if (expected === undefined) throw differs('bundle-differs', name, 'only files of the list', 'one more');
     const at = join(folder, ...name.split('/'));
+    if (!(await lstat(at)).isFile())
+      throw differs('bundle-differs', name, 'a regular file', 'something else');
     const digest = await sha256OfFile(at);
     if (digest !== expected.sha256)
       throw differs('bundle-differs', name, `the SHA-256 ${expected.sha256}`, digest);
@@ -119,7 +125,58 @@ export async function verifyBundle(folder: string, sha256?: string): Promise<Bun
   }
   const missing = [...files.keys()].find((name) => !present.includes(name));
   if (missing !== undefined) throw differs('bundle-differs', missing, 'it there, by the list', 'nothing');
+  const shard = [...files.keys()].flatMap((name) => shardNames(name) ?? []).find((name) => !files.has(name));
+  if (shard !== undefined) throw differs('bundle-broken', shard, 'all shards of a model', 'no such one');
   return { files: files.size, bytes, sha256: found };
+}
+
+/** Where models go in a bundle, and where they are: of a GGUF file in shards all of them. */
+async function placesOf(models: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const places = new Map<string, string>();
+  // A bundle may go where names differ by more than case alone.
+  const taken = new Map<string, string>();
+  for (const model of models) {
+    for (const path of shardNames(model) ?? [model]) {
+      await demandPlain(path, path === model ? undefined : model);
+      const [name, real] = [basename(resolve(path)), await realpath(path)];
+      const before = taken.get(name.toLowerCase());
+      if (before !== undefined && before !== real) {
+        throw new HadalError('bundle-collision', {
+          what: path,
+          expected: `the only model called ${name}`,
+          got: `another at ${before}`,
+          next: 'rename one of them, or pack them in folders of their own',
+        });
+      }
+      taken.set(name.toLowerCase(), real);
+      places.set(name, path);
+    }
+  }
+  return places;
+}
+
+/** Refuses what is missing, and pipes and devices, in folders too. */
+async function demandPlain(path: string, shardOf: string | undefined): Promise<void> {
+  const facts = await stat(path).catch(() => undefined);
+  if (facts === undefined) {
+    throw new HadalError(shardOf === undefined ? 'file-missing' : 'gguf-shards', {
+      what: path,
+      expected: shardOf === undefined ? 'a model' : `it there, as ${shardOf} is one shard of several`,
+      got: 'nothing there',
+      next: 'fetch it',
+    });
+  }
+  if (facts.isFile()) return;
+  if (facts.isDirectory()) {
+    for (const name of await readdir(path)) await demandPlain(join(path, name), undefined);
+    return;
+  }
+  throw new HadalError('file-not-regular', {
+    what: path,
+    expected: 'a regular file or a folder',
+    got: 'something else',
+    next: 'leave it out of the folder',
+  });
 }
 
 /** The compiled program with the packages that it needs, nested as they are. */

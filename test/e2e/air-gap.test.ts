@@ -2,10 +2,20 @@
  * Owns: the proof that nothing goes out: a bundle, installed, served and talked to where there is no network, and attempts to
  * get out that are each caught.
  */
-import { spawnSync } from 'node:child_process';
-import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { hadal, MAIN } from '../fixtures/command.ts';
@@ -81,6 +91,60 @@ describeWith(['weights', 'namespace'], 'a machine without a network', () => {
     expect(JSON.parse(happened.missing)).toMatchObject({ error: { code: 'offline-model' } });
   });
 });
+
+test('a bundle takes all shards of a model, and never two models for one', async () => {
+  const put = (path: string, text: string) => {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+    return join(folder, path);
+  };
+  const second = put('sharded/m-00002-of-00003.gguf', 'two');
+  put('sharded/m-00001-of-00003.gguf', 'one');
+  const bundle = (name: string) => join(folder, name);
+  const packed = async (name: string, ...models: string[]) => {
+    const flags = models.flatMap((model) => ['--model', model]);
+    const { code, out } = await hadal(['bundle', bundle(name), ...flags, '--json']);
+    return code === 0 ? 'packed' : JSON.parse(out).error.code;
+  };
+  expect(await packed('a', second)).toBe('gguf-shards');
+  put('sharded/m-00003-of-00003.gguf', 'three');
+  const [one, other] = [put('x/model.gguf', 'one'), put('y/Model.gguf', 'other')];
+  expect(await packed('b', one, other)).toBe('bundle-collision');
+  expect(await packed('c', join(folder, 'x'), put('z/x', 'other'))).toBe('bundle-collision');
+  execFileSync('mkfifo', [join(folder, 'y', 'pipe')]);
+  expect(await packed('d', join(folder, 'y'))).toBe('file-not-regular');
+  expect(readdirSync(folder).filter((name) => /^[abcd]$/.test(name))).toEqual([]);
+  expect(await packed('whole', second, join(folder, 'sharded/m-00001-of-00003.gguf'), one, one)).toBe(
+    'packed',
+  );
+  expect(readdirSync(join(bundle('whole'), 'models')).sort()).toEqual([
+    'm-00001-of-00003.gguf',
+    'm-00002-of-00003.gguf',
+    'm-00003-of-00003.gguf',
+    'model.gguf',
+  ]);
+  const verified = async () => {
+    const { code, out } = await hadal(['verify', bundle('whole'), '--json']);
+    return code === 0 ? 'whole' : JSON.parse(out).error.code;
+  };
+  expect(await verified()).toBe('whole');
+  const kept = join(bundle('whole'), 'models', 'model.gguf');
+  rmSync(kept);
+  execFileSync('mkfifo', [kept]);
+  expect(await verified()).toBe('bundle-differs');
+  rmSync(kept);
+  symlinkSync(one, kept);
+  expect(await verified()).toBe('bundle-differs');
+  rmSync(kept);
+  cpSync(one, kept);
+  // A list that leaves a shard out is no list of a whole model, though every file of it is there.
+  const list = join(bundle('whole'), 'bundle.json');
+  const manifest = JSON.parse(readFileSync(list, 'utf8')) as { files: Record<string, unknown> };
+  delete manifest.files['models/m-00003-of-00003.gguf'];
+  writeFileSync(list, JSON.stringify(manifest));
+  rmSync(join(bundle('whole'), 'models', 'm-00003-of-00003.gguf'));
+  expect(await verified()).toBe('bundle-broken');
+}, 180_000);
 
 test(
   'a bundle that changed on its way is refused, whatever changed',
