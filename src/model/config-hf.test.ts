@@ -62,6 +62,22 @@ test('the published config of V3', () => {
   expect(scaleBlockOf(V3, 'V3')).toEqual({ rows: 128, cols: 128 });
 });
 
+test("R1-0528-Qwen3-8B's rotations as published: its attn_factor undoes YaRN's growth of cos and sin", () => {
+  const rope_scaling = {
+    rope_type: 'yarn',
+    factor: 4,
+    original_max_position_embeddings: 32768,
+    attn_factor: 0.8782488562869419,
+  };
+  const qwen3 = { ...V3, model_type: 'qwen3', head_dim: 128, n_routed_experts: 0, num_nextn_predict_layers: 0 };
+  const { scaling } = configFromHf({ ...qwen3, rope_scaling }, 'R1-0528-Qwen3-8B').rope;
+  expect(scaling).toMatchObject({ type: 'yarn', factor: 4, originalTokens: 32768, logMultiplier: 0 });
+  expect(scaling.type === 'yarn' && scaling.magnitude).toBeCloseTo(1, 12);
+  const { attn_factor: _, ...usual } = rope_scaling;
+  const plain = configFromHf({ ...qwen3, rope_scaling: usual }, 'Qwen3-8B').rope.scaling;
+  expect(plain.type === 'yarn' && plain.magnitude).toBeCloseTo(1 + 0.1 * Math.log(4), 12);
+});
+
 describe('what is refused, in a sentence with the name', () => {
   const cases: readonly [string, Readonly<Record<string, unknown>>, string, RegExp][] = [
     [

@@ -217,12 +217,17 @@ function scalingOf(json: Json, kind: ModelConfig['attention']['kind'], contextTo
   }
 }
 
-/** YaRN's factor on cos and sin: m(mscale) / m(mscale_all_dim) where both are given, else m(1), m(a) = 0.1 a ln(factor) + 1. */
+/**
+ * YaRN's factor on cos and sin: m(mscale) / m(mscale_all_dim) where both are given, else m(1), m(a) = 0.1 a ln(factor) + 1.
+ * attention_factor stands for all of that; attn_factor (R1-0528-Qwen3-8B, whose 0.878 undoes m(1)) multiplies it, as
+ * GGUF's key and vLLM have it. transformers warns of attn_factor and leaves it out.
+ */
 function magnitudeOf(fields: Fields): number {
   const m = (a: number) => 0.1 * a * Math.log(fields.number('factor')) + 1;
   const mscale = fields.number('mscale', 0);
   const allDim = fields.number('mscale_all_dim', 0);
-  return fields.number('attention_factor', mscale && allDim ? m(mscale) / m(allDim) : m(1));
+  const usual = (mscale && allDim ? m(mscale) / m(allDim) : m(1)) * fields.number('attn_factor', 1);
+  return fields.number('attention_factor', usual);
 }
 
 function expertsOf(fields: Fields): ExpertsConfig | undefined {

@@ -9,6 +9,7 @@ import { loadModel } from '../../../src/model/load.ts';
 import { needsNative, open, VARIANTS } from '../../contract/backends.ts';
 import { runTokens, worstDifference } from '../../fixtures/run-model.ts';
 import { toyGgufFile } from '../../fixtures/toy-file.ts';
+import { toyFolder } from '../../fixtures/toy-folder.ts';
 import { type ToyShape, toyTokenIds } from '../../fixtures/toy-weights.ts';
 
 const read = (name: string) => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'));
@@ -45,4 +46,14 @@ describe('logits of every position within 1e-3 of transformers in float32', () =
     await using backend = open(VARIANTS[1]!);
     await expectGoldenLogits(backend, shape, era);
   });
+
+  test.each(shapes.map((shape) => [shape.name, shape] as const))(
+    '%s, as a Hugging Face folder',
+    async (_name, shape) => {
+      await using backend = createReferenceBackend();
+      const model = await loadModel(toyFolder(shape), backend);
+      const { logits } = await runTokens(model, backend, toyTokenIds(shape), { chunk: 7 });
+      expect(worstDifference(logits, goldenLogits(shape))).toBeLessThan(1e-3);
+    },
+  );
 });
