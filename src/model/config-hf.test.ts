@@ -69,7 +69,13 @@ test("R1-0528-Qwen3-8B's rotations as published: its attn_factor undoes YaRN's g
     original_max_position_embeddings: 32768,
     attn_factor: 0.8782488562869419,
   };
-  const qwen3 = { ...V3, model_type: 'qwen3', head_dim: 128, n_routed_experts: 0, num_nextn_predict_layers: 0 };
+  const qwen3 = {
+    ...V3,
+    model_type: 'qwen3',
+    head_dim: 128,
+    n_routed_experts: 0,
+    num_nextn_predict_layers: 0,
+  };
   const { scaling } = configFromHf({ ...qwen3, rope_scaling }, 'R1-0528-Qwen3-8B').rope;
   expect(scaling).toMatchObject({ type: 'yarn', factor: 4, originalTokens: 32768, logMultiplier: 0 });
   expect(scaling.type === 'yarn' && scaling.magnitude).toBeCloseTo(1, 12);
