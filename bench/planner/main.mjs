@@ -2,8 +2,6 @@
  * Owns: how far the planner's predictions are from what the same files do here: memory, decoding, prompts.
  * Refuses to know: how predictions are made, how models run.
  *
- * usage: node bench/planner/main.mjs MODEL.gguf ... [--rounds 5] [--json FILE]   (after a build)
- *
  * The bandwidth and the arithmetic of the machine change from minute to minute where others share it, so both are probed
  * before and after every single measurement, and a prediction is made from that.
  */
@@ -11,11 +9,17 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createMachineProbe } from '../../dist/backend/native/probe.node.js';
+import { digits } from '../../dist/cli/figures.js';
 import { closeModelFile, openModelFile } from '../../dist/formats/open.node.js';
 import { planModel } from '../../dist/planner/plan.js';
 import { probeMachine } from '../../dist/planner/probe.js';
 import { subjectOfFile } from '../../dist/planner/subject.js';
 import { openModel } from '../../dist/runtime/open.node.js';
+import { keepResults } from '../kept.mjs';
+
+const kernels = JSON.parse(
+  readFileSync(new URL('../../src/planner/kernel-rates.json', import.meta.url), 'utf8'),
+);
 
 const PROMPT_TOKENS = 512;
 const DECODE_TOKENS = 64;
@@ -23,30 +27,78 @@ const CONTEXT_TOKENS = 4096;
 /** What a prediction may be off by. */
 const ALLOWED = { memory: 0.05, decode: 0.2, prefill: 0.3 };
 
-const { values, positionals } = parseArgs({
+const USAGE = `usage: npm run bench:planner -- [flags] MODEL.gguf ...
+
+  --rounds N  how often each is measured; 5 otherwise
+  --out NAME  writes bench/results/NAME.json and docs/benchmarks-planner.md; otherwise the figures are only shown`;
+
+const { values: flags, positionals: paths } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, json: { type: 'string' } },
+  options: {
+    rounds: { type: 'string', default: '5' },
+    out: { type: 'string' },
+    help: { type: 'boolean' },
+  },
 });
-const rounds = Number(values.rounds);
-const here = await probeMachine({ env: process.env, rounds: 1 });
+if (flags.help || paths.length === 0) console.log(USAGE);
+const rounds = Number(flags.rounds);
+const here = paths.length > 0 ? await probeMachine({ env: process.env, rounds: 1 }) : undefined;
 const results = [];
 let asked = 0;
-for (const path of positionals) {
+for (const path of flags.help ? [] : paths) {
   const result = await measure(path);
   results.push(result);
   const show = ({ predicted, measured, off }) =>
-    `${predicted.toPrecision(4)} / ${measured.toPrecision(4)} (${off > 0 ? '+' : ''}${(off * 100).toFixed(1)} %)`;
-  process.stdout.write(
-    `${basename(path).padEnd(40)} memory GB ${show(result.memory)}  decode ${show(result.decode)}  prefill ${show(result.prefill)}  probe ${result.probe.gigabytesPerSecond.toFixed(1)} GB/s ${result.probe.int8Gops.toFixed(0)} GOP/s\n`,
+    `${predicted.toPrecision(4)} / ${measured.toPrecision(4)} (${percent(off)})`;
+  console.log(
+    `${result.model.padEnd(36)} memory GB ${show(result.memory)}  decode ${show(result.decode)}  prefill ${show(result.prefill)}  probe ${result.probe.gigabytesPerSecond.toFixed(1)} GB/s ${result.probe.int8Gops.toFixed(0)} GOP/s`,
   );
 }
-if (values.json) writeFileSync(values.json, `${JSON.stringify({ machine: here.cpu, results }, null, 2)}\n`);
-const beyond = results.flatMap(({ model, ...of }) =>
-  Object.entries(ALLOWED).flatMap(([what, most]) =>
-    Math.abs(of[what].off) > most ? [`${model}: ${what} is off by ${(of[what].off * 100).toFixed(1)} %`] : [],
-  ),
-);
-process.stdout.write(beyond.length === 0 ? 'all within what is allowed\n' : `${beyond.join('\n')}\n`);
+if (results.length > 0) conclude();
+
+function conclude() {
+  const beyond = results.flatMap(({ model, ...of }) =>
+    Object.entries(ALLOWED).flatMap(([what, most]) =>
+      Math.abs(of[what].off) > most ? [`${model}: ${what} is off by ${percent(of[what].off)}`] : [],
+    ),
+  );
+  console.log(beyond.length === 0 ? 'all within what is allowed' : beyond.join('\n'));
+  if (flags.out === undefined) return;
+  keepResults(flags.out, { rounds, allowed: ALLOWED, kernels: kernels.made, results });
+  writeFileSync(new URL('../../docs/benchmarks-planner.md', import.meta.url), page(beyond));
+}
+
+/** Markdown of docs/benchmarks-planner.md. */
+function page(beyond) {
+  const cells = ({ predicted, measured, off }) =>
+    `${digits(predicted)} | ${digits(measured)} | ${percent(off)}`;
+  const rows = results.map(
+    ({ model, memory, decode, prefill, probe }) =>
+      `| ${model} | ${cells(memory)} | ${cells(decode)} | ${cells(prefill)} | ${probe.gigabytesPerSecond.toFixed(1)} |`,
+  );
+  return `# The planner beside what was measured
+
+\`npm run bench:planner -- MODEL.gguf ... --out ${flags.out}\` writes this page and
+[${flags.out}.json](../bench/results/${flags.out}.json); \`npm run bench:kernels -- --write\` before it measures what the
+predictions are made of: the kernels by number format, and no model.
+
+Memory is what the engine holds with ${CONTEXT_TOKENS} tokens of context, in GB; decoding starts behind 16 tokens and takes
+${DECODE_TOKENS}, prompts have ${PROMPT_TOKENS}, in tokens/s. The bandwidth of memory (the last column, GB/s) and the 8-bit
+arithmetic were probed before and after every single run, and each prediction is made from that. Medians of ${rounds}
+rounds. Allowed: memory within 5 %, decoding 20 %, prompts 30 %; ${beyond.length === 0 ? 'all are within it' : `beyond it: ${beyond.join('; ')}`}.
+
+${here.cpu.model ?? 'unknown processor'}, ${here.cpu.cores} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)};
+kernels measured ${kernels.made.date}.
+
+| file | memory, planned | held | off | decode, planned | measured | off | prompt, planned | measured | off | GB/s |
+| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
+${rows.join('\n')}
+`;
+}
+
+function percent(off) {
+  return `${off > 0 ? '+' : ''}${(off * 100).toFixed(1)} %`;
+}
 
 async function measure(path) {
   const file = await openModelFile(path);

@@ -92,7 +92,7 @@ export const command = defineCommand({
     say('serve', `a chat page and OpenAI's API at http://127.0.0.1:${port}`, decided.command);
 
     const stop = new AbortController();
-    if (terminal.errIsTerminal) void openPage(`http://127.0.0.1:${port}`, env, stop.signal);
+    void openPage(`http://127.0.0.1:${port}`, surroundings, stop.signal);
     try {
       const { command: serve } = await import('./serve.ts');
       await runCommand(serve, {
@@ -176,15 +176,17 @@ function choiceSentence({ subject, weightBytes }: ModelPlan, way: Way, free: boo
   return `${subject.title}, ${subject.format}, ${formatBytes(weightBytes)}: ${why}; about ${digits(way.decode.tokensPerSecond)} tokens/s, limited by ${way.decode.bound}`;
 }
 
-/** The command that opens an address in a browser, where there is a screen. */
-function opener(env: Surroundings['env']): readonly [string, ...string[]] | undefined {
+/** The command that opens an address in a browser: the one that is asked for, else the system's where there is a screen. */
+function opener({ env, terminal }: Surroundings): readonly [string, ...string[]] | undefined {
+  if (env.BROWSER) return [env.BROWSER];
+  if (!terminal.errIsTerminal) return undefined;
   if (process.platform === 'darwin') return ['open'];
   if (process.platform === 'win32') return ['cmd', '/c', 'start', ''];
   return env.DISPLAY || env.WAYLAND_DISPLAY ? ['xdg-open'] : undefined;
 }
 
-async function openPage(url: string, env: Surroundings['env'], signal: AbortSignal): Promise<void> {
-  const found = opener(env);
+async function openPage(url: string, surroundings: Surroundings, signal: AbortSignal): Promise<void> {
+  const found = opener(surroundings);
   if (found === undefined) return;
   const [name, ...args] = found;
   while (!signal.aborted) {

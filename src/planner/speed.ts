@@ -2,9 +2,11 @@
  * Owns: predicted prefill and decode rates of a placement, and the bound that limits them.
  * Refuses to know: how a placement came about, command lines.
  */
+import type { DTypeName } from '../dtypes/dtype.ts';
+import { type FormatCost, kernelTimes } from './kernel-rates.ts';
 import type { Machine } from './machine.ts';
 import type { Held, Placement } from './placement.ts';
-import { cacheBytes, type Subject } from './subject.ts';
+import { cacheBytes, type PlannedTensor, type Subject } from './subject.ts';
 
 /** What limits a rate. */
 export type Bound = 'memory bandwidth' | 'GPU bandwidth' | 'disk' | 'arithmetic' | 'link' | 'steps';
@@ -15,7 +17,7 @@ export interface Rate {
   readonly bound: Bound;
 }
 
-/** How much of a machine's limits an engine reaches, and what it spends on every layer besides. */
+/** How much of a machine's limits another engine reaches, and what it spends on every layer besides. */
 export interface Efficiency {
   /** Of the bandwidth of memory, while decoding. */
   readonly memory: number;
@@ -27,24 +29,29 @@ export interface Efficiency {
   readonly perLayer: number;
 }
 
+/** What engines spend on every layer of a step besides: barriers, launches, exchanges between GPUs. */
+const HADAL_PER_LAYER_SECONDS = 25e-6;
+
 /**
- * Shares that are assumed, not fitted: of Hadal between what its kernels reach alone and what whole models do, of
- * llama.cpp on a processor what bench/engine saw, on GPUs what the projects' own published runs reach on DeepSeek models,
- * rounded down. bench/planner puts predictions beside measurements.
+ * Shares of other engines, assumed, not fitted: of llama.cpp on a processor what bench/engine saw, on GPUs what the
+ * projects' own published runs reach on DeepSeek models, rounded down. Hadal's own are measured by number format
+ * (kernel-rates.ts). bench/planner puts predictions beside measurements.
  */
 export const EFFICIENCY = {
-  hadal: { memory: 0.85, processor: 0.45, gpuMemory: 0, gpuArithmetic: 0, perLayer: 25e-6 },
   'llama.cpp': { memory: 0.55, processor: 0.15, gpuMemory: 0.6, gpuArithmetic: 0.3, perLayer: 25e-6 },
   vllm: { memory: 0, processor: 0, gpuMemory: 0.6, gpuArithmetic: 0.4, perLayer: 60e-6 },
   sglang: { memory: 0, processor: 0, gpuMemory: 0.65, gpuArithmetic: 0.4, perLayer: 50e-6 },
 } as const satisfies Readonly<Record<string, Efficiency>>;
 
-/** What Hadal's plain kernels, and the processor beside a GPU that shares its memory, reach of the above. */
-const PLAIN_KERNELS = { memory: 0.2, processor: 0.1 };
+/** What the processor beside a GPU that shares its memory reaches of the above. */
 const SHARED_MEMORY = 0.5;
 
 /** An engine that can run a placement. */
-export type EngineName = keyof typeof EFFICIENCY;
+export type EngineName = 'hadal' | OtherEngine;
+type OtherEngine = keyof typeof EFFICIENCY;
+
+/** Products of 32-bit floats, which attention is made of, over those of 8-bit integers: four lanes in one, and two chains in one. */
+const FLOATS_OF_INT8 = 1 / 4;
 
 /** Prompt tokens that are computed together. */
 const CHUNK_TOKENS = 512;
@@ -57,10 +64,11 @@ const CHUNK_TOKENS = 512;
 export function decodeRate(
   subject: Subject,
   { held, split }: Placement,
-  machine: Pick<Machine, 'cpu' | 'gpus'>,
+  machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>,
   engine: EngineName,
   depthTokens: number,
 ): Rate {
+  if (engine === 'hadal') return hadalDecodeRate(subject, machine, depthTokens);
   const of = efficiencyOn(machine, engine);
   const cacheRead = cacheReadBytes(subject, depthTokens);
   const cacheHeld = held.reduce((sum, part) => sum + part.cacheBytes, 0);
@@ -84,13 +92,14 @@ export function decodeRate(
 export function prefillRate(
   subject: Subject,
   { held, split }: Placement,
-  machine: Pick<Machine, 'cpu' | 'gpus'>,
+  machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>,
   engine: EngineName,
   promptTokens: number,
 ): Rate {
+  const chunk = Math.min(CHUNK_TOKENS, promptTokens);
+  if (engine === 'hadal') return hadalPrefillRate(subject, machine, chunk);
   const { cpu, gpus } = machine;
   const of = efficiencyOn(machine, engine);
-  const chunk = Math.min(CHUNK_TOKENS, promptTokens);
   const touched = expertsTouched(subject, chunk);
   const link = gpus[0]?.linkBytesPerSecond;
   const times = held.map((part): Timed => {
@@ -120,16 +129,78 @@ export function prefillRate(
   return rateOf(chunk, [...(split === 'tensor' ? [slowest(times)] : times), steps]);
 }
 
-function efficiencyOn({ cpu, gpus }: Pick<Machine, 'cpu' | 'gpus'>, engine: EngineName): Efficiency {
-  const of: Efficiency = EFFICIENCY[engine];
-  const plain =
-    engine === 'hadal' && !cpu.features.some((name) => name.startsWith('avx2') || name.startsWith('avx512'));
-  const shared = gpus.some(({ unified }) => unified) ? SHARED_MEMORY : 1;
-  return {
-    ...of,
-    memory: of.memory * shared * (plain ? PLAIN_KERNELS.memory : 1),
-    processor: of.processor * (plain ? PLAIN_KERNELS.processor : 1),
+/** All of it in memory: every weight that a token reads at the rate of its format's kernels, and the cache. */
+function hadalDecodeRate(
+  subject: Subject,
+  machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>,
+  depthTokens: number,
+): Rate {
+  const here = besideGpus(machine);
+  const kernels = kernelTimes(here);
+  const read = byFormat(subject, ({ share }) => share);
+  const seconds = (of: readonly FormatCost[]) => of.reduce((sum, cost) => sum + kernels.readSeconds(cost), 0);
+  const cache = cacheReadBytes(subject, depthTokens) / here.memory.bytesPerSecond;
+  return rateOf(1, [
+    {
+      seconds: seconds(read.filter((cost) => !kernels.isComputing(cost))) + cache,
+      bound: 'memory bandwidth',
+    },
+    { seconds: seconds(read.filter(kernels.isComputing)), bound: 'arithmetic' },
+    { seconds: subject.layers * HADAL_PER_LAYER_SECONDS, bound: 'steps' },
+  ]);
+}
+
+/** Every expert that some token of the chunk chose is unpacked once, everything else as well. */
+function hadalPrefillRate(
+  subject: Subject,
+  machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>,
+  chunk: number,
+): Rate {
+  const kernels = kernelTimes(besideGpus(machine));
+  const touched = expertsTouched(subject, chunk);
+  const unpacked = byFormat(subject, ({ part, share }) => share * (part === 'experts' ? touched : 1));
+  const added = byFormat(subject, ({ part, share }) => (part === 'output' ? share / chunk : share));
+  const times = unpacked.map((cost, i): Timed => {
+    const computing = kernels.multiplySeconds(cost, (added[i]?.numbers ?? 0) * chunk);
+    return worse(
+      { seconds: computing, bound: 'arithmetic' },
+      { seconds: kernels.readSeconds(cost), bound: 'memory bandwidth' },
+    );
+  });
+  const attention: Timed = {
+    seconds: (subject.attentionWidth * chunk * chunk) / (machine.cpu.int8PerSecond * FLOATS_OF_INT8),
+    bound: 'arithmetic',
   };
+  const steps: Timed = { seconds: subject.layers * HADAL_PER_LAYER_SECONDS, bound: 'steps' };
+  return rateOf(chunk, [...times, attention, steps]);
+}
+
+/** The processor has a part of the bandwidth where a GPU has its memory in the same. */
+function besideGpus(machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>): Pick<Machine, 'cpu' | 'memory'> {
+  const { cpu, memory } = machine;
+  return { cpu, memory: { ...memory, bytesPerSecond: memory.bytesPerSecond * memoryShare(machine) } };
+}
+
+function memoryShare({ gpus }: Pick<Machine, 'gpus'>): number {
+  return gpus.some(({ unified }) => unified) ? SHARED_MEMORY : 1;
+}
+
+/** Weights by number format, each counted as often as `weight` says; formats in the order of the tensors. */
+function byFormat(subject: Subject, weight: (tensor: PlannedTensor) => number): FormatCost[] {
+  const sums = new Map<DTypeName, { bytes: number; numbers: number }>();
+  for (const tensor of subject.tensors) {
+    const sum = sums.get(tensor.dtype) ?? { bytes: 0, numbers: 0 };
+    const times = weight(tensor);
+    sum.bytes += tensor.bytes * times;
+    sum.numbers += tensor.numbers * times;
+    sums.set(tensor.dtype, sum);
+  }
+  return [...sums].map(([dtype, sum]) => ({ dtype, ...sum }));
+}
+
+function efficiencyOn(machine: Pick<Machine, 'gpus'>, engine: OtherEngine): Efficiency {
+  const of: Efficiency = EFFICIENCY[engine];
+  return { ...of, memory: of.memory * memoryShare(machine) };
 }
 
 interface Timed {

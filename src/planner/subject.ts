@@ -29,6 +29,8 @@ export interface PlannedTensor {
   readonly layer?: number;
   readonly numbers: number;
   readonly bytes: number;
+  /** Of most of its bytes. */
+  readonly dtype: DTypeName;
   /** The part of it that one token reads: 1, the experts used of all, or nearly nothing of a table. */
   readonly share: number;
 }
@@ -96,12 +98,22 @@ export function subjectOf(model: FamilyModel, quantization: Quantization): Subje
       ...(layer === undefined ? {} : { layer }),
       numbers: specNumbers(spec),
       bytes: type === undefined ? nativeBytes(shape.native, spec) : mixBytes(type, spec.shape),
+      dtype: type ?? nativeType(shape.native, spec),
       share: shareOf(spec.part, share, tied),
     };
   });
   const { also } = model;
   const beside: PlannedTensor[] = also
-    ? [{ name: also.what, part: 'beside', numbers: also.parameters, bytes: also.parameters * 2, share: 0 }]
+    ? [
+        {
+          name: also.what,
+          part: 'beside',
+          numbers: also.parameters,
+          bytes: also.parameters * 2,
+          dtype: 'BF16',
+          share: 0,
+        },
+      ]
     : [];
   return {
     name: model.name,
@@ -134,6 +146,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
   const { experts } = config;
   const share = experts === undefined ? 1 : experts.used / experts.experts;
   const tied = !plans.some(({ spec }) => spec.part === 'output');
+  const predicts = plans.some(({ spec }) => spec.part === 'predictor');
   const dtypes = new Map<string, number>();
   for (const { tensors } of plans) {
     for (const { dtype, bytes } of tensors) dtypes.set(dtype, (dtypes.get(dtype) ?? 0) + bytes);
@@ -148,7 +161,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
     layers: config.layers,
     heads: config.attention.heads,
     attentionWidth: attentionWidthOf(config),
-    scratchBytes: scratchBytesOf(config),
+    scratchBytes: scratchBytesOf(config) + (predicts ? predictorScratchBytes(config) : 0),
     contextTokens: config.contextTokens,
     tensors: plans.map((plan): PlannedTensor => {
       const layer = plan.spec.part === 'predictor' ? undefined : layerOf(plan.spec.name);
@@ -158,6 +171,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
         ...(layer === undefined ? {} : { layer }),
         numbers: specNumbers(plan.spec),
         bytes: planBytes(plan),
+        dtype: plan.tensors[0]?.dtype ?? 'F32',
         share: shareOf(plan.spec.part, share, tied),
       };
     }),
@@ -294,6 +308,11 @@ function scratchBytesOf({
   return 4 * (STEP_ROWS * columns + STEP_OUTPUTS * (hidden + vocabSize));
 }
 
+/** The model's hidden states, the predictor's own, pairs of both kinds, and what comes out, as predictor.ts makes them. */
+function predictorScratchBytes({ hidden, vocabSize }: ModelConfig): number {
+  return 4 * (STEP_ROWS * 4 * hidden + STEP_OUTPUTS * (hidden + vocabSize));
+}
+
 function attentionWidthOf({ attention: a, layers }: ModelConfig): number {
   const keyDim = a.kind === 'latent' ? a.nopeDim + a.ropeDim : a.headDim;
   return layers * a.heads * (keyDim + a.valueDim);
@@ -347,6 +366,11 @@ function nativeBytes(native: Native, { shape, part }: Spec): number {
   const [columns = 1, rows = 1, stack = 1] = shape;
   const scales = Math.ceil(rows / native.block[0]) * Math.ceil(columns / native.block[1]) * stack;
   return numbers + scales * scaleBytes;
+}
+
+function nativeType(native: Native, { shape, part }: Spec): DTypeName {
+  if (native.kind === 'bf16' || PLAIN.has(part) || shape.length < 2) return 'BF16';
+  return part === 'experts' && native.experts === 'fp4' ? 'MXFP4' : 'F8_E4M3';
 }
 
 function nativeTitle(native: Native): string {
