@@ -2,7 +2,7 @@
 //! Refuses to know: what the weights are for.
 
 use super::multiply::{List, Piece, Rows, multiply};
-use super::{Span, index, tile_bytes};
+use super::{Span, index, tile_bytes, tile_rows};
 use crate::context::{State, Weight};
 use crate::error::{Outcome, misfit};
 use crate::formats::{Family, Format};
@@ -59,17 +59,18 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
     let wants = |family: Family| ready.iter().any(|r| r.weight.family() == family);
     let kernels = state.kernels;
     let all: Vec<usize> = (0..span.rows).collect();
-    state.activations.fill(&mut state.pool, kernels, x, wants, !List::is_long(&all));
+    let few = !List::is_long(&all);
+    state.activations.fill(&mut state.pool, kernels, x, wants, few);
     let formats: Vec<Format> = ready.iter().map(|r| r.weight.format).collect();
     let lists = state.activations.lay(&mut state.pool, kernels, &formats, [&*all].into_iter());
     let rows = Rows { x, rounded: &state.activations };
     let total: usize = ready.iter().map(|r| r.weight.rows * r.weight.row_bytes).sum();
-    let tile_bytes = tile_bytes(total, state.pool.threads());
+    let tile_bytes = tile_bytes(total, state.pool.threads(), few);
     let grids = ready
         .iter()
         .map(|r| {
             let out: MatMut = claim.write()?;
-            let tile_cols = (tile_bytes / r.weight.row_bytes).max(1).next_multiple_of(16);
+            let tile_cols = tile_rows(tile_bytes, r.weight.rows, r.weight.row_bytes);
             Ok(Grid { tile_rows: out.rows(), tile_cols, out })
         })
         .collect::<Outcome<Vec<_>>>()?;

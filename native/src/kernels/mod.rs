@@ -26,10 +26,18 @@ pub struct Span {
     pub decode_rows: usize,
 }
 
-/// Weight bytes of a tile of a region that reads `total`: enough to make a stream, few enough to share the work and to
-/// stay in a core's cache for many rows.
-fn tile_bytes(total: usize, threads: usize) -> usize {
-    (total / (4 * threads)).clamp(8 << 10, 96 << 10)
+/// Weight bytes of a tile of a region that reads `total`: few enough to share the work. For many rows they stay in a
+/// core's cache. For few they are read once, and a stream of them is worth being long: finding the first pages of one
+/// takes as long as reading 50 KB.
+fn tile_bytes(total: usize, threads: usize, few: bool) -> usize {
+    (total / (4 * threads)).clamp(8 << 10, if few { 1 << 20 } else { 96 << 10 })
+}
+
+/// Rows of each of the tiles, of about so many bytes and about as long as each other, that `rows` rows are cut into: a
+/// multiple of sixteen.
+fn tile_rows(tile_bytes: usize, rows: usize, row_bytes: usize) -> usize {
+    let tiles = (rows * row_bytes).div_ceil(tile_bytes).max(1);
+    rows.div_ceil(tiles).next_multiple_of(16)
 }
 
 /// An index as usize, or the fault `index` naming what it points into.

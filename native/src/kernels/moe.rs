@@ -5,7 +5,7 @@
 
 use super::linear::same;
 use super::multiply::{List, Piece, Rows, multiply};
-use super::{Activations, Span, index, tile_bytes};
+use super::{Activations, Span, index, tile_bytes, tile_rows};
 use crate::context::State;
 use crate::error::{Outcome, misfit};
 use crate::formats::Family;
@@ -82,14 +82,16 @@ pub fn experts(
     let Workspace { hidden, rounded, .. } = &mut state.experts;
     let hidden = hidden.ensure(choices.len() * inter);
     let row_bytes = gate.row_bytes + up.row_bytes;
-    let tile_cols = (tile_bytes(groups.len() * inter * row_bytes, threads) / row_bytes).max(1).next_multiple_of(16);
+    let total = groups.len() * inter * row_bytes;
+    let tile_cols = |rows: &[usize]| tile_rows(tile_bytes(total, threads, !List::is_long(rows)), inter, row_bytes);
     let mut rest = &mut *hidden;
     let grids = groups
         .iter()
-        .map(|group| {
+        .zip(&rows_of_groups)
+        .map(|(group, rows)| {
             let (of_group, others) = std::mem::take(&mut rest).split_at_mut(group.len() * inter);
             rest = others;
-            Grid { out: MatMut::over(of_group, inter), tile_rows: group.len(), tile_cols }
+            Grid { out: MatMut::over(of_group, inter), tile_rows: group.len(), tile_cols: tile_cols(rows) }
         })
         .collect();
     pool.grids(grids, &|tile, scratch| {
@@ -115,8 +117,9 @@ pub fn experts(
     let lists = all.chunk_by(|&a, &b| choices[a].expert == choices[b].expert);
     let lists = rounded.lay(pool, kernels, &[down.format], lists);
     let hidden = Rows { x: hidden, rounded };
-    let tile_cols = (tile_bytes(down.rows * down.row_bytes, threads) / down.row_bytes).max(1).next_multiple_of(16);
-    let tile_rows = out.rows();
+    let all_few = !rows_of_groups.iter().any(|rows| List::is_long(rows));
+    let tile_bytes = tile_bytes(down.rows * down.row_bytes, threads, all_few);
+    let (tile_rows, tile_cols) = (out.rows(), tile_rows(tile_bytes, down.rows, down.row_bytes));
     pool.grids(vec![Grid { out, tile_rows, tile_cols }], &|tile, scratch| {
         let mut floats = std::mem::take(&mut scratch.floats);
         for (group, list) in groups.iter().zip(&lists) {
