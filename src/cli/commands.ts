@@ -63,7 +63,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('verify', 'check that a bundle arrived as it was packed', () => import('./verify.ts')),
   entry('convert', 'write a Hugging Face folder as a GGUF file', () => import('./convert.ts'), 'sealed'),
   entry('quantize', 'write a model file in fewer bits', () => import('./quantize.ts'), 'sealed'),
-  entry('evaluate', 'measure perplexity, and what quantizing lost', () => import('./evaluate.ts'), 'sealed'),
+  entry(
+    'evaluate',
+    'measure perplexity, what quantizing lost, benchmark tasks',
+    () => import('./evaluate.ts'),
+    'sealed',
+  ),
   entry('bench', 'measure how fast a model runs here', () => import('./bench.ts'), 'sealed'),
   entry('tokenize', 'show how a text is cut into tokens', () => import('./tokenize.ts'), 'sealed'),
   entry('completion', 'print the completion script for bash, zsh or fish', () => import('./completion.ts')),

@@ -1,11 +1,12 @@
 /**
- * Owns: `hadal evaluate`: perplexity of a model on a text, and what it lost against a reference.
- * Refuses to know: how either is computed.
+ * Owns: `hadal evaluate`: perplexity of a model on a text, what it lost against a reference, benchmark tasks.
+ * Refuses to know: how any of it is computed.
  */
 import { defineCommand } from 'citty';
 import { evaluateText, type TextEvaluation } from '../evaluate/perplexity.ts';
-import { readArguments } from './arguments.ts';
+import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
+import { examine } from './examining.ts';
 import { usageError } from './exit-codes.ts';
 import { formatCount, table } from './figures.ts';
 import { textFile } from './input-file.ts';
@@ -17,11 +18,12 @@ export const text: CommandText = {
   examples: [
     'hadal evaluate ./model-q4_k_m.gguf ./wiki.test.raw',
     'hadal evaluate ./model-q4_k_m.gguf ./wiki.test.raw --against ./model-bf16.gguf',
+    'hadal evaluate ./model.gguf --task gsm8k --items ./test.jsonl --shots ./train.jsonl',
   ],
 };
 
 export const command = defineCommand({
-  meta: { name: 'evaluate', description: 'measure perplexity, and what quantizing lost' },
+  meta: { name: 'evaluate', description: 'measure perplexity, what quantizing lost, benchmark tasks' },
   args: {
     model: {
       type: 'positional',
@@ -32,6 +34,28 @@ export const command = defineCommand({
     against: { type: 'string', valueHint: 'MODEL', description: 'a reference, as the unquantized model' },
     window: { type: 'string', valueHint: 'N', description: 'tokens of a window; 512 otherwise' },
     windows: { type: 'string', valueHint: 'N', description: 'at most so many windows' },
+    task: {
+      type: 'string',
+      valueHint: 'TASK',
+      description: 'a benchmark, or a file that is one',
+    },
+    items: { type: 'string', valueHint: 'FILE', description: 'with --task: its items' },
+    shots: { type: 'string', valueHint: 'FILE', description: 'with --task: examples' },
+    'num-fewshot': {
+      type: 'string',
+      valueHint: 'N',
+      description: 'examples in a prompt',
+    },
+    limit: { type: 'string', valueHint: 'N', description: 'only the first N items' },
+    url: {
+      type: 'string',
+      valueHint: 'URL',
+      description: 'ask a server; MODEL is its name there',
+    },
+    chat: { type: 'boolean', description: 'put questions as chat messages' },
+    out: { type: 'string', valueHint: 'FILE', description: 'where results are appended' },
+    'unsafe-code': { type: 'boolean', description: 'run code without the sandbox' },
+    context: { type: 'string', valueHint: 'N', description: 'tokens of context for a task' },
     threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
     json: { type: 'boolean', description: 'print one JSON document' },
   },
@@ -40,6 +64,11 @@ export const command = defineCommand({
     const { terminal, interruption } = surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { words: 2 });
     const name = given.word(0, 'MODEL', `hadal ${text.usage}`);
+    if (given.text('task') !== undefined) {
+      await examine(name, given, surroundings);
+      return;
+    }
+    refuseFlagsOfTasks(given);
     const windowTokens = given.number('window', { min: 16, max: 1 << 20, whole: true }) ?? 512;
     const windows = given.number('windows', { min: 1, whole: true });
     const threads = given.number('threads', { min: 1, max: 1024, whole: true });
@@ -64,6 +93,13 @@ export const command = defineCommand({
     else terminal.out(report(result));
   },
 });
+
+const OF_TASKS = ['items', 'shots', 'num-fewshot', 'limit', 'url', 'chat', 'out', 'unsafe-code', 'context'];
+
+function refuseFlagsOfTasks(given: Arguments): void {
+  const found = OF_TASKS.find((flag) => given.has(flag));
+  if (found !== undefined) throw usageError({ what: `--${found}`, expected: '--task TASK beside it' });
+}
 
 async function textOf(path: string | undefined, surroundings: Surroundings): Promise<string> {
   if (path === undefined) {

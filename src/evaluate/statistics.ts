@@ -40,3 +40,24 @@ export function percentile(numbers: readonly number[], part: number): number {
   const next = sorted[low + 1] ?? sorted[low]!;
   return sorted[low]! + (at - low) * (next - sorted[low]!);
 }
+
+/** A part of a whole, and where the true part lies in 95 % of the cases. */
+export interface Interval {
+  readonly mean: number;
+  readonly low: number;
+  readonly high: number;
+  readonly count: number;
+}
+
+/**
+ * Wilson's interval for a part, which holds near 0 and 1 too. Source: Wilson 1927, without continuity correction.
+ *
+ * @example wilson(5, 10) // { mean: 0.5, low: 0.237, high: 0.763, count: 10 }
+ */
+export function wilson(successes: number, count: number): Interval {
+  const z = 1.959964;
+  const mean = successes / count;
+  const middle = (successes + (z * z) / 2) / (count + z * z);
+  const half = (z / (count + z * z)) * Math.sqrt(count * mean * (1 - mean) + (z * z) / 4);
+  return { mean, low: Math.max(0, middle - half), high: Math.min(1, middle + half), count };
+}
