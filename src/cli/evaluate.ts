@@ -18,7 +18,7 @@ export const text: CommandText = {
   examples: [
     'hadal evaluate ./model-q4_k_m.gguf ./wiki.test.raw',
     'hadal evaluate ./model-q4_k_m.gguf ./wiki.test.raw --against ./model-bf16.gguf',
-    'hadal evaluate ./model.gguf --task gsm8k --items ./test.jsonl --shots ./train.jsonl',
+    'hadal evaluate ./model.gguf --task humaneval --items ./humaneval.jsonl',
   ],
 };
 

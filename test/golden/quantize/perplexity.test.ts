@@ -1,0 +1,52 @@
+/**
+ * Owns: what types cost a model's perplexity when Hadal makes them, held to the same by llama.cpp.
+ * Refuses to know: encoders. The figures are made by scripts/reference/quantize-perplexity.mjs, in minutes.
+ */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+
+interface Figures {
+  readonly perplexity: number;
+  /** KL from the same model in F16, in the same engine. */
+  readonly kl: number;
+}
+interface Made {
+  readonly bytes: number;
+  readonly inHadal?: Figures;
+  readonly inLlama: Figures;
+}
+const golden: {
+  readonly reference: Readonly<Record<'hadal' | 'llama', Pick<Figures, 'perplexity'>>>;
+  readonly types: Readonly<Record<string, Readonly<Record<'hadal' | 'llama', Made>>>>;
+} = JSON.parse(readFileSync(new URL('./perplexity.json', import.meta.url), 'utf8'));
+
+const TOKENS = 7 * 255;
+const HALF_A_PERCENT = 0.005;
+/** Two distributions this far apart move the mean of so many losses by this, two standard errors of it. */
+const chance = (...divergences: number[]) =>
+  2 * Math.sqrt((2 * divergences.reduce((a, b) => a + b)) / TOKENS);
+
+test('the model itself has the same perplexity in both engines', () => {
+  const { hadal, llama } = golden.reference;
+  expect(Math.abs(hadal.perplexity / llama.perplexity - 1)).toBeLessThan(HALF_A_PERCENT);
+});
+
+test.each(Object.entries(golden.types))(
+  '%s made by Hadal is as good as by llama.cpp',
+  (_, { hadal, llama }) => {
+    expect(hadal.bytes).toBe(llama.bytes);
+    expect(hadal.inLlama.kl).toBeLessThan(1.05 * llama.inLlama.kl);
+    const ratio = hadal.inLlama.perplexity / llama.inLlama.perplexity;
+    expect(Math.log(ratio)).toBeLessThan(HALF_A_PERCENT + chance(hadal.inLlama.kl, llama.inLlama.kl));
+  },
+);
+
+test.each(Object.entries(golden.types))(
+  'the file in %s has the same perplexity in both engines',
+  (_, { hadal }) => {
+    const { inHadal, inLlama } = hadal;
+    const ratio = Math.log(inHadal!.perplexity / inLlama.perplexity);
+    expect(inHadal!.kl).toBeLessThan(1.05 * inLlama.kl);
+    expect(Math.abs(ratio)).toBeLessThan(HALF_A_PERCENT + chance(inHadal!.kl));
+  },
+);
