@@ -14,15 +14,25 @@ use std::arch::x86_64::*;
 
 /// Rows of activations that share one reading of the weights.
 const AT_ONCE: usize = 4;
-/// How far ahead of the block being multiplied memory is asked for.
-const AHEAD_BYTES: usize = 3 << 10;
+/// How far ahead of the block being multiplied memory is asked for: into the second cache where blocks are read about as
+/// fast as they come, into the first where they take longer. Measured: 21 against 18 GB/s for Q4_K, 25 against 23 for
+/// Q8_0; the other way round 20.6 against 19.7 for Q5_0.
+const FAR_AHEAD: usize = 8 << 10;
+const AHEAD: usize = 3 << 10;
 
-/// Asks for the lines of `bytes` bytes that lie `AHEAD_BYTES` after `at`.
+/// Asks for the lines of `blocks` blocks that lie ahead of `at`.
 #[inline(always)]
-fn ask_ahead(at: *const u8, bytes: usize) {
-    for line in (0..bytes).step_by(64) {
+fn ask_ahead<B>(at: *const B, blocks: usize) {
+    for line in (0..blocks * size_of::<B>()).step_by(64) {
+        let at = at.cast::<u8>();
         // SAFETY: asking for memory never faults, wherever it is.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD_BYTES + line).cast()) };
+        unsafe {
+            if size_of::<B>() > 32 {
+                _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(FAR_AHEAD + line).cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + line).cast());
+            }
+        }
     }
 }
 
@@ -103,7 +113,7 @@ unsafe fn chunk32<B: Wide32, const M: usize, const WHOLE: bool>(
     let mut products = [[zero; 4]; M];
     // SAFETY: the caller's promise.
     unsafe {
-        ask_ahead(first.cast(), 16 * size_of::<B>());
+        ask_ahead(first, 16);
         for four in 0..4 {
             if !WHOLE && 4 * four >= here {
                 break;
@@ -248,7 +258,7 @@ unsafe fn chunk256<B: Wide256, const M: usize, const WHOLE: bool>(
     let mut factors = [0u32; 8];
     // SAFETY: the caller's promise.
     unsafe {
-        ask_ahead(first.cast(), 8 * size_of::<B>());
+        ask_ahead(first, 8);
         for b in 0..8 {
             if !WHOLE && b >= here {
                 break;
