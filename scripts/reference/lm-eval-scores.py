@@ -3,7 +3,7 @@
   python scripts/reference/lm-eval-scores.py MODEL OUT
     MODEL  SmolLM2-135M-Instruct.Q4_1.gguf
     OUT    test/golden/evaluate/lm-eval.json
-Needs: lm-eval[api], and a built checkout: it starts `hadal serve` itself.
+Needs: lm-eval[api] 0.4.9.2 with transformers below 5 and datasets below 4, and a built checkout: it starts `hadal serve` itself.
 
 Tasks are Hadal's own files with what lm-eval needs beside: where the items are. Examples are the first of a file.
 """
@@ -17,6 +17,7 @@ import time
 import urllib.request
 
 import lm_eval
+import lm_eval.tasks
 import yaml
 from lm_eval.tasks import TaskManager
 
@@ -67,12 +68,18 @@ def served(model):
     raise SystemExit("hadal serve does not answer")
 
 
+def in_order(task, found):
+    with open(os.path.join(GOLDEN, TASKS[task][1] + ".jsonl")) as f:
+        return [found[json.loads(line)["question"]] for line in f]
+
+
 def main(model, out):
     out = os.path.abspath(out)
     about = json.loads(subprocess.check_output(["node", os.path.join(ROOT, "dist/cli/main.js"), "version", "--json"]))
     child, name = served(model)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        # It tells where tasks are, and fails for those outside its own folder.
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(lm_eval.tasks.__file__)) as folder:
             names = {}
             for task, (path, items, shots) in TASKS.items():
                 for subject in SUBJECTS if items == "facts" else (None,):
@@ -109,7 +116,7 @@ def main(model, out):
             "isa": about["backend"]["isa"],
             "date": datetime.date.today().isoformat(),
         },
-        "tasks": {task: list(items.values()) for task, items in tasks.items()},
+        "tasks": {task: in_order(task, found) for task, found in tasks.items()},
     }
     with open(out, "w") as f:
         json.dump(document, f, indent=1, ensure_ascii=False)
