@@ -25,15 +25,16 @@ const golden: {
   readonly certificate: { readonly isa: string };
   readonly tasks: Readonly<Record<'sums' | 'letters', readonly LmEvalItem[]>>;
 } = JSON.parse(readFileSync(place('./lm-eval.json'), 'utf8'));
-const CASES = [
+type Case = readonly [name: 'sums' | 'letters', task: string, items: string];
+const CASES: readonly Case[] = [
   ['sums', 'gsm8k', 'sums'],
   ['letters', place('./letters.yaml'), 'facts'],
-] as const;
+];
 const scratch = mkdtempSync(join(tmpdir(), 'hadal-lm-eval-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 /** Runs a case, and gives what became of each item. */
-async function examined([name, task, items]: (typeof CASES)[number], subject: Subject, model: string) {
+async function examined([name, task, items]: Case, subject: Subject, model: string) {
   const results = join(scratch, `${name}-${model}.jsonl`);
   await runTask({
     task: await readTask(task),
