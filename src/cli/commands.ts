@@ -64,6 +64,12 @@ export const COMMANDS: readonly CommandEntry[] = [
   entry('convert', 'write a Hugging Face folder as a GGUF file', () => import('./convert.ts'), 'sealed'),
   entry('quantize', 'write a model file in fewer bits', () => import('./quantize.ts'), 'sealed'),
   entry(
+    'imatrix',
+    'measure which columns of a model matter, for quantizing',
+    () => import('./imatrix.ts'),
+    'sealed',
+  ),
+  entry(
     'evaluate',
     'measure perplexity, what quantizing lost, benchmark tasks',
     () => import('./evaluate.ts'),

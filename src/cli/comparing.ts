@@ -16,7 +16,7 @@ import { textFile } from './input-file.ts';
 /** What people choose between. */
 const USUAL: readonly FileTypeName[] = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'IQ4_XS', 'Q3_K_M', 'Q2_K'];
 /** Flags of writing one file. */
-const OTHERS = ['recipe', 'shard-gb', 'force'];
+const OTHERS = ['imatrix', 'recipe', 'shard-gb', 'force'];
 
 /**
  * Runs the comparison that a command line asks for and shows it.

@@ -4,9 +4,11 @@
  */
 import { basename, dirname, join } from 'node:path';
 import { defineCommand } from 'citty';
+import { openFile } from '../formats/byte-source.node.ts';
+import { readImatrix } from '../formats/imatrix.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
-import { quantizeFile } from '../quantize/quantize.node.ts';
+import { type QuantizeRequest, quantizeFile } from '../quantize/quantize.node.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import { compare } from './comparing.ts';
 import type { CommandText, Surroundings } from './context.ts';
@@ -19,6 +21,7 @@ export const text: CommandText = {
   examples: [
     'hadal quantize ./v2-lite-bf16.gguf Q4_K_M',
     'hadal quantize ./model.gguf --recipe ./recipe.json',
+    'hadal quantize ./model-bf16.gguf IQ4_XS --imatrix ./model-imatrix.gguf',
     'hadal quantize ./model-bf16.gguf --compare ./text.txt --svg ./types.svg',
   ],
 };
@@ -41,6 +44,7 @@ export const command = defineCommand({
       description: 'the new file; else beside the old, named by type',
     },
     recipe: { type: 'string', valueHint: 'FILE', description: 'JSON: which tensors get which type' },
+    imatrix: { type: 'string', valueHint: 'FILE', description: 'which columns matter: `hadal imatrix`' },
     requantize: { type: 'boolean', description: 'also what is quantized already' },
     force: { type: 'boolean', description: 'replace a file that is there' },
     'shard-gb': { type: 'string', valueHint: 'N', description: 'files of at most so many gigabytes' },
@@ -63,13 +67,24 @@ export const command = defineCommand({
     const { base, overrides } = asked;
     const out = given.text('out') ?? besideName(path, base);
     const startedMs = performance.now();
+    const imatrix = await imatrixOf(given.text('imatrix'));
     const written = await quantizeFile(
-      { path, out, fileType: base, overrides, requantize: given.has('requantize') },
+      { path, out, fileType: base, overrides, requantize: given.has('requantize'), ...imatrix },
       { ...shownWriting(terminal, given, interruption.signal, path, out), ...(await admissionOf(env)) },
     );
     tellWritten(terminal, given, path, base, written, performance.now() - startedMs);
   },
 });
+
+async function imatrixOf(path: string | undefined): Promise<Pick<QuantizeRequest, 'imatrix'>> {
+  if (path === undefined) return {};
+  const source = await openFile(path);
+  try {
+    return { imatrix: { path, matrix: await readImatrix(source) } };
+  } finally {
+    await source.close();
+  }
+}
 
 /** Several types, a picture and windows are there for comparing alone. */
 function refuseWords(given: Arguments): void {

@@ -98,6 +98,7 @@ function announce(terminal: Terminal, from: string, out: string, plan: QuantizeP
     count === 1 ? 'tensor' : 'tensors',
   ]);
   terminal.err(`${table(rows, [1])}\n`);
+  tellUnweighed(terminal, plan);
   const unfit = tensors.filter(({ chosen }) => chosen.insteadOf !== undefined);
   if (unfit.length === 0) return;
   const { name, chosen } = unfit[0]!;
@@ -105,4 +106,11 @@ function announce(terminal: Terminal, from: string, out: string, plan: QuantizeP
   terminal.err(
     `  ${name}${others}: ${chosen.type} instead of ${chosen.insteadOf}, whose blocks do not fit the rows\n`,
   );
+}
+
+/** Which quantized tensors the importance matrix says nothing of. */
+function tellUnweighed(terminal: Terminal, { withoutImportance: names = [] }: QuantizePlan): void {
+  if (names.length === 0) return;
+  const others = names.length > 3 ? ` and ${names.length - 3} more` : '';
+  terminal.err(`  the importance matrix says nothing of ${names.slice(0, 3).join(', ')}${others}\n`);
 }

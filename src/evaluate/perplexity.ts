@@ -9,6 +9,7 @@
 import type { ScoreEvent, ScoreRequest } from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { cutWindows } from '../tokenizer/windows.ts';
 import { best, divergence, logSoftmax } from './distributions.ts';
 import { type Estimate, estimate, percentile } from './statistics.ts';
 
@@ -70,24 +71,14 @@ export async function evaluateText(
   text: string,
   { windowTokens = WINDOW_TOKENS, windows: most, reference, signal, onProgress }: EvaluateOptions = {},
 ): Promise<TextEvaluation> {
-  const ids = tokenizer.encode(text, { bos: true });
-  const windows = Math.min(most ?? Number.POSITIVE_INFINITY, Math.floor(ids.length / windowTokens));
-  if (windows < 1) {
-    throw new HadalError('text-too-short', {
-      what: 'the text',
-      expected: `at least ${windowTokens} tokens`,
-      got: `${ids.length}`,
-      next: 'give a longer text, or a smaller window',
-    });
-  }
+  const cut = cutWindows(tokenizer, text, windowTokens, most);
+  const windows = cut.length;
   const losses: number[] = [];
   const referenceLosses: number[] = [];
   const divergences: number[] = [];
   const agreements: number[] = [];
-  for (let w = 0; w < windows; w++) {
+  for (const [w, window] of cut.entries()) {
     signal?.throwIfAborted();
-    const window = ids.slice(w * windowTokens, (w + 1) * windowTokens);
-    if (tokenizer.addsBos && tokenizer.bosId !== undefined) window[0] = tokenizer.bosId;
     const first = Math.floor(windowTokens / 2);
     const kept = reference && (await judgedRows(reference, `reference-${w}`, window, first));
     for await (const { position, row } of rows(model, `window-${w}`, window, first)) {

@@ -151,6 +151,73 @@ test('a recipe comes before the mix', async () => {
   expect(types.get('blk.0.attn_k.weight')).toBe('Q8_0');
 });
 
+test('an importance matrix weighs every expert by its own columns, and what it does not say is named', async () => {
+  const stack = 'blk.1.ffn_down_exps.weight';
+  const [inter, experts] = [96, 4];
+  // The first expert was never chosen.
+  const counts = Float32Array.of(0, 4, 2, 8);
+  const sums = Float32Array.from(
+    { length: inter * experts },
+    (_, i) => (i % 7) * counts[Math.floor(i / inter)]!,
+  );
+  const one = { sums: Float32Array.from({ length: 256 }, (_, i) => i % 5), counts: Float32Array.of(1) };
+  const entries = new Map([
+    [stack, { sums, counts }],
+    ['blk.0.attn_q.weight', one],
+  ]);
+  const matrix = { datasets: ['text.txt'], chunks: 7, entries };
+  const imatrix = { path: 'toy-imatrix.gguf', matrix };
+  const { plan } = await quantizeFile({ ...request('w.gguf', 'Q4_K_M'), imatrix });
+  expect(plan.withoutImportance).toContain('output.weight');
+  expect(plan.withoutImportance).not.toContain(stack);
+  expect(plan.withoutImportance).not.toContain('blk.1.ffn_gate_inp.weight');
+  const [before, after] = [await openModelFile(from), await openModelFile(join(folder, 'w.gguf'))];
+  try {
+    const keys = [...after.metadata].filter(([key]) => key.startsWith('quantize.imatrix.'));
+    expect(keys).toEqual([
+      ['quantize.imatrix.file', 'toy-imatrix.gguf'],
+      ['quantize.imatrix.dataset', 'text.txt'],
+      ['quantize.imatrix.entries_count', 2],
+      ['quantize.imatrix.chunks_count', 7],
+    ]);
+    const [old, made] = [before.tensors.get(stack)!, after.tensors.get(stack)!];
+    const values = new Float32Array(old.bytes / 2);
+    dtype('BF16').decode!(await before.sources[0]!.read(old.offset, old.bytes), 0, values, 0, values.length);
+    const found = await after.sources[0]!.read(made.offset, made.bytes);
+    const [numbers, bytes] = [values.length / experts, made.bytes / experts];
+    for (let expert = 0; expert < experts; expert++) {
+      const weights = Float32Array.from({ length: inter }, (_, i) =>
+        expert === 0 ? 1 : (expert * inter + i) % 7,
+      );
+      const expected = new Uint8Array(bytes);
+      dtype(made.dtype).encode!(values, expert * numbers, expected, 0, numbers, weights);
+      expect(
+        Buffer.compare(found.subarray(expert * bytes, (expert + 1) * bytes), expected),
+        `${expert}`,
+      ).toBe(0);
+    }
+  } finally {
+    await closeModelFile(before);
+    await closeModelFile(after);
+  }
+  await quantizeFile(request('plain.gguf', 'Q4_K_M'));
+  expect(
+    Buffer.compare(readFileSync(join(folder, 'plain.gguf')), readFileSync(join(folder, 'w.gguf'))),
+  ).not.toBe(0);
+});
+
+test('the importance matrix of another model is refused', async () => {
+  const entries = new Map([
+    ['blk.0.attn_q.weight', { sums: new Float32Array(64), counts: Float32Array.of(1) }],
+  ]);
+  const imatrix = { path: 'other.gguf', matrix: { datasets: [], chunks: 1, entries } };
+  await expect(quantizeFile({ ...request('m.gguf', 'Q4_K_M'), imatrix })).rejects.toMatchObject({
+    code: 'imatrix-mismatch',
+    message: expect.stringContaining('blk.0.attn_q.weight in other.gguf'),
+  });
+  expect(existsSync(join(folder, 'm.gguf'))).toBe(false);
+});
+
 test.each([
   ['{', 'recipe-invalid'],
   ['{ "base": "Q4_K_M" }', 'recipe-invalid'],

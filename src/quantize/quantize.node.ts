@@ -7,6 +7,7 @@ import type { DTypeName } from '../dtypes/dtype.ts';
 import { dtype, rowBytes } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
 import { type TypedValue, typed } from '../formats/gguf/write.ts';
+import type { Imatrix } from '../formats/imatrix.ts';
 import { closeModelFile, openWholeModel } from '../formats/open.node.ts';
 import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import type { ModelConfig } from '../model/config.ts';
@@ -16,6 +17,7 @@ import { EncodePool } from './encode-pool.node.ts';
 import { FILE_TYPES, type FileTypeName } from './file-types.ts';
 import { plainTensor, type SourceTensor } from './pieces.ts';
 import type { Recipe } from './recipe.ts';
+import { imatrixMetadata, weigh } from './weigh.ts';
 import { type PlannedTensor, type WriteOptions, type Written, writeModel } from './write-model.node.ts';
 
 /** What to make of a model. */
@@ -25,6 +27,8 @@ export interface QuantizeRequest {
   readonly out: string;
   readonly fileType: FileTypeName;
   readonly overrides?: Recipe['overrides'];
+  /** How much an error in each column weighs, and the file that says so. */
+  readonly imatrix?: { readonly path: string; readonly matrix: Imatrix };
   /** Quantize what is quantized already; refused otherwise, since it costs more than quantizing the original. */
   readonly requantize?: boolean;
 }
@@ -45,17 +49,19 @@ export interface QuantizePlan {
   readonly afterBytes: number;
   /** Bits for each number of a quantized tensor, over all of them. */
   readonly bitsPerWeight: number;
+  /** Quantized tensors that the importance matrix says nothing of; absent without one. */
+  readonly withoutImportance?: readonly string[];
 }
 
 /**
  * Writes a GGUF model in another type.
  *
  * @throws HadalError as `openWholeModel`, `describeModel` and `writeModel` do; `requantize` for a model that is quantized
- *   already; `tensor-not-finite`.
+ *   already; `tensor-not-finite`; `imatrix-mismatch` for the importance matrix of another model.
  * @example await quantizeFile({ path: 'v2-lite-bf16.gguf', out: 'v2-lite-q4_k_m.gguf', fileType: 'Q4_K_M' });
  */
 export async function quantizeFile(
-  { path, out, fileType, overrides = [], requantize = false }: QuantizeRequest,
+  { path, out, fileType, overrides = [], requantize = false, imatrix }: QuantizeRequest,
   { threads, onPlan, admit, ...options }: QuantizeOptions = {},
 ): Promise<Written & { readonly plan: QuantizePlan }> {
   const file = await openWholeModel(path);
@@ -64,16 +70,20 @@ export async function quantizeFile(
     demandGguf(file, path);
     const { config } = describeModel(file);
     const sources = [...file.tensors.values()].map((info) => plainTensor(file, info));
-    const chosen = chooseFor(config, sources, { fileType, overrides, importance: false });
+    const chosen = chooseFor(config, sources, { fileType, overrides, importance: imatrix !== undefined });
     if (!requantize) refuseQuantized(sources, chosen, path);
-    const plan = planOf(sources, chosen);
+    const weighed = imatrix && weigh(plannedTensors(sources, chosen), imatrix.matrix, imatrix.path);
+    const plan: QuantizePlan = {
+      ...planOf(sources, chosen),
+      ...(weighed ? { withoutImportance: weighed.missing } : {}),
+    };
     onPlan?.(plan);
     await using pool = new EncodePool(threads);
     const written = await writeModel(
       out,
       {
-        metadata: metadataOf(file, fileType),
-        tensors: plannedTensors(sources, chosen),
+        metadata: [...metadataOf(file, fileType), ...(imatrix ? imatrixMetadata(imatrix) : [])],
+        tensors: weighed?.tensors ?? plannedTensors(sources, chosen),
         identity: await identityOf(file),
       },
       { pool, ...options },
@@ -141,7 +151,8 @@ export function planOf(sources: readonly SourceTensor[], chosen: ReadonlyMap<str
   };
 }
 
-function demandGguf({ format }: ModelFile, path: string): void {
+/** Refuses anything but GGUF. Throws `format-unexpected`. Example: `demandGguf(file, path)` */
+export function demandGguf({ format }: ModelFile, path: string): void {
   if (format === 'gguf') return;
   throw new HadalError('format-unexpected', {
     what: path,
@@ -172,7 +183,9 @@ function refuseQuantized(
 }
 
 function metadataOf(file: ModelFile, fileType: FileTypeName): [string, MetaValue | TypedValue][] {
-  const entries = [...file.metadata].filter(([key]) => !key.startsWith('split.') && !REPLACED.has(key));
+  const entries = [...file.metadata].filter(
+    ([key]) => !key.startsWith('split.') && !key.startsWith('quantize.imatrix.') && !REPLACED.has(key),
+  );
   return [
     ...entries.map(([key, value]): [string, MetaValue | TypedValue] => {
       const type = file.metadataTypes?.get(key);

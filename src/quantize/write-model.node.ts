@@ -7,7 +7,17 @@
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { type FileHandle, open, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  type FileHandle,
+  open,
+  readFile,
+  rename,
+  rm,
+  statfs,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import type { DTypeName } from '../dtypes/dtype.ts';
 import { HadalError } from '../error.ts';
@@ -95,6 +105,34 @@ export async function writeModel(path: string, plan: WritePlan, options: WriteOp
     throw explained(error, path);
   }
   return { paths: files.map((file) => file.path), bytes: totalBytes, resumedTensors: done };
+}
+
+/**
+ * Writes a small file as a whole: nothing stands under its name before all of it is there.
+ *
+ * @param parts its bytes, in order
+ * @throws HadalError `output-exists`, `disk-full`, `output-unwritable`
+ * @example await writeParts('model-imatrix.gguf', imatrixBytes(imatrix, 'gguf'), false);
+ */
+export async function writeParts(path: string, parts: Iterable<Uint8Array>, force: boolean): Promise<void> {
+  refuseExisting(path, force);
+  try {
+    const handle = await open(partOf(path), 'w');
+    try {
+      let at = 0;
+      for (const bytes of parts) {
+        await writeAll(handle, bytes, at);
+        at += bytes.length;
+      }
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(partOf(path), path);
+  } catch (error) {
+    await rm(partOf(path), { force: true });
+    throw explained(error, path, 'make room and run the command again');
+  }
 }
 
 function outFiles(path: string, { metadata, tensors }: WritePlan, shardBytes: number | undefined): OutFile[] {
@@ -210,6 +248,19 @@ function digest({ identity, tensors }: WritePlan, files: readonly OutFile[]): st
   return hash.digest('hex');
 }
 
+/**
+ * Refuses a name that is taken, unless it may be replaced, and a folder that cannot be written to: before the work.
+ *
+ * @throws HadalError `output-exists`, `output-unwritable`
+ * @example await demandPlace('model-imatrix.gguf', false);
+ */
+export async function demandPlace(path: string, force: boolean): Promise<void> {
+  refuseExisting(path, force);
+  await access(dirname(path), constants.W_OK).catch((error: unknown) => {
+    throw explained(error, path);
+  });
+}
+
 function refuseExisting(path: string, force: boolean): void {
   if (force || !existsSync(path)) return;
   throw new HadalError('output-exists', {
@@ -242,12 +293,19 @@ function partOf(path: string): string {
   return `${path}.part`;
 }
 
-/** What the system said, as a sentence; our own errors as they are. */
-function explained(error: unknown, path: string): unknown {
+/**
+ * What the system said, as a sentence; our own errors as they are.
+ *
+ * @param next what to do where the disk is full
+ */
+function explained(
+  error: unknown,
+  path: string,
+  next = 'make room and run the command again: it goes on from the last whole tensor',
+): unknown {
   if (error instanceof HadalError || !(error instanceof Error) || !('code' in error)) return error;
   if (error.code === 'ENOSPC') {
     const what = `the disk of ${path} is full`;
-    const next = 'make room and run the command again: it goes on from the last whole tensor';
     return new HadalError('disk-full', { what, next }, { cause: error });
   }
   return new HadalError(

@@ -171,12 +171,15 @@ describeWith(['namespace'], 'violations in the real server and engine', () => {
     'every command that loads a model runs in such a namespace, by the environment and the usual configuration',
     async () => {
       const toy = join(folder, 'toy.gguf');
+      const text = join(folder, 'text.txt');
+      writeFileSync(text, 'sixteen tokens or more of any text');
       mkdirSync(join(folder, 'hadal'));
       writeFileSync(join(folder, 'hadal', 'serve.json'), '{"offline": true}');
       const commands = [
         ['run', toy, 'hello', '--raw', '-n', '2'],
         ['tokenize', toy, 'hello'],
         ['quantize', toy, 'Q8_0', '--out', join(folder, 'out.gguf'), '--force'],
+        ['imatrix', toy, text, '--ctx', '16', '--out', join(folder, 'imatrix.gguf'), '--force'],
         ['plan', toy],
       ];
       for (const args of commands) {

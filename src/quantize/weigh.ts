@@ -1,0 +1,70 @@
+/**
+ * Owns: which importance each tensor gets out of an importance matrix, and what the file says of it afterwards.
+ * Refuses to know: how importance is used, files.
+ */
+import { dtype } from '../dtypes/table.ts';
+import { HadalError } from '../error.ts';
+import { type TypedValue, typed } from '../formats/gguf/write.ts';
+import { type Imatrix, meansOf } from '../formats/imatrix.ts';
+import type { PlannedTensor } from './write-model.node.ts';
+
+/** Tensors with their importance, and the names of those that should have some and have none. */
+export interface Weighed {
+  readonly tensors: readonly PlannedTensor[];
+  readonly missing: readonly string[];
+}
+
+/**
+ * Gives the tensors that are quantized in blocks the importance of their columns.
+ *
+ * @throws HadalError `imatrix-mismatch` for a tensor of other columns or experts than the matrix has.
+ * @example const { tensors, missing } = weigh(planned, imatrix, 'model-imatrix.gguf');
+ */
+export function weigh(planned: readonly PlannedTensor[], { entries }: Imatrix, path: string): Weighed {
+  const missing: string[] = [];
+  const tensors = planned.map((tensor) => {
+    const { name, shape, dtype: to } = tensor;
+    if (dtype(to).blockElements === 1 || to === tensor.source.dtype) return tensor;
+    const entry = entries.get(name);
+    if (entry === undefined) {
+      missing.push(name);
+      return tensor;
+    }
+    const importance = meansOf(entry);
+    const [cols = 1, , ...stacked] = shape;
+    const matrices = stacked.reduce((product, length) => product * length, 1);
+    if (importance.length !== cols && importance.length !== cols * matrices) {
+      throw new HadalError('imatrix-mismatch', {
+        what: `${name} in ${path}`,
+        expected: `${matrices > 1 ? `${matrices} x ` : ''}${cols} numbers, as the model's tensor has columns`,
+        got: `${importance.length}`,
+        next: 'make an importance matrix of this model: `hadal imatrix`',
+      });
+    }
+    return { ...tensor, importance };
+  });
+  return { tensors, missing };
+}
+
+/**
+ * The keys that llama.cpp writes of an importance matrix.
+ *
+ * @example imatrixMetadata({ path: 'model-imatrix.gguf', matrix })[0] // ['quantize.imatrix.file', { type: 'string', … }]
+ */
+export function imatrixMetadata({
+  path,
+  matrix: { datasets, entries, chunks },
+}: {
+  readonly path: string;
+  readonly matrix: Imatrix;
+}): [string, TypedValue][] {
+  const [dataset] = datasets;
+  return [
+    ['quantize.imatrix.file', typed('string', path)],
+    ...(dataset === undefined
+      ? []
+      : [['quantize.imatrix.dataset', typed('string', dataset)] satisfies [string, TypedValue]]),
+    ['quantize.imatrix.entries_count', typed('u32', entries.size)],
+    ['quantize.imatrix.chunks_count', typed('u32', Math.max(0, chunks))],
+  ];
+}

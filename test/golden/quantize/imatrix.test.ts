@@ -1,0 +1,124 @@
+/**
+ * Owns: sums of squares of activations judged by imatrix.json, made by scripts/reference/imatrix.py with transformers'
+ * hooks: every tensor of the blocks, every column, every expert's count; the files' layouts judged by imatrix-files.json.
+ */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { createReferenceBackend } from '../../../src/backend/reference/reference.ts';
+import { bytesSource } from '../../../src/formats/byte-source.ts';
+import { type Imatrix, imatrixBytes, meansOf, readImatrix } from '../../../src/formats/imatrix.ts';
+import { loadModel } from '../../../src/model/load.ts';
+import { observeChunks } from '../../../src/quantize/collect-imatrix.node.ts';
+import { open, VARIANTS } from '../../contract/backends.ts';
+import { worstDifference } from '../../fixtures/run-model.ts';
+import { type ToyEra, toyGgufFile } from '../../fixtures/toy-file.ts';
+import { toyLlama } from '../../fixtures/toy-model.ts';
+import { type ToyShape, toyTokenIds } from '../../fixtures/toy-weights.ts';
+
+type Golden = Record<string, Record<string, { readonly sums: string; readonly counts: number[] }>>;
+const read = (name: string) => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'));
+const golden: Golden = read('imatrix.json').toys;
+const shapes: ToyShape[] = read('../models/shapes.json');
+const floats = (base64: string) => new Float32Array(Uint8Array.from(Buffer.from(base64, 'base64')).buffer);
+
+const BACKENDS = [
+  ['the reference', () => createReferenceBackend()] as const,
+  ...VARIANTS.filter(({ threads }) => threads === 2).map(
+    (variant) => [`native, ${variant.isa}`, () => open(variant)] as const,
+  ),
+];
+const CASES = Object.keys(golden).flatMap((toy) => {
+  const latent = shapes.find(({ name }) => name === toy)!.attention.kind === 'latent';
+  const eras: readonly ToyEra[] = latent ? ['old', 'new'] : ['new'];
+  return eras.map((era) => [toy, era] as const);
+});
+
+describe.each(BACKENDS)('%s', (_, create) => {
+  test.each(CASES)('%s, %s era: what transformers multiplies with, in whole chunks', async (toy, era) => {
+    const shape = shapes.find(({ name }) => name === toy)!;
+    await using backend = create();
+    const file = toyGgufFile(shape, era);
+    const model = await loadModel(file, backend);
+    // Twice the same chunk: twice the sums, so a chunk sees nothing of the one before.
+    const ids = toyTokenIds(shape);
+    const seen = await observeChunks(model, backend, [ids, ids]);
+    const split = (name: string) => /attn_[kv]_b\.weight$/.test(name);
+    const whole = (name: string) => name.endsWith('attn_kv_b.weight');
+    const expected = Object.keys(golden[toy]!).filter((name) => !(era === 'old' ? split : whole)(name));
+    const latent = shape.attention.kind === 'latent';
+    expect([...seen.keys()].sort()).toEqual(
+      expected.filter((name) => latent || !(split(name) || whole(name))).sort(),
+    );
+    for (const [name, { sums, counts }] of seen) {
+      const of = golden[toy]![name]!;
+      expect([name, ...counts]).toEqual([name, ...of.counts.map((count) => 2 * count)]);
+      const halves = Float32Array.from(sums, (sum) => sum / 2);
+      expect(halves.length, name).toBe(floats(of.sums).length);
+      expect(worstDifference(halves, floats(of.sums)), name).toBeLessThan(1e-3);
+    }
+  });
+});
+
+describe('files', () => {
+  const files: {
+    readonly gguf: string;
+    readonly dat: string;
+    readonly entries: Record<string, { readonly sums: number[]; readonly counts: number[] }>;
+  } = read('imatrix-files.json');
+  const of = (base64: string) => bytesSource(Uint8Array.from(Buffer.from(base64, 'base64')), 'golden');
+  const imatrix: Imatrix = {
+    datasets: ['calibration.txt'],
+    chunks: 3,
+    chunkTokens: 16,
+    entries: new Map(
+      Object.entries(files.entries).map(([name, { sums, counts }]) => [
+        name,
+        { sums: Float32Array.from(sums), counts: Float32Array.from(counts) },
+      ]),
+    ),
+  };
+  const written = (format: 'gguf' | 'dat') => Buffer.concat([...imatrixBytes(imatrix, format)]);
+
+  test('the GGUF layout is what gguf-py writes, byte for byte', () => {
+    expect(written('gguf').toString('base64')).toBe(files.gguf);
+  });
+
+  test('the older layout is what struct packs, byte for byte', () => {
+    expect(written('dat').toString('base64')).toBe(files.dat);
+  });
+
+  test('the GGUF layout is read whole', async () => {
+    expect(await readImatrix(of(files.gguf))).toEqual(imatrix);
+  });
+
+  test('both say the same of every column, and ones of an expert that nobody chose', async () => {
+    const [a, b] = [await readImatrix(of(files.gguf)), await readImatrix(of(files.dat))];
+    expect(b).toMatchObject({ datasets: ['calibration.txt'], chunks: 3 });
+    for (const [name, entry] of b.entries) {
+      const [ours, theirs] = [meansOf(entry), meansOf(a.entries.get(name)!)];
+      expect(ours.length).toBe(theirs.length);
+      expect(worstDifference(ours, theirs), name).toBeLessThan(1e-6);
+    }
+    expect([...meansOf(a.entries.get('blk.1.ffn_up_exps.weight')!).slice(4, 8)]).toEqual([1, 1, 1, 1]);
+    expect([...a.entries.keys()].filter((name) => !b.entries.has(name))).toEqual([
+      'blk.2.ffn_up_exps.weight',
+    ]);
+  });
+
+  test('a file that is cut off anywhere, or lies, is refused in a sentence', async () => {
+    const whole = Buffer.from(files.dat, 'base64');
+    const text = 4 + 'calibration.txt'.length;
+    for (let length = 0; length < whole.length; length++) {
+      // The oldest files have neither chunks nor a text.
+      if (length === whole.length - text - 4 || length === whole.length - text) continue;
+      const cut = bytesSource(Uint8Array.from(whole.subarray(0, length)), 'cut');
+      await expect(readImatrix(cut), `${length}`).rejects.toMatchObject({ code: 'imatrix-invalid' });
+    }
+    const odd = Uint8Array.from(whole);
+    new DataView(odd.buffer).setFloat32(whole.length - text - 8, Number.NaN, true);
+    await expect(readImatrix(bytesSource(odd, 'odd'))).rejects.toMatchObject({ code: 'imatrix-invalid' });
+    await expect(readImatrix(bytesSource(toyLlama(), 'a model'))).rejects.toMatchObject({
+      code: 'imatrix-invalid',
+    });
+  });
+});
