@@ -27,7 +27,14 @@ import transformers
 GGUF = importlib.metadata.version("gguf")
 FILES = models.HERE.parent.parent / "test" / "golden" / "quantize" / "imatrix-files.json"
 OUT = models.HERE.parent.parent / "test" / "golden" / "quantize" / "imatrix.json"
-TOYS = ["llama-grouped-tied", "deepseek-16b-like", "v2-lite-like", "v3-like"]
+# By name, with what differs from shapes.json: experts wider than the model is one case.
+TOYS = {
+    "llama-grouped-tied": {},
+    "deepseek-16b-like": {},
+    "deepseek-no-dense": {"inter": 160},
+    "v2-lite-like": {},
+    "v3-like": {},
+}
 
 
 def squares(x):
@@ -159,16 +166,20 @@ def main():
     shapes = {s["name"]: s for s in json.loads((models.GOLDEN / "shapes.json").read_text())}
     torch.set_num_threads(1)
     cases = {}
-    for toy in TOYS:
-        entries = sums_of(shapes[toy])
+    for toy, differing in TOYS.items():
+        shape = shapes[toy]
+        if differing:
+            shape = shape | {"experts": shape["experts"] | differing}
+        entries = sums_of(shape)
         print(toy, len(entries), sorted(entries)[:3], flush=True)
-        cases[toy] = {
+        tensors = {
             name: {
                 "sums": base64.b64encode(sums.astype("<f4").tobytes()).decode(),
                 "counts": [int(n) for n in counts],
             }
             for name, (sums, counts) in sorted(entries.items())
         }
+        cases[toy] = {"experts": differing, "tensors": tensors}
     birth = {
         "script": "scripts/reference/imatrix.py",
         "inputs": "test/golden/models/shapes.json",

@@ -19,7 +19,7 @@ export const text: CommandText = {
   usage: 'imatrix MODEL TEXTFILE [flags]',
   examples: [
     'hadal imatrix ./v2-lite-bf16.gguf ./calibration.txt',
-    'hadal imatrix ./model-bf16.gguf ./calibration.txt --chunks 100 -o ./model.imatrix.dat',
+    'hadal imatrix ./model.gguf ./calibration.txt --chunks 100 -o ./model.dat',
   ],
 };
 

@@ -31,6 +31,8 @@ export interface ImatrixRequest {
 
 /** Options of {@link observeChunks}. */
 export interface ObserveOptions {
+  /** Tokens of one step: what all weights are multiplied with is kept until its end. 128 when absent. */
+  readonly stepTokens?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (doneChunks: number, chunks: number) => void;
 }
@@ -54,7 +56,6 @@ export interface RareExperts {
 }
 
 const CHUNK_TOKENS = 512;
-/** Tokens of one step: what all weights are multiplied with is kept until its end. */
 const STEP_TOKENS = 128;
 const PAGE_ROWS = 16;
 
@@ -68,16 +69,19 @@ const PAGE_ROWS = 16;
  */
 export async function collectImatrix(
   { path, text, dataset, chunkTokens = CHUNK_TOKENS, chunks: most }: ImatrixRequest,
-  { admit, signal, onProgress, ...backendOptions }: CollectOptions = {},
+  { admit, threads, env, onWarning, ...observing }: CollectOptions = {},
 ): Promise<Imatrix> {
   const file = await openWholeModel(path);
   try {
     await admit?.(path, file);
     demandGguf(file, path);
     const chunks = cutWindows(tokenizerFromGguf(file.metadata), text, chunkTokens, most);
-    await using backend = chooseBackend(backendOptions);
+    await using backend = chooseBackend({
+      ...(threads === undefined ? {} : { threads }),
+      ...(env === undefined ? {} : { env }),
+      ...(onWarning === undefined ? {} : { onWarning }),
+    });
     const model = await loadModel(file, backend);
-    const observing = { ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) };
     const entries = await observeChunks(model, backend, chunks, observing);
     return { datasets: [dataset], chunks: chunks.length, chunkTokens, entries };
   } finally {
@@ -95,7 +99,7 @@ export async function observeChunks(
   model: Model,
   backend: Backend,
   chunks: readonly Int32Array[],
-  { signal, onProgress }: ObserveOptions = {},
+  { stepTokens = STEP_TOKENS, signal, onProgress }: ObserveOptions = {},
 ): Promise<ReadonlyMap<string, ImatrixEntry>> {
   const tokens = chunks[0]?.length ?? 0;
   if (tokens > model.contextTokens) {
@@ -106,7 +110,7 @@ export async function observeChunks(
       next: 'make chunks shorter: --ctx',
     });
   }
-  const maxRows = Math.min(tokens, STEP_TOKENS);
+  const maxRows = Math.min(tokens, stepTokens);
   const pages = Math.ceil(tokens / PAGE_ROWS);
   const stores = model.streams.map((stream) =>
     backend.cache(allowedDtype(stream, 'F32'), pages, PAGE_ROWS / stream.tokensPerRow, stream.cols),

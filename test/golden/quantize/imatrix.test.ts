@@ -13,11 +13,16 @@ import { open, VARIANTS } from '../../contract/backends.ts';
 import { worstDifference } from '../../fixtures/run-model.ts';
 import { type ToyEra, toyGgufFile } from '../../fixtures/toy-file.ts';
 import { toyLlama } from '../../fixtures/toy-model.ts';
-import { type ToyShape, toyTokenIds } from '../../fixtures/toy-weights.ts';
+import { type ToyExperts, type ToyShape, toyTokenIds } from '../../fixtures/toy-weights.ts';
 
-type Golden = Record<string, Record<string, { readonly sums: string; readonly counts: number[] }>>;
+interface Toy {
+  /** What differs from shapes.json. */
+  readonly experts: Partial<ToyExperts>;
+  readonly tensors: Record<string, { readonly sums: string; readonly counts: number[] }>;
+}
+
 const read = (name: string) => JSON.parse(readFileSync(new URL(name, import.meta.url), 'utf8'));
-const golden: Golden = read('imatrix.json').toys;
+const golden: Record<string, Toy> = read('imatrix.json').toys;
 const shapes: ToyShape[] = read('../models/shapes.json');
 const floats = (base64: string) => new Float32Array(Uint8Array.from(Buffer.from(base64, 'base64')).buffer);
 
@@ -34,23 +39,25 @@ const CASES = Object.keys(golden).flatMap((toy) => {
 });
 
 describe.each(BACKENDS)('%s', (_, create) => {
-  test.each(CASES)('%s, %s era: what transformers multiplies with, in whole chunks', async (toy, era) => {
-    const shape = shapes.find(({ name }) => name === toy)!;
+  test.each(CASES)('%s, %s era: what transformers multiplies with, in chunks and steps', async (toy, era) => {
+    const { experts, tensors } = golden[toy]!;
+    const plain = shapes.find(({ name }) => name === toy)!;
+    const shape = plain.experts ? { ...plain, experts: { ...plain.experts, ...experts } } : plain;
     await using backend = create();
     const file = toyGgufFile(shape, era);
     const model = await loadModel(file, backend);
     // Twice the same chunk: twice the sums, so a chunk sees nothing of the one before.
     const ids = toyTokenIds(shape);
-    const seen = await observeChunks(model, backend, [ids, ids]);
+    const seen = await observeChunks(model, backend, [ids, ids], { stepTokens: 20 });
     const split = (name: string) => /attn_[kv]_b\.weight$/.test(name);
     const whole = (name: string) => name.endsWith('attn_kv_b.weight');
-    const expected = Object.keys(golden[toy]!).filter((name) => !(era === 'old' ? split : whole)(name));
+    const expected = Object.keys(tensors).filter((name) => !(era === 'old' ? split : whole)(name));
     const latent = shape.attention.kind === 'latent';
     expect([...seen.keys()].sort()).toEqual(
       expected.filter((name) => latent || !(split(name) || whole(name))).sort(),
     );
     for (const [name, { sums, counts }] of seen) {
-      const of = golden[toy]![name]!;
+      const of = tensors[name]!;
       expect([name, ...counts]).toEqual([name, ...of.counts.map((count) => 2 * count)]);
       const halves = Float32Array.from(sums, (sum) => sum / 2);
       expect(halves.length, name).toBe(floats(of.sums).length);
