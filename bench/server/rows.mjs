@@ -16,22 +16,42 @@ let seed = FIRST_SEED;
 const freshIds = (tokens, vocab) => Array.from(someIds(tokens, vocab, ++seed));
 const greedy = (prompt, tokens) => ({ model: MODEL, prompt, max_tokens: tokens, temperature: 0 });
 
+/** Between two looks at what the engine has computed. */
+const LOOK_MS = 40;
+
 /**
- * Tokens per second of `streams` answers at the same time: counted while all of them are answering. An event may hold
- * several tokens (part of a character is kept back until it is whole), so events are weighed.
+ * Tokens per second of `streams` answers at the same time: what the engine has computed while all of them were answering
+ * and their clients read along. Not by their events: many a token of made-up weights has no text, and so no event.
  */
 async function rateOf({ served, vocab, tokens }, streams) {
-  const answers = await Promise.all(
+  const before = await computed(served);
+  let over = false;
+  const answers = Promise.all(
     Array.from({ length: streams }, () => streamed(served.url, greedy(freshIds(DEPTH, vocab), tokens))),
-  );
-  const from = Math.max(...answers.map(({ eventsMs }) => eventsMs[0]));
-  const to = Math.min(...answers.map(({ eventsMs }) => eventsMs.at(-1)));
-  if (!(from < to)) throw new Error(`${tokens} tokens are too few: an answer ended before all had begun`);
-  const counted = answers.map(
-    ({ eventsMs, tokens: all }) =>
-      (eventsMs.filter((ms) => ms > from && ms <= to).length * (all - 1)) / (eventsMs.length - 1),
-  );
-  return (counted.reduce((sum, one) => sum + one, 0) / (to - from)) * 1000;
+  ).finally(() => {
+    over = true;
+  });
+  const looks = [];
+  while (!over) {
+    const look = await computed(served);
+    const all = look.promptRows - before.promptRows >= streams * DEPTH && look.running === streams;
+    // Its time is that of the step which changed it, if it is not the first.
+    if (all && looks.at(-1)?.tokens !== look.tokens) looks.push(look);
+    await sleep(LOOK_MS);
+  }
+  await answers;
+  const [first, last] = [looks[0], looks.at(-1)];
+  if (!(first?.tokens < last?.tokens))
+    throw new Error(`${tokens} tokens are too few: an answer ended before all had begun`);
+  return ((last.tokens - first.tokens) / (last.ms - first.ms)) * 1000;
+}
+
+/** What the engine has computed so far, and when that was: guesses that were wrong are no tokens. */
+async function computed(served) {
+  const { text } = await fetched(served.url, '/hadal/v1/machine');
+  const ms = performance.now();
+  const { running, decode_rows, prefill_rows, drafted, accepted } = JSON.parse(text).models[0].engine;
+  return { ms, running, promptRows: prefill_rows, tokens: decode_rows - drafted + accepted };
 }
 
 /**

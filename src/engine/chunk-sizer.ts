@@ -16,6 +16,8 @@ const PANEL_ROWS = 16;
 const LEAST_MS = AIM_MS / 4;
 /** Where chunks are small it is measured anew after so many of them what a step without any takes: answers come and go. */
 const MEASURE_EVERY = 64;
+/** While answers become more, what they take would be held against the rows, and chunks would come down to one of these. */
+const MEASURE_GROWING_EVERY = 4;
 const NEWEST = 0.5;
 
 /**
@@ -27,8 +29,11 @@ export class ChunkSizer {
   readonly #maxRows: number;
   #rowMs: number | undefined;
   #lastRows = FIRST_ROWS;
-  /** A step of answers alone. */
+  #lastMs = 0;
+  /** A step of answers alone, and of how many. */
   #baseMs: number | undefined;
+  #baseAnswers = 0;
+  #answers = 0;
   #chunks = 0;
 
   /** @param maxRows of one step; what a prompt gets when nobody decodes. */
@@ -36,14 +41,18 @@ export class ChunkSizer {
     this.#maxRows = maxRows;
   }
 
-  /** Prompt rows of the next step; now and then none while others decode. */
-  rows(othersDecode: boolean): number {
-    if (!othersDecode) return this.#maxRows;
+  /** Prompt rows of the next step, in which so many answers go on; now and then none while there are any. */
+  rows(answers: number): number {
+    if (answers === 0) return this.#maxRows;
+    this.#answers = answers;
     if (this.#rowMs === undefined) return Math.min(this.#maxRows, FIRST_ROWS);
     const budgetMs = Math.max(AIM_MS - (this.#baseMs ?? 0), LEAST_MS);
     // At most twice as many as were measured: the time of a row falls as there are more, and grows with the context.
     const fitting = Math.min(budgetMs / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
-    if (fitting < FIRST_ROWS && (this.#baseMs === undefined || this.#chunks >= MEASURE_EVERY)) return 0;
+    const every = answers > this.#baseAnswers ? MEASURE_GROWING_EVERY : MEASURE_EVERY;
+    if (fitting < FIRST_ROWS && (this.#baseMs === undefined || this.#chunks >= every)) return 0;
+    // Answers that joined since a step of them was measured look like the cost of rows: few rows would stay few.
+    if (this.#lastMs < AIM_MS && fitting < PANEL_ROWS) return Math.min(PANEL_ROWS, this.#maxRows);
     const whole = fitting < PANEL_ROWS ? Math.floor(fitting) : Math.floor(fitting / PANEL_ROWS) * PANEL_ROWS;
     return Math.max(1, whole);
   }
@@ -51,12 +60,15 @@ export class ChunkSizer {
   /** Notes how long a step with so many prompt rows took. */
   measured(rows: number, ms: number): void {
     if (rows === 0) {
-      this.#baseMs = this.#baseMs === undefined ? ms : this.#baseMs + NEWEST * (ms - this.#baseMs);
+      const known = this.#baseMs !== undefined && this.#answers === this.#baseAnswers;
+      this.#baseMs = known ? this.#baseMs! + NEWEST * (ms - this.#baseMs!) : ms;
+      this.#baseAnswers = this.#answers;
       this.#chunks = 0;
       return;
     }
     this.#chunks++;
     this.#lastRows = rows;
+    this.#lastMs = ms;
     this.#rowMs = Math.max(0, ms - (this.#baseMs ?? 0)) / rows;
   }
 }

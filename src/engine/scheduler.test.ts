@@ -131,8 +131,8 @@ describe('chunks', () => {
     const first = add('a', 600);
     expect(step()).toEqual([[first.requestId, 512]]);
     const fresh = new ChunkSizer(512);
-    expect(fresh.rows(false)).toBe(512);
-    expect(fresh.rows(true)).toBe(32);
+    expect(fresh.rows(0)).toBe(512);
+    expect(fresh.rows(1)).toBe(32);
   });
 
   test('come to the most that fits a quarter of a second, whatever a step and a row cost', () => {
@@ -147,7 +147,7 @@ describe('chunks', () => {
       const sizer = new ChunkSizer(512);
       let rows = 0;
       for (let i = 0; i < 20; i++) {
-        rows = sizer.rows(true);
+        rows = sizer.rows(1);
         sizer.measured(rows, stepMs + rows * rowMs);
       }
       expect(rows === 1 || stepMs + rows * rowMs <= 250).toBe(true);
@@ -156,11 +156,25 @@ describe('chunks', () => {
     }
   });
 
+  test('do not stay small because answers have become more since a step of them was measured', () => {
+    const sizer = new ChunkSizer(512);
+    const sizes: number[] = [];
+    for (let i = 0; i < 60; i++) {
+      // They join one after another, up to sixteen, when a step of theirs takes 272 ms.
+      const answers = Math.min(16, 1 + Math.floor(i / 2));
+      const rows = sizer.rows(answers);
+      sizer.measured(rows, answers * 17 + rows * 2);
+      sizes.push(rows);
+    }
+    for (const rows of sizes.slice(40)) expect(rows === 0 || rows >= 16).toBe(true);
+    expect(sizes.slice(40).filter((rows) => rows === 0).length).toBeLessThanOrEqual(2);
+  });
+
   test('go on where answers alone take all of that', () => {
     const sizer = new ChunkSizer(512);
     const sizes: number[] = [];
     for (let i = 0; i < 200; i++) {
-      const rows = sizer.rows(true);
+      const rows = sizer.rows(1);
       sizer.measured(rows, 400 + rows);
       sizes.push(rows);
     }

@@ -86,7 +86,7 @@ export class Scheduler {
     let rows = this.#limits.maxRows;
     let outputs = this.#limits.maxOutputs;
     for (const group of [decoding, this.#prompts()]) {
-      if (group !== decoding) rows = Math.min(rows, this.#chunks.rows(slices.length > 0));
+      if (group !== decoding) rows = Math.min(rows, this.#chunks.rows(slices.length));
       for (const sequence of group) {
         if (!this.#running.includes(sequence)) continue;
         const everyRow = sequence.consumer.wanted === 'every-row';
