@@ -48,7 +48,12 @@ export function costOf(text: string, plan: ModelPlan): CostAnswer {
   const given = pairsOf('--cost', text, COST);
   const [way] = plan.ways;
   if (way === undefined)
-    throw usageError({ what: '--cost', expected: 'a model that fits', got: 'one that does not' });
+    throw usageError({
+      what: '--cost',
+      expected: 'a model that fits',
+      got: 'one that does not',
+      next: `hadal plan ${plan.subject.name} without it says what to change`,
+    });
   const number = (key: keyof typeof COST) => numberOf('--cost', key, given[key]);
   return compareCost({
     inputPrice: number('input-price'),

@@ -2,7 +2,7 @@
  * Owns: how plans are shown to people, and as JSON.
  * Refuses to know: how they are made.
  */
-import { ENGINE_TITLES } from '../planner/engines.ts';
+import { ENGINE_TITLES, NO_ROOM } from '../planner/engines.ts';
 import type { Gpu, Machine } from '../planner/machine.ts';
 import type { Held } from '../planner/placement.ts';
 import type { ModelPlan, Way } from '../planner/plan.ts';
@@ -89,6 +89,10 @@ export function modelReport(machine: Machine, plan: ModelPlan, changes: readonly
       'wanted',
       `${formatCount(demand.contextTokens)} tokens of context${demand.sequences > 1 ? `, ${demand.sequences} times` : ''}: ${formatBytes(plan.cacheBytes)} of cache`,
     ],
+    ...(plan.askedContext > demand.contextTokens
+      ? [['', `the model's longest context: ${formatCount(plan.askedContext)} were asked for`]]
+      : []),
+    ...sourceRows(plan),
   ];
   const ways = plan.ways.flatMap((way) => ['', ...wayText(way)]);
   const refusals = plan.refusals.map(({ engine, why }) => [ENGINE_TITLES[engine], why]);
@@ -97,11 +101,25 @@ export function modelReport(machine: Machine, plan: ModelPlan, changes: readonly
     '',
     table(facts),
     ...ways,
-    ...(plan.ways.length === 0 ? ['', 'It does not fit.'] : []),
+    ...(plan.ways.length === 0 ? ['', nothingText(plan)] : []),
     ...(refusals.length === 0 ? [] : ['', 'Not by', indent(table(refusals))]),
     ...(changes.length === 0 ? [] : ['', 'To make it fit', ...changes.map((change) => `  ${change}`)]),
     '',
   ].join('\n');
+}
+
+function nothingText({ refusals }: ModelPlan): string {
+  return refusals.some(({ why }) => why === NO_ROOM)
+    ? 'It does not fit. `hadal plan` alone lists what does.'
+    : 'Nothing that is planned for here runs it.';
+}
+
+/** Where the file of the commands comes from, when no repository of quantized files is known. */
+function sourceRows({ subject: { model, path, quantization, known } }: ModelPlan): string[][] {
+  if (model === undefined || path !== undefined || quantization === 'native' || model.gguf !== undefined)
+    return [];
+  const make = known ? `; make it: hadal pull ${model.repo}, hadal convert FOLDER --to ${quantization}` : '';
+  return [['file', `no repository with ${quantization} is known here${make}`]];
 }
 
 function wayText(way: Way): string[] {
@@ -113,7 +131,7 @@ function wayText(way: Way): string[] {
         ['decode', `${rate(way.decode)}; ${digits(way.decodeFull.tokensPerSecond)} with the context full`],
         ['prefill', rate(way.prefill)],
         [
-          'memory',
+          'takes',
           `${formatBytes(way.placement.bytes)} in all; a context of ${formatCount(way.longestContext)} fits`,
         ],
         ...heldRows(way.placement.held),

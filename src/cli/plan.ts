@@ -85,6 +85,8 @@ export const command = defineCommand({
       else terminal.out(trainingReport(report));
       return;
     }
+    // What it costs is asked of one model.
+    if (given.has('cost')) given.word(0, 'MODEL', `hadal ${text.usage}`);
     const machine = await machineOf(given, surroundings);
     if (name === undefined) {
       const family = readFamily().filter(({ kind }) => given.has('all') || kind !== 'base');

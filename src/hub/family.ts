@@ -52,6 +52,10 @@ const modelSchema = z.strictObject({
   kind: z.enum(['chat', 'reasoning', 'code', 'math', 'vision', 'base', 'distill']),
   generation: z.number().describe('orders models of a family; a later one is preferred'),
   license: z.string().min(1),
+  engines: z
+    .array(z.enum(['llama.cpp', 'vllm', 'sglang']))
+    .optional()
+    .describe('which others run it, where not all of them do'),
   also: z.strictObject({ what: z.string(), parameters: z.number().min(1) }).optional(),
   note: z.string().optional(),
 });

@@ -10,6 +10,7 @@ import { HadalError } from '../error.ts';
 import { sha256OfFile } from './digest.node.ts';
 import { isPlainPath, type RepoFile } from './hugging-face.node.ts';
 
+const MODEL_FILE = /\.(?:gguf|safetensors)$/i;
 /** More files than any model has. */
 const MOST_FILES = 10_000;
 /** A list of a folder, and the digest of one file. */
@@ -26,13 +27,21 @@ export interface Source {
 /**
  * What a text means: a file, a folder, or a folder with `:` and a file or quantization in it.
  *
- * @throws HadalError `folder-missing`, `source-unreadable`
+ * @throws HadalError `folder-missing`, `file-not-a-model`, `source-unreadable`
  * @example (await locateSource('/media/stick/DeepSeek-V2-Lite:Q4_K_M')).wanted // 'Q4_K_M'
  */
 export async function locateSource(source: string): Promise<Source> {
   const facts = await factsOf(source);
   if (facts?.isDirectory()) return { folder: resolve(source) };
-  if (facts?.isFile()) return { folder: dirname(resolve(source)), wanted: basename(source) };
+  if (facts?.isFile()) {
+    if (MODEL_FILE.test(source)) return { folder: dirname(resolve(source)), wanted: basename(source) };
+    throw new HadalError('file-not-a-model', {
+      what: source,
+      expected: 'a GGUF or safetensors file, or a folder with a model',
+      got: 'a file of another kind',
+      next: 'name the model file, or the folder that it is in',
+    });
+  }
   const [, named = '', wanted = ''] = /^(.+):([^:]+)$/s.exec(source) ?? [];
   if (named !== '' && (await factsOf(named))?.isDirectory()) return { folder: resolve(named), wanted };
   throw new HadalError('folder-missing', {

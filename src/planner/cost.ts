@@ -84,7 +84,7 @@ export function compareCost(question: CostQuestion): CostAnswer {
     ...(perTraffic > 0 ? { evenAt: machine / perTraffic } : {}),
     assumptions: [
       `the API costs ${inputPrice} for a million input tokens and ${outputPrice} for a million output tokens, without caching discounts`,
-      `${inputTokens} input and ${outputTokens} output tokens a month`,
+      `${inputTokens.toLocaleString('en-US')} input and ${outputTokens.toLocaleString('en-US')} output tokens a month`,
       `a machine costs ${machinePrice}, written off over ${months} months, without people, rooms or repairs`,
       `it takes ${watts} watts while it works, at ${kilowattHourPrice} for a kilowatt hour, and nothing counts while it waits`,
       `prompts are read at ${round(question.prefillPerSecond)} tokens a second, answers made at ${round(question.decodePerSecond)}, times ${question.batchGain} for answers at the same time`,

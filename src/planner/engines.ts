@@ -2,6 +2,7 @@
  * Owns: which engines can run a model in a quantization, and the exact command for each.
  * Refuses to know: how fast they are, how layers are cut.
  */
+import type { FamilyModel } from '../hub/family.ts';
 import type { Gpu, Machine } from './machine.ts';
 import {
   type Demand,
@@ -41,12 +42,25 @@ export function runnersOf(subject: Subject, machine: Machine, demand: Demand): R
   ];
 }
 
-const NO_ROOM = 'it does not fit';
+/** What an engine is refused for that would run the model on a larger machine. */
+export const NO_ROOM = 'it does not fit';
+const NOT_KNOWN = 'it is not known to run this model';
+
+/** Whether another engine is known to run a model; of a file nobody asks. */
+function runs({ model }: Subject, engine: Exclude<EngineName, 'hadal'>): boolean {
+  return model?.engines?.includes(engine) ?? true;
+}
 
 function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
   const engine = 'hadal';
-  if (!subject.known)
-    return { engine, refusal: `it does not know the architecture ${subject.architecture} yet` };
+  if (!subject.known) {
+    const refusal =
+      subject.model?.also === undefined
+        ? `it does not know the architecture ${subject.architecture} yet`
+        : 'it does not see pictures yet';
+    return { engine, refusal };
+  }
+  if (demand.cacheDType !== 'F16') return { engine, refusal: 'hadal serve keeps its cache in F16' };
   if (
     subject.quantization === 'native' &&
     subject.model?.shape.native.kind === 'fp8' &&
@@ -56,11 +70,13 @@ function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
   const placement = placeWhole(subject, memoryDevice(memory), demand);
   if (placement === undefined) return { engine, refusal: NO_ROOM };
   const context = demand.contextTokens === subject.contextTokens ? '' : ` --context ${demand.contextTokens}`;
-  return { engine, placement, command: `hadal serve ${fileOf(subject)}${context}` };
+  const parallel = demand.sequences === 1 ? '' : ` --parallel ${demand.sequences}`;
+  return { engine, placement, command: `hadal serve ${nameOf(subject)}${context}${parallel}` };
 }
 
 function llamaCpp(subject: Subject, machine: Machine, demand: Demand): Runner {
   const engine = 'llama.cpp';
+  if (!runs(subject, engine)) return { engine, refusal: NOT_KNOWN };
   if (subject.quantization === 'native') return { engine, refusal: 'it takes GGUF files' };
   const placement = placeByLayers(subject, devicesOf(machine), demand);
   if (placement === undefined) return { engine, refusal: NO_ROOM };
@@ -114,6 +130,7 @@ function tensorParallel(subject: Subject, machine: Machine, demand: Demand): Run
   const engines = ['vllm', 'sglang'] as const;
   const refuse = (refusal: string) => engines.map((engine): Runner => ({ engine, refusal }));
   const { model } = subject;
+  if (!engines.some((engine) => runs(subject, engine))) return refuse(NOT_KNOWN);
   if (subject.quantization !== 'native' || model === undefined) return refuse('it takes published folders');
   const gpus = devicesOf(machine).filter(({ kind, gpu }) => kind === 'gpu' && gpu?.vendor !== 'apple');
   const [first] = gpus;
@@ -127,21 +144,43 @@ function tensorParallel(subject: Subject, machine: Machine, demand: Demand): Run
     if (subject.heads % cuts !== 0) break;
     const placement = placeTensorParallel(subject, gpus.slice(0, cuts), demand);
     if (placement === undefined) continue;
-    const { contextTokens } = demand;
-    return [
-      {
-        engine: 'vllm',
-        placement,
-        command: `vllm serve ${model.repo} --tensor-parallel-size ${cuts} --max-model-len ${contextTokens}`,
-      },
-      {
-        engine: 'sglang',
-        placement,
-        command: `python3 -m sglang.launch_server --model-path ${model.repo} --tp ${cuts} --context-length ${contextTokens} --trust-remote-code`,
-      },
-    ];
+    const commands = { vllm: vllmCommand(model, cuts, demand), sglang: sglangCommand(model, cuts, demand) };
+    return engines.map((engine): Runner => {
+      return runs(subject, engine)
+        ? { engine, placement, command: commands[engine] }
+        : { engine, refusal: NOT_KNOWN };
+    });
   }
   return refuse(NO_ROOM);
+}
+
+/** How vLLM is told that a folder of VL2, which names no class of its own, is one. */
+const VL2_OVERRIDE = `--hf-overrides '{"architectures": ["DeepseekVLV2ForCausalLM"]}'`;
+
+function vllmCommand({ repo }: FamilyModel, cuts: number, demand: Demand): string {
+  return [
+    `vllm serve ${repo} --tensor-parallel-size ${cuts} --max-model-len ${demand.contextTokens}`,
+    ...(demand.sequences > 1 ? [`--max-num-seqs ${demand.sequences}`] : []),
+    ...(demand.cacheDType === 'Q8_0' ? ['--kv-cache-dtype fp8'] : []),
+    ...(repo.includes('/deepseek-vl2') ? [VL2_OVERRIDE] : []),
+  ].join(' ');
+}
+
+function sglangCommand({ repo }: FamilyModel, cuts: number, demand: Demand): string {
+  return [
+    `python3 -m sglang.launch_server --model-path ${repo} --tp ${cuts} --context-length ${demand.contextTokens}`,
+    ...(demand.sequences > 1 ? [`--max-running-requests ${demand.sequences}`] : []),
+    ...(demand.cacheDType === 'Q8_0' ? ['--kv-cache-dtype fp8_e4m3'] : []),
+    '--trust-remote-code',
+  ].join(' ');
+}
+
+/** What Hadal fetches by itself where a repository is known; a file of that name otherwise. */
+function nameOf(subject: Subject): string {
+  const { model, quantization, path } = subject;
+  return path === undefined && model !== undefined && (quantization === 'native' || model.gguf !== undefined)
+    ? `${model.name}:${quantization}`
+    : fileOf(subject);
 }
 
 function fileOf({ path, model, quantization }: Subject): string {
@@ -154,5 +193,5 @@ function modelFlag(subject: Subject): string {
   const { model, quantization, path } = subject;
   return path === undefined && model?.gguf !== undefined
     ? `-hf ${model.gguf}:${quantization}`
-    : `-m ${fileOf(subject)}`;
+    : `-m ${fileOf(subject)}${model?.also === undefined ? '' : ` --mmproj ./mmproj-${model.repo.split('/')[1]}.gguf`}`;
 }

@@ -143,7 +143,7 @@ export function readMachine(path: string): Machine {
       what: path,
       expected: 'the description of a machine in JSON',
       got: missing ? String(error.code) : String((error as Error).message),
-      next: 'docs/guide/plan.md shows one; `hadal plan --json` prints this machine',
+      next: 'docs/guide/plan.md shows one; `hadal plan --schema` says what may be in it',
     });
   }
   return parseMachine(json, path);
@@ -163,7 +163,7 @@ export function parseMachine(json: unknown, from: string): Machine {
       what: from,
       expected: 'a machine as docs/guide/plan.md describes it',
       got: `${issue?.path.join('.') || 'the document'}: ${issue?.message}`,
-      next: 'mend the file',
+      next: 'mend the file; `hadal plan --schema` says what may be in it',
     });
   }
   const { name, cpu, memory, gpus = [], disks = [] } = result.data;
@@ -214,13 +214,19 @@ export function readGpuTable(): GpuTable {
   return tableSchema.parse(JSON.parse(readFileSync(new URL('./gpus.json', import.meta.url), 'utf8'))).gpus;
 }
 
+/** A GPU's name without case and gaps; of an `M2 Ultra` people leave out the maker. */
+function plainly(name: string): string {
+  const plain = name.toLowerCase().replace(/[\s_-]+/g, '');
+  return /^m[1-9](?:pro|max|ultra)?$/.test(plain) ? `apple${plain}` : plain;
+}
+
 /**
  * A GPU of the table by its name, whatever the case. Throws `gpu-unknown` with the names that there are.
  *
  * @example findGpu(readGpuTable(), 'h800').tflops // 989
  */
 export function findGpu(known: readonly GpuEntry[], name: string): GpuEntry {
-  const found = known.find((entry) => entry.name.toLowerCase() === name.toLowerCase());
+  const found = known.find((entry) => plainly(entry.name) === plainly(name));
   if (found !== undefined) return found;
   throw new HadalError('gpu-unknown', {
     what: name,
@@ -236,10 +242,9 @@ export function findGpu(known: readonly GpuEntry[], name: string): GpuEntry {
  * @example completeGpu({ name: 'NVIDIA GeForce RTX 4090' }, readGpuTable(), 64 * 2 ** 30, assumed).bytes
  */
 export function completeGpu(given: GivenGpu, known: GpuTable, memoryBytes: number, assumed: string[]): Gpu {
-  const plain = (text: string) => text.toLowerCase().replace(/[\s_-]+/g, '');
   // The longest name that the GPU's own contains: "RTX 4060 Ti" before "RTX 4060".
   const entry = known
-    .filter(({ name }) => plain(given.name).includes(plain(name)))
+    .filter(({ name }) => plainly(given.name).includes(plainly(name)))
     .sort((a, b) => b.name.length - a.name.length)[0];
   const otherwise = entry ?? ASSUMED_GPU;
   const unified = entry !== undefined && entry.gib === undefined;

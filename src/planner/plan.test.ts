@@ -87,6 +87,40 @@ describe('the usual questions', () => {
     expect(command).toContain('-hf unsloth/DeepSeek-R1-Distill-Qwen-32B-GGUF:Q8_0');
   });
 
+  test('nobody is sent to an engine that does not run the model', () => {
+    // Upstream: V4.1 is an open pull request of llama.cpp, VL2 was closed undone, Janus-Pro and OCR are in.
+    const engines = (name: string, quantization: Quantization) =>
+      plan(name, quantization, 'h800x8').ways.map(({ engine }) => engine);
+    expect(engines('v4.1-flash', 'Q4_K_M')).toEqual([]);
+    expect(engines('v4.1-flash', 'native').toSorted()).toEqual(['sglang', 'vllm']);
+    expect(engines('v4-flash', 'Q4_K_M')).toEqual(['llama.cpp']);
+    expect(engines('deepseek-vl2', 'Q4_K_M')).toEqual([]);
+    expect(engines('janus-pro-7b', 'native')).toEqual(['sglang']);
+    expect(engines('deepseek-vl-7b-chat', 'native')).toEqual([]);
+    expect(way(plan('deepseek-vl2', 'native', 'h800x8'), 'vllm').command).toContain('--hf-overrides');
+    expect(way(plan('deepseek-ocr', 'Q8_0', 'laptop-16'), 'llama.cpp').command).toContain('--mmproj');
+    const listed = planFamily(family, machine('laptop-16'), {});
+    expect(listed.every(({ ways }) => ways.length > 0)).toBe(true);
+    expect(listed.map(({ subject }) => subject.name)).not.toContain('deepseek-vl-1.3b-base');
+  });
+
+  test('a command asks for what was planned: conversations, cache, and a name that can be fetched', () => {
+    const request = { sequences: 4, cacheDType: 'Q8_0' } as const;
+    const wanted = plan('v2.5', 'native', 'h800x8', request);
+    expect(way(wanted, 'vllm').command).toMatch(/--max-num-seqs 4 --kv-cache-dtype fp8$/);
+    expect(way(wanted, 'sglang').command).toMatch(/--max-running-requests 4 --kv-cache-dtype fp8_e4m3 /);
+    expect(way(plan('v3', 'Q4_K_M', 'workstation-512', request), 'llama.cpp').command).toMatch(
+      /-c 32768 -np 4 .*-ctk q8_0 -ctv q8_0/,
+    );
+    expect(wanted.refusals).toContainEqual({ engine: 'hadal', why: 'hadal serve keeps its cache in F16' });
+    expect(way(plan('v3', 'Q4_K_M', 'workstation-512', { sequences: 4 }), 'hadal').command).toBe(
+      'hadal serve deepseek-v3:Q4_K_M --context 8192 --parallel 4',
+    );
+    expect(way(plan('v2-lite', 'Q4_K_M', 'workstation-512'), 'hadal').command).toContain(
+      './DeepSeek-V2-Lite-Q4_K_M.gguf',
+    );
+  });
+
   test('a laptop of 16 GB is offered distills up to 14 billion, and models of 16 with experts', () => {
     const titles = planFamily(family, machine('laptop-16'), {}).map(({ subject }) => subject.title);
     expect(titles).toContain('DeepSeek-R1-Distill-Qwen-14B');
@@ -187,6 +221,17 @@ describe('machines', () => {
     );
     expect(gpus.map(({ bytes }) => bytes / 2 ** 30)).toEqual([16, 8]);
     expect(assumed.join()).toContain('Frobnicator 9 is not known');
+  });
+
+  test('a Mac is known by its chip alone, and nothing else is taken for one', () => {
+    const of = (name: string) =>
+      parseMachine({ name: 'mac', cpu: { cores: 24 }, memory: { gib: 192 }, gpus: [{ name }] }, 'mac')
+        .gpus[0];
+    for (const name of ['M2 Ultra', 'm2-ultra', 'Apple M2 Ultra']) {
+      expect(of(name)).toMatchObject({ unified: true, bytesPerSecond: 800e9, bytes: 144 * 2 ** 30 });
+    }
+    expect(of('Quadro M4000')).toMatchObject({ unified: false });
+    expect(of('Apple M3 Pro')).toMatchObject({ bytesPerSecond: 150e9 });
   });
 
   test.each([

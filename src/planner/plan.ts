@@ -37,6 +37,8 @@ export interface Way {
 export interface ModelPlan {
   readonly subject: Subject;
   readonly demand: Demand;
+  /** The context that was asked for; {@link Demand} has the model's own where that is less. */
+  readonly askedContext: number;
   readonly weightBytes: number;
   readonly cacheBytesPer1K: number;
   readonly cacheBytes: number;
@@ -85,6 +87,7 @@ export function planModel(subject: Subject, machine: Machine, request: PlanReque
   return {
     subject,
     demand,
+    askedContext: request.contextTokens ?? demand.contextTokens,
     weightBytes: weightBytes(subject),
     cacheBytesPer1K: cacheBytes(subject, demand.cacheDType).perToken * 1024,
     cacheBytes: demandedCache(subject, demand),

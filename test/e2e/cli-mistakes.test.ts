@@ -16,6 +16,7 @@ beforeAll(async () => {
   await writeFile(at('half.gguf'), toy.subarray(0, toy.length / 2));
   await writeFile(at('header.gguf'), toy.subarray(0, 20));
   await writeFile(at('empty.gguf'), '');
+  await writeFile(at('notes.txt'), 'not a model');
   const lying = toy.slice();
   new DataView(lying.buffer).setBigUint64(8, 2n ** 40n, true);
   await writeFile(at('lying.gguf'), lying);
@@ -51,6 +52,20 @@ const offline = {
 };
 
 const MISTAKES: readonly Mistake[] = [
+  {
+    what: 'costs of no model',
+    args: ['plan', '--cost', 'input-price=1'],
+    code: 2,
+    error: 'usage',
+    says: ['MODEL is missing', 'usage: hadal plan'],
+  },
+  {
+    what: 'a pull of a file that is no model',
+    args: ['pull', './notes.txt'],
+    code: 1,
+    error: 'file-not-a-model',
+    says: ['./notes.txt', 'expected a GGUF or safetensors file', 'name the model file'],
+  },
   {
     what: 'no model',
     args: ['run'],

@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+import { findInFamily, readFamily } from '../hub/family.ts';
+import { parseMachine } from '../planner/machine.ts';
+import { type PlanRequest, planModel } from '../planner/plan.ts';
+import { type Quantization, subjectOf } from '../planner/subject.ts';
+import { modelReport } from './plan-view.ts';
+
+function reported(name: string, quantization: Quantization, gib: number, request: PlanRequest = {}): string {
+  const machine = parseMachine({ name: 'pc', cpu: { cores: 8 }, memory: { gib, gb_per_second: 60 } }, 'pc');
+  const plan = planModel(subjectOf(findInFamily(readFamily(), name), quantization), machine, request);
+  return modelReport(machine, plan, []);
+}
+
+test('a context longer than the model has is said to be cut', () => {
+  expect(reported('deepseek-llm-7b-chat', 'Q4_K_M', 64, { contextTokens: 10_000 })).toMatch(
+    /4,096 tokens of context: .*\n +the model's longest context: 10,000 were asked for/,
+  );
+  expect(reported('deepseek-llm-7b-chat', 'Q4_K_M', 64)).not.toContain('were asked for');
+});
+
+test('a file that nobody is known to publish comes with the commands that make it', () => {
+  expect(reported('v2-lite', 'Q4_K_M', 64)).toContain(
+    'no repository with Q4_K_M is known here; make it: hadal pull deepseek-ai/DeepSeek-V2-Lite, hadal convert FOLDER --to Q4_K_M',
+  );
+  expect(reported('v3', 'Q4_K_M', 64)).not.toContain('no repository');
+});
+
+test('what does not fit and what nobody runs are told apart', () => {
+  expect(reported('v3', 'Q4_K_M', 16)).toContain('It does not fit. `hadal plan` alone lists what does.');
+  expect(reported('deepseek-vl-7b-chat', 'Q4_K_M', 64)).toContain(
+    'Nothing that is planned for here runs it.',
+  );
+});
