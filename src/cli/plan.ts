@@ -2,12 +2,14 @@
  * Owns: `hadal plan`: its words and flags.
  * Refuses to know: how anything is planned, how a plan is shown.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { defineCommand } from 'citty';
 import type { CacheDType } from '../backend/backend.ts';
+import { CONFIG_JSON } from '../formats/hf-folder.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
-import { findInFamily, readFamily } from '../hub/family.ts';
+import { type FamilyModel, findInFamily, readFamily } from '../hub/family.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import { type Machine, machineJsonSchema, readGpuTable, readMachine } from '../planner/machine.ts';
 import {
@@ -21,10 +23,12 @@ import {
 } from '../planner/plan.ts';
 import { probeMachine } from '../planner/probe.ts';
 import { type Quantization, subjectOf, subjectOfFile } from '../planner/subject.ts';
+import { modelOfConfig } from '../planner/training.ts';
 import { FILE_TYPE_NAMES, fileTypeNamed } from '../quantize/file-types.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
+import { textFile } from './input-file.ts';
 import { costOf, costReport, trainingOf, trainingReport } from './plan-money.ts';
 import { familyReport, machineDocument, modelReport, planDocument } from './plan-view.ts';
 
@@ -35,6 +39,7 @@ export const text: CommandText = {
     'hadal plan deepseek-v3:Q4_K_M --context 32768',
     'hadal plan r1-distill-qwen-14b --machine workstation.json',
     'hadal plan ./model.gguf --json',
+    'hadal plan ./config.json --training tokens=2e12',
   ],
 };
 
@@ -79,7 +84,7 @@ export const command = defineCommand({
     const training = given.text('training');
     if (training !== undefined) {
       const family = readFamily();
-      const model = findInFamily(family, given.word(0, 'MODEL', `hadal ${text.usage}`));
+      const model = await trainedModel(given.word(0, 'MODEL', `hadal ${text.usage}`), family);
       const report = trainingOf(training, model, family, readGpuTable());
       if (given.has('json')) terminal.json(report);
       else terminal.out(trainingReport(report));
@@ -137,6 +142,14 @@ export async function planNamed(
   if (colon >= 0) return planModel(subjectOf(model, quantizationOf(name.slice(colon + 1))), machine, request);
   // Nothing fits: the smallest that people use, so that what is missing can be said.
   return bestPlan(model, machine, request) ?? planModel(subjectOf(model, 'Q4_K_M'), machine, request);
+}
+
+/** A published model, or the config.json of one to be made, or the folder that it is in. */
+async function trainedModel(name: string, family: readonly FamilyModel[]): Promise<FamilyModel> {
+  const facts = statSync(name, { throwIfNoEntry: false });
+  if (facts === undefined) return findInFamily(family, name);
+  const path = facts.isDirectory() ? join(name, CONFIG_JSON) : name;
+  return modelOfConfig(await textFile(path, 'the config.json of a model'), path);
 }
 
 function quantizationOf(typed: string): Quantization {

@@ -1,8 +1,15 @@
 import { describe, expect, test } from 'vitest';
+import { HadalError } from '../error.ts';
 import { findInFamily, readFamily } from '../hub/family.ts';
 import { type CostQuestion, compareCost } from './cost.ts';
 import { findGpu, readGpuTable } from './machine.ts';
-import { estimateTraining, PUBLISHED_RUNS, trainingFlopsPerToken, utilisationOf } from './training.ts';
+import {
+  estimateTraining,
+  modelOfConfig,
+  PUBLISHED_RUNS,
+  trainingFlopsPerToken,
+  utilisationOf,
+} from './training.ts';
 
 const family = readFamily();
 const gpus = readGpuTable();
@@ -33,6 +40,41 @@ describe('training', () => {
     const whole = estimateTraining({ ...question, tokens: 14.8e12 });
     expect(whole.cost / 5.328e6).toBeCloseTo(1, 3);
     expect(whole.source).toContain('2,664,000 H800 hours of DeepSeek-V3');
+  });
+});
+
+describe('a config.json of a model to be made', () => {
+  const estimated = (model: Parameters<typeof estimateTraining>[0]['model']) =>
+    estimateTraining({
+      ...{ model, family, gpus, gpu: findGpu(gpus, 'H800') },
+      ...{ tokens: 14.8e12, sequenceTokens: 4096, hourPrice: 2 },
+    });
+
+  test('is estimated as the published model of that config is', () => {
+    const v3 = findInFamily(family, 'v3');
+    const { config } = v3.shape;
+    const fp8 = { quant_method: 'fp8', weight_block_size: [128, 128] };
+    const same = modelOfConfig(JSON.stringify({ ...config, quantization_config: fp8 }), 'config.json');
+    expect(estimated(same)).toEqual(estimated(v3));
+    expect(same.shape.parameters / 671e9).toBeCloseTo(1, 2);
+    // Half as many layers take a little more than half: embedding and head stay.
+    const half = estimated(
+      modelOfConfig(JSON.stringify({ ...config, num_hidden_layers: 31 }), 'config.json'),
+    );
+    expect(half.flops / estimated(v3).flops).toBeGreaterThan(0.49);
+    expect(half.flops / estimated(v3).flops).toBeLessThan(0.53);
+    expect(half.source).toContain('DeepSeek-V2');
+  });
+
+  test.each([
+    '{',
+    '[]',
+    '3',
+    '{"model_type":"deepseek_v3"}',
+    '{"model_type":"mamba"}',
+    '{"model_type":"deepseek_v4"}',
+  ])('%s is refused', (text) => {
+    expect(() => modelOfConfig(text, 'config.json')).toThrow(HadalError);
   });
 });
 

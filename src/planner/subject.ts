@@ -253,8 +253,10 @@ function outlineOf({ shape, title }: FamilyModel, latent: 'merged' | 'split'): O
   try {
     config = configFromHf(shape.config, title);
   } catch (error) {
+    const type = String(shape.config.model_type);
     if (!(error instanceof HadalError) || error.code !== 'architecture-unknown') throw error;
-    return outlineOfV4(outlineV4(shape.config), String(shape.config.model_type));
+    if (!type.startsWith('deepseek_v4')) throw error;
+    return outlineOfV4(outlineV4(shape.config), type);
   }
   const { specs, streams } = outlineModel(config, latent);
   const { attention, experts } = config;

@@ -6,9 +6,11 @@
  * number that it is multiplied with (2 forward, 4 backward), and 6 for every number of the attention over half the
  * sequence, as in PaLM (arXiv 2204.02311, appendix B).
  */
-import { type FamilyModel, findInFamily } from '../hub/family.ts';
+import { z } from 'zod';
+import { HadalError } from '../error.ts';
+import { type FamilyModel, findInFamily, type Native } from '../hub/family.ts';
 import { findGpu, type GpuEntry } from './machine.ts';
-import { multiplyAddsPerToken, subjectOf } from './subject.ts';
+import { multiplyAddsPerToken, parameters, subjectOf } from './subject.ts';
 
 /** What is asked. */
 export interface TrainingQuestion {
@@ -65,6 +67,51 @@ export const PUBLISHED_RUNS: readonly PublishedRun[] = [
     gpuHours: 172_800 * 8.1,
   },
 ];
+
+/**
+ * A model that nobody has published yet, by its config.json: for what its training would take.
+ *
+ * @throws HadalError `config-broken` when it is no JSON object, and `config-*` when it contradicts itself
+ * @example estimateTraining({ ...question, model: modelOfConfig(await textFile('config.json'), 'config.json') })
+ */
+export function modelOfConfig(text: string, path: string): FamilyModel {
+  const parsed = configSchema.safeParse(text);
+  if (!parsed.success) {
+    throw new HadalError('config-broken', {
+      what: path,
+      expected: 'a config.json of Hugging Face',
+      got: 'something else',
+      next: 'name the file, or the folder that it is in',
+    });
+  }
+  const config = parsed.data;
+  const fp8 = fp8Schema.safeParse(config.quantization_config);
+  const native: Native = fp8.success
+    ? { kind: 'fp8', block: fp8.data.weight_block_size, scale: 'F32' }
+    : { kind: 'bf16' };
+  const of = (count: number): FamilyModel => {
+    const shape = { config, native, parameters: count };
+    return { name: path, title: path, repo: path, shape, kind: 'base', generation: 0, license: 'not said' };
+  };
+  return of(parameters(subjectOf(of(1), 'native')));
+}
+
+const configSchema = z
+  .string()
+  .transform((text, { addIssue }) => {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      addIssue('no JSON');
+      return z.NEVER;
+    }
+  })
+  .pipe(z.record(z.string(), z.unknown()));
+
+const fp8Schema = z.object({
+  quant_method: z.literal('fp8'),
+  weight_block_size: z.tuple([z.int().min(1), z.int().min(1)]),
+});
 
 /**
  * What a run takes.

@@ -6,6 +6,7 @@
  */
 
 import { z } from 'zod';
+import { HadalError } from '../error.ts';
 import type { CacheStream } from '../model/model.ts';
 import { streamDtypes } from '../model/streams.ts';
 
@@ -66,10 +67,21 @@ export interface V4Outline {
 /**
  * The tensors and cache streams of a V4 config.
  *
+ * @throws HadalError `config-broken`, naming the field
  * @example outlineV4(shape.config).specs.length
  */
 export function outlineV4(json: unknown): V4Outline {
-  const config = configSchema.parse(json);
+  const parsed = configSchema.safeParse(json);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new HadalError('config-broken', {
+      what: `config.json, ${issue?.path.join('.')}`,
+      expected: 'what the V4 generation has there',
+      got: issue?.message ?? 'something else',
+      next: 'take the config.json that comes with the model',
+    });
+  }
+  const config = parsed.data;
   const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => layer);
   return {
     config,
