@@ -22,7 +22,10 @@ test('a file that nobody is known to publish comes with the commands that make i
   expect(reported('v2-lite', 'Q4_K_M', 64)).toContain(
     'no repository with Q4_K_M is known here; make it: hadal pull deepseek-ai/DeepSeek-V2-Lite, hadal convert FOLDER --to Q4_K_M',
   );
-  expect(reported('v3', 'Q4_K_M', 64)).not.toContain('no repository');
+  expect(reported('v3', 'Q4_K_M', 64)).not.toMatch(/^file/m);
+  expect(reported('v3', 'IQ4_XS', 64)).toContain(
+    'unsloth/DeepSeek-V3-GGUF may not have IQ4_XS: hadal pull deepseek-v3:IQ4_XS says what it has',
+  );
 });
 
 test('what does not fit and what nobody runs are told apart', () => {

@@ -2,10 +2,10 @@
  * Owns: how plans are shown to people, and as JSON.
  * Refuses to know: how they are made.
  */
-import { ENGINE_TITLES, NO_ROOM } from '../planner/engines.ts';
+import { ENGINE_TITLES } from '../planner/engines.ts';
 import type { Gpu, Machine } from '../planner/machine.ts';
 import type { Held } from '../planner/placement.ts';
-import type { ModelPlan, Way } from '../planner/plan.ts';
+import { type ModelPlan, onlyTooSmall, type Way } from '../planner/plan.ts';
 import { bytesByPart, bytesPerToken, multiplyAddsPerToken, parameters } from '../planner/subject.ts';
 import { digits, formatBytes, formatCount, table } from './figures.ts';
 
@@ -108,16 +108,21 @@ export function modelReport(machine: Machine, plan: ModelPlan, changes: readonly
   ].join('\n');
 }
 
-function nothingText({ refusals }: ModelPlan): string {
-  return refusals.some(({ why }) => why === NO_ROOM)
+function nothingText(plan: ModelPlan): string {
+  return onlyTooSmall(plan)
     ? 'It does not fit. `hadal plan` alone lists what does.'
     : 'Nothing that is planned for here runs it.';
 }
 
-/** Where the file of the commands comes from, when no repository of quantized files is known. */
+/** Where the file of the commands comes from, when no repository is known to have it. */
 function sourceRows({ subject: { model, path, quantization, known } }: ModelPlan): string[][] {
-  if (model === undefined || path !== undefined || quantization === 'native' || model.gguf !== undefined)
-    return [];
+  if (model === undefined || path !== undefined || quantization === 'native') return [];
+  if (model.gguf !== undefined) {
+    // Quantizers publish the K types of nearly every model; the IQ types of some.
+    if (!quantization.startsWith('IQ')) return [];
+    const asks = `hadal pull ${model.name}:${quantization}`;
+    return [['file', `${model.gguf} may not have ${quantization}: ${asks} says what it has`]];
+  }
   const make = known ? `; make it: hadal pull ${model.repo}, hadal convert FOLDER --to ${quantization}` : '';
   return [['file', `no repository with ${quantization} is known here${make}`]];
 }

@@ -16,6 +16,7 @@ import {
   bestPlan,
   type ModelPlan,
   OFFERED,
+  onlyTooSmall,
   type PlanRequest,
   planFamily,
   planModel,
@@ -140,8 +141,12 @@ export async function planNamed(
   const colon = name.lastIndexOf(':');
   const model = findInFamily(readFamily(), colon < 0 ? name : name.slice(0, colon));
   if (colon >= 0) return planModel(subjectOf(model, quantizationOf(name.slice(colon + 1))), machine, request);
-  // Nothing fits: the smallest that people use, so that what is missing can be said.
-  return bestPlan(model, machine, request) ?? planModel(subjectOf(model, 'Q4_K_M'), machine, request);
+  const best = bestPlan(model, machine, request);
+  if (best !== undefined) return best;
+  // Nothing fits: the smallest that people use and somebody runs, so that what is missing can be said.
+  const usual = planModel(subjectOf(model, 'Q4_K_M'), machine, request);
+  const native = planModel(subjectOf(model, 'native'), machine, request);
+  return onlyTooSmall(usual) || !onlyTooSmall(native) ? usual : native;
 }
 
 /** A published model, or the config.json of one to be made, or the folder that it is in. */

@@ -180,6 +180,14 @@ describe('placements', () => {
     expect(changes).toContain('take Q5_K_M instead: 475 GB of weights');
     expect(changes.at(-1)).toMatch(/^have \d+ GiB of memory: \d+ GB are missing$/);
   });
+
+  test('what only GPUs run asks for GPUs, and what nobody runs asks for nothing', () => {
+    const native = plan('v4.1-flash', 'native', 'rtx4090x4');
+    expect(waysToFit(native, machine('rtx4090x4'), {})).toEqual([
+      expect.stringMatching(/^have equal GPUs with 50\d GB free in all: 9\d\.\d GB are there$/),
+    ]);
+    expect(waysToFit(plan('v4.1-flash', 'Q4_K_M', 'rtx4090x4'), machine('rtx4090x4'), {})).toEqual([]);
+  });
 });
 
 describe('machines', () => {

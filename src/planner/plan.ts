@@ -4,7 +4,7 @@
  */
 import type { CacheDType } from '../backend/backend.ts';
 import type { FamilyModel } from '../hub/family.ts';
-import { runnersOf } from './engines.ts';
+import { NO_ROOM, runnersOf } from './engines.ts';
 import type { Machine } from './machine.ts';
 import { type Demand, demandedCache, devicesOf, type Placement } from './placement.ts';
 import { decodeRate, type EngineName, prefillRate, type Rate } from './speed.ts';
@@ -219,10 +219,16 @@ function worth({ subject, weightBytes: bytes }: ModelPlan): number {
   return generation / 2 + Math.log10(numbers) - Math.max(0, 3.5 - bits) * 0.6;
 }
 
-/** What to change so that a model fits, as sentences. */
+/** Whether an engine would run it on a larger machine. Example: `onlyTooSmall(planModel(subject, machine, {}))`. */
+export function onlyTooSmall({ refusals }: ModelPlan): boolean {
+  return refusals.some(({ why }) => why === NO_ROOM);
+}
+
+/** What to change so that a model fits, as sentences; none where no engine would run it. */
 export function waysToFit(plan: ModelPlan, machine: Machine, request: PlanRequest): string[] {
   const { subject, demand } = plan;
   const sentences: string[] = [];
+  if (!onlyTooSmall(plan)) return sentences;
   const fits = (change: Partial<PlanRequest>, of: Subject = subject) =>
     planModel(of, machine, { ...request, ...change }).ways.some(({ fromDisk }) => !fromDisk);
   if (subject.model !== undefined) {
@@ -243,10 +249,17 @@ export function waysToFit(plan: ModelPlan, machine: Machine, request: PlanReques
     break;
   }
   const wanted = plan.weightBytes + plan.cacheBytes;
-  const room = devicesOf(machine)
-    .filter(({ kind }) => kind !== 'disk')
-    .reduce((sum, { usableBytes }) => sum + Math.max(0, usableBytes), 0);
-  if (wanted > room) {
+  const roomOf = (kinds: readonly string[]) =>
+    devicesOf(machine)
+      .filter(({ kind }) => kinds.includes(kind))
+      .reduce((sum, { usableBytes }) => sum + Math.max(0, usableBytes), 0);
+  const room = roomOf(['gpu', 'memory']);
+  const short = plan.refusals.filter(({ why }) => why === NO_ROOM).map(({ engine }) => engine);
+  if (!short.includes('hadal') && !short.includes('llama.cpp')) {
+    const there = roomOf(['gpu']);
+    if (short.length > 0 && wanted > there)
+      sentences.push(`have equal GPUs with ${gigabytes(wanted)} free in all: ${gigabytes(there)} are there`);
+  } else if (wanted > room) {
     const gib = Math.ceil((machine.memory.bytes + (wanted - room) / 0.9) / 2 ** 30 / 16) * 16;
     sentences.push(`have ${gib} GiB of memory: ${gigabytes(wanted - room)} are missing`);
   }
