@@ -1,6 +1,6 @@
 /**
  * Owns: quantized files both ways between us and llama.cpp: what either makes, both read alike; perplexity of the same
- * file in both, and of the same type by both.
+ * published file in both, and how far Q4_K_M by either is from the original.
  * Refuses to know: encoders. Every type is in test/golden/quantize/perplexity.json.
  */
 import { readFileSync } from 'node:fs';
