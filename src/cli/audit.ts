@@ -3,7 +3,6 @@
  * Refuses to know: how anything is judged.
  */
 import { existsSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { defineCommand } from 'citty';
 import { type AuditOptions, type AuditReport, auditPath } from '../audit/audit.node.ts';
 import { billOfMaterials } from '../audit/bom.ts';
@@ -17,6 +16,7 @@ import type { CommandText, Surroundings } from './context.ts';
 import { formatBytes, formatCount, table } from './figures.ts';
 import { slowProgress } from './terminal.ts';
 import { packageVersion } from './version.ts';
+import { writeText } from './written.ts';
 
 export const text: CommandText = {
   usage: 'audit FILE|DIR [flags]',
@@ -66,7 +66,7 @@ export const command = defineCommand({
         version: packageVersion(),
         timestamp: new Date().toISOString(),
       });
-      await writeFile(bom, `${JSON.stringify(bill, null, 2)}\n`);
+      await writeText(bom, `${JSON.stringify(bill, null, 2)}\n`);
     }
     const { metadata: _metadata, ...document } = report;
     if (given.has('json')) terminal.json(document);

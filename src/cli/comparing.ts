@@ -2,7 +2,6 @@
  * Owns: `hadal quantize --compare`: which types, where results go, the table, the document and the picture.
  * Refuses to know: how types are made and measured.
  */
-import { writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type CompareRow, type Comparison, compareTypes } from '../evaluate/compare.node.ts';
 import { compareChart } from '../evaluate/compare-chart.ts';
@@ -12,6 +11,7 @@ import type { Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { digits, formatBytes, formatCount, table } from './figures.ts';
 import { textFile } from './input-file.ts';
+import { writeText } from './written.ts';
 
 /** What people choose between. */
 const USUAL: readonly FileTypeName[] = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'IQ4_XS', 'Q3_K_M', 'Q2_K'];
@@ -63,7 +63,7 @@ export async function compare(
   );
   terminal.progress('');
   const svg = given.text('svg');
-  if (svg !== undefined) await writeFile(svg, picture(basename(path), comparison));
+  if (svg !== undefined) await writeText(svg, picture(basename(path), comparison));
   if (given.has('json')) terminal.json({ from: path, results, ...(svg && { svg }), ...comparison });
   else terminal.out(`${table([HEAD, ...comparison.rows.map(cells)], [1, 2, 3, 4, 5, 6, 7, 8, 9])}\n`);
 }

@@ -67,6 +67,13 @@ const MISTAKES: readonly Mistake[] = [
     says: ['./notes.txt', 'expected a GGUF or safetensors file', 'name the model file'],
   },
   {
+    what: 'a bill of materials in a folder that is not there',
+    args: ['audit', 'plain.gguf', '--bom', 'no/bom.json'],
+    code: 1,
+    error: 'file-unwritable',
+    says: ['no/bom.json', 'ENOENT', 'name a file in a folder that exists'],
+  },
+  {
     what: 'no model',
     args: ['run'],
     code: 2,
