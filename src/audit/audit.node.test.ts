@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { shardGguf } from '../formats/gguf/shards.ts';
 import { typed, writeGguf } from '../formats/gguf/write.ts';
 import { auditPath } from './audit.node.ts';
 
@@ -44,6 +45,35 @@ test('files and folders as published are to be loaded', async () => {
     expect(report.model).toMatchObject({ format: 'safetensors' });
     expect(report.files.length).toBeGreaterThan(5);
   }
+});
+
+test('all shards of a GGUF file are judged, whichever is named', async () => {
+  const tensor = (name: string) => ({
+    name,
+    dtype: 'F32' as const,
+    shape: [4, 2],
+    data: new Uint8Array(32),
+  });
+  const metadata = [
+    ['general.architecture', 'llama'],
+    ['general.alignment', typed('u32', 32)],
+  ] as const;
+  const shards = shardGguf(
+    'm',
+    { metadata, tensors: [tensor('token_embd.weight'), tensor('output.weight')] },
+    32,
+  );
+  const paths = shards.map(({ name, plan }) => put(name, writeGguf(plan)));
+  const { verdict, files } = await auditPath(paths[0]!);
+  expect(verdict).toBe('load');
+  expect(files.map(({ name }) => name)).toEqual(shards.map(({ name }) => name));
+  const digests = new Map([[files[0]!.name, files[0]!.sha256]]);
+  const { findings } = await auditPath(paths[0]!, { digests });
+  expect(findings).toContainEqual(
+    expect.objectContaining({ level: 'refuse', code: 'digest-unlisted', where: files[1]!.name }),
+  );
+  rmSync(paths[1]!);
+  expect((await codes(paths[0]!))[0]).toBe('refuse');
 });
 
 test('the template of a GGUF file is judged', async () => {

@@ -6,6 +6,7 @@ import { lstat, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { HadalError } from '../error.ts';
 import { openFile } from '../formats/byte-source.node.ts';
+import { shardNames } from '../formats/gguf/shards.ts';
 import { INDEX_NAME } from '../formats/hf-folder.ts';
 import { closeModelFile, openModelFile, readFolderText, readTextFile } from '../formats/open.node.ts';
 import type { ByteSource, MetaValue, ModelFile } from '../formats/tensor-info.ts';
@@ -138,7 +139,15 @@ class Auditor {
   async single(path: string): Promise<void> {
     const name = basename(path);
     const kind = await this.#file(path, name);
-    await this.#origin(dirname(path), [name], false);
+    const names = [name];
+    // The other shards are opened with this one; that one is missing is found when they are.
+    for (const shard of kind === 'gguf' ? (shardNames(path) ?? []) : []) {
+      const other = basename(shard);
+      if (other === name || !(await stat(shard).catch(() => undefined))) continue;
+      await this.#file(shard, other);
+      names.push(other);
+    }
+    await this.#origin(dirname(path), names, false);
     if (kind === 'gguf' || kind === 'safetensors') await this.#open(path, name);
     else if (kind !== undefined && holdsTemplates(name) !== undefined) await this.#templatesIn(path, name);
     else if (kind !== undefined && !this.#findings.some(({ code }) => code === 'pickle-harmless'))
