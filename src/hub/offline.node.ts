@@ -56,7 +56,9 @@ function refuseConnections(): void {
   net.Socket.prototype.connect = function (this: net.Socket, ...given: unknown[]) {
     const [first] = Array.isArray(given[0]) ? (given[0] as unknown[]) : given;
     const options = typeof first === 'object' && first !== null ? (first as { path?: unknown }) : undefined;
-    const local = typeof options?.path === 'string' || (typeof first === 'string' && !/^\d+$/.test(first));
+    const path = options ? options.path : first;
+    // As Node tells a path from a port: what is empty, or a number in any notation, is none.
+    const local = typeof path === 'string' && path !== '' && (options !== undefined || !(Number(path) >= 0));
     if (local) return connect.apply(this, given);
     throw refused('offline-connection', 'no connections', describe(first));
   } as typeof net.Socket.prototype.connect;

@@ -30,6 +30,8 @@ const CAUGHT: Readonly<Record<string, RegExp>> = {
   fetch: /^offline-connection$/,
   http: /^offline-connection$/,
   socket: /^offline-connection$/,
+  socketWithoutPath: /^offline-connection$/,
+  socketInHex: /^offline-connection$/,
   udp: /^offline-connection$/,
   lookup: /^offline-lookup$/,
   resolve: /^offline-lookup$/,
