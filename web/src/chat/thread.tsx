@@ -18,23 +18,26 @@ const NEAR_PX = 80;
 export function Thread() {
   const box = useRef<HTMLElement>(null);
   const atEnd = useSignal(true);
+  /** Where it was scrolled to when that was last looked at. */
+  const top = useRef(0);
+  const goToEnd = () => {
+    atEnd.value = true;
+    if (!box.current) return;
+    box.current.scrollTop = box.current.scrollHeight;
+    top.current = box.current.scrollTop;
+  };
   const { id, title } = conversation.value;
   const turns = path.value;
-  useLayoutEffect(() => {
-    atEnd.value = true;
-    toEnd(box.current);
-  }, [id]);
+  useLayoutEffect(goToEnd, [id]);
   const begun = answering.value?.conversationId === id ? answering.value.turnId : undefined;
   // Who asks from further up wants to see the answer.
   useLayoutEffect(() => {
-    if (begun === undefined) return;
-    atEnd.value = true;
-    toEnd(box.current);
+    if (begun !== undefined) goToEnd();
   }, [begun]);
   useEffect(() => {
     const inner = box.current?.lastElementChild;
     if (inner == null) return undefined;
-    const follow = new ResizeObserver(() => atEnd.peek() && toEnd(box.current));
+    const follow = new ResizeObserver(() => atEnd.peek() && goToEnd());
     follow.observe(inner);
     return () => follow.disconnect();
   }, [turns.length === 0]);
@@ -43,7 +46,10 @@ export function Thread() {
   }: {
     currentTarget: HTMLElement;
   }) => {
-    atEnd.value = scrollHeight - scrollTop - clientHeight < NEAR_PX;
+    const near = scrollHeight - scrollTop - clientHeight < NEAR_PX;
+    // What has grown below meanwhile takes nobody away from the end: going up does.
+    if (near || scrollTop < top.current) atEnd.value = near;
+    top.current = scrollTop;
   };
   if (turns.length === 0) return <Welcome />;
   return (
@@ -65,7 +71,7 @@ export function Thread() {
           class="to-end icon"
           aria-label="To the end"
           title="To the end"
-          onClick={() => toEnd(box.current)}
+          onClick={goToEnd}
         >
           <Icon name="down" />
         </button>
@@ -83,8 +89,4 @@ function TurnView({ turn }: { readonly turn: Turn }) {
 
 function lengthOf({ content, reasoning = '' }: Turn): number {
   return 200 + content.length + Math.min(200, reasoning.length);
-}
-
-function toEnd(box: HTMLElement | null): void {
-  if (box) box.scrollTop = box.scrollHeight;
 }

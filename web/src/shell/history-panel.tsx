@@ -3,6 +3,7 @@
  * Refuses to know: how they are kept.
  */
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
 import {
   answering,
   conversation,
@@ -22,8 +23,12 @@ import { Icon } from './icons.tsx';
 export function HistoryPanel({ onLeave }: { readonly onLeave: () => void }) {
   const matching = useSignal<ReadonlySet<string> | undefined>(undefined);
   const shown = summaries.value.filter(({ id }) => matching.value?.has(id) ?? true);
+  const searches = useRef(0);
   const search = async (words: string) => {
-    matching.value = await found(words);
+    const own = ++searches.current;
+    const ids = await found(words);
+    // A search that took longer than one begun after it is over.
+    if (own === searches.current) matching.value = ids;
   };
   return (
     <nav class="panel history" aria-label="Conversations">
