@@ -92,7 +92,7 @@ describeWith(['browser'], 'the page in trouble', () => {
   test('a server that restarts in the middle: what was said stays, and the page goes on by itself', async () => {
     const port = Number(new URL(server.url).port);
     await say(page, 'a long story');
-    await answers(page).last().getByText('It goes on').waitFor();
+    await answers(page).last().getByText('It goes on and on.').waitFor();
     await server.close(0);
     await page.getByText('The server does not answer.').waitFor();
     const alert = answers(page).last().getByRole('alert');
