@@ -5,6 +5,7 @@
 import { basename, dirname, join } from 'node:path';
 import { type CompareRow, type Comparison, compareTypes } from '../evaluate/compare.node.ts';
 import { compareChart } from '../evaluate/compare-chart.ts';
+import { ggufStem } from '../formats/gguf/shards.ts';
 import { type FileTypeName, writtenTypeNamed } from '../quantize/file-types.ts';
 import type { Arguments } from './arguments.ts';
 import type { Surroundings } from './context.ts';
@@ -37,7 +38,7 @@ export async function compare(
   const windows = given.number('windows', { min: 1, whole: true });
   const threads = given.number('threads', { min: 1, max: 256, whole: true });
   const text = await textFile(given.text('compare')!);
-  const stem = basename(path).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
+  const stem = ggufStem(basename(path));
   const results = given.text('out') ?? join(dirname(path), `${stem}.compare.jsonl`);
   // Files and rows on disk are removed before it ends.
   interruption.allow(60_000);

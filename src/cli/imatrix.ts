@@ -4,6 +4,7 @@
  */
 import { basename, dirname, extname, join } from 'node:path';
 import { defineCommand } from 'citty';
+import { ggufStem } from '../formats/gguf/shards.ts';
 import { type Imatrix, type ImatrixFormat, imatrixBytes } from '../formats/imatrix.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import { collectImatrix, type RareExperts, rareExperts } from '../quantize/collect-imatrix.node.ts';
@@ -107,7 +108,7 @@ function askedFormat(given: Arguments): ImatrixFormat | undefined {
 
 /** `v2-lite-bf16.gguf` becomes `v2-lite-bf16-imatrix.gguf`. */
 function besideName(path: string, format: ImatrixFormat): string {
-  const stem = basename(path).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
+  const stem = ggufStem(basename(path));
   return join(dirname(path), `${stem}-imatrix.${format}`);
 }
 

@@ -5,6 +5,7 @@
 import { basename, dirname, join } from 'node:path';
 import { defineCommand } from 'citty';
 import { openFile } from '../formats/byte-source.node.ts';
+import { ggufStem } from '../formats/gguf/shards.ts';
 import { readImatrix } from '../formats/imatrix.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
@@ -99,7 +100,7 @@ function refuseWords(given: Arguments): void {
 
 /** `v2-lite-bf16.gguf` becomes `v2-lite-q4_k_m.gguf`; where the name says no type it is added. */
 function besideName(path: string, type: FileTypeName): string {
-  const stem = basename(path).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
+  const stem = ggufStem(basename(path));
   const bare = stem.replace(/[-.](f32|f16|bf16)$/i, '');
   return join(dirname(path), `${bare}-${type.toLowerCase()}.gguf`);
 }

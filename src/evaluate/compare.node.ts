@@ -4,14 +4,14 @@
  *
  * What is measured is appended to a file line by line, so that a comparison that was stopped goes on where it was.
  */
-import { createHash } from 'node:crypto';
-import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EngineHost } from '../engine/host.node.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
 import { identityOf, quantizeFile } from '../quantize/quantize.node.ts';
 import { type OpenedModel, openModel } from '../runtime/open.node.ts';
+import { digestOf, keptResults } from './kept-results.node.ts';
 import { evaluateText, type Scorer } from './perplexity.ts';
 import { remembered } from './remembered.node.ts';
 
@@ -84,8 +84,8 @@ export async function compareTypes(
   const opening = { contextTokens: windowTokens + 1, ...(threads === undefined ? {} : { threads }) };
   const working = `${results}.tmp`;
   const source = await sourceOf(path);
-  const identity = digest(source.identity, text, windowTokens, windows ?? 'all');
-  const known = await rowsBefore(results, identity);
+  const identity = digestOf(source.identity, text, windowTokens, windows ?? 'all');
+  const { before: known, keep } = await keptResults<KnownRow>(results, identity);
   const rows: CompareRow[] = [];
   let tokens = known[0]?.tokens ?? 0;
   let opened: OpenedModel | undefined;
@@ -124,7 +124,7 @@ export async function compareTypes(
     for (const type of ['reference', ...types] as const) {
       const before = known.find(({ row }) => row.type === type)?.row;
       const row = before ?? (await (type === 'reference' ? measured(type, path, source.bytes) : made(type)));
-      if (before === undefined) await appendFile(results, `${JSON.stringify({ identity, tokens, row })}\n`);
+      if (before === undefined) await keep({ tokens, row });
       rows.push(row);
       onRow?.(row, before !== undefined);
     }
@@ -212,25 +212,4 @@ async function ratesOf(
 interface KnownRow {
   readonly tokens: number;
   readonly row: CompareRow;
-}
-
-/** Rows of the same file, text and windows; a line that a kill cut off is left out. */
-async function rowsBefore(results: string, identity: string): Promise<KnownRow[]> {
-  const text = await readFile(results, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
-  if (text !== '' && !text.endsWith('\n')) await appendFile(results, '\n');
-  return text.split('\n').flatMap((line) => {
-    try {
-      const known = JSON.parse(line);
-      return known.identity === identity ? [known as KnownRow] : [];
-    } catch {
-      return [];
-    }
-  });
-}
-
-function digest(...parts: (string | number)[]): string {
-  return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 16);
 }

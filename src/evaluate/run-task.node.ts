@@ -2,9 +2,8 @@
  * Owns: examining a subject by a task: items in order, results appended to a file, going on after a kill, the summary.
  * Refuses to know: terminals, how subjects answer, any one benchmark.
  */
-import { createHash } from 'node:crypto';
-import { appendFile, readFile } from 'node:fs/promises';
 import { HadalError } from '../error.ts';
+import { digestOf, keptResults } from './kept-results.node.ts';
 import { programOf, type Question, questionsOf } from './prompts.ts';
 import { demandSandbox, runProgram, type SandboxOptions } from './sandbox.node.ts';
 import { choiceScore, exactMatch, filtered } from './scoring.ts';
@@ -101,15 +100,16 @@ export async function runTask(
     ...(signal === undefined ? {} : { signal }),
   };
   if (task.program !== undefined) await demandSandbox(sandbox);
-  const identity = digest(JSON.stringify([task, model, chat]));
-  const known = await resultsBefore(results, identity);
+  const identity = digestOf(JSON.stringify([task, model, chat]));
+  const kept = await keptResults<ItemResult>(results, identity);
+  const known = new Map(kept.before.map((result) => [result.question, result]));
   const judge = judgeOf(task, subject, { chat, sandbox, ...(signal === undefined ? {} : { signal }) });
   const done: ItemResult[] = [];
   let resumed = 0;
   for (const [index, item] of items.entries()) {
     signal?.throwIfAborted();
     const question = ask(item);
-    const key = digest(JSON.stringify([question, index]));
+    const key = digestOf(JSON.stringify([question, index]));
     const before = known.get(key);
     const group = task.group_by === undefined ? undefined : String(item[task.group_by]);
     const result = before ?? {
@@ -119,7 +119,7 @@ export async function runTask(
       ...(await judge(question, item)),
       ...(group === undefined ? {} : { group }),
     };
-    if (before === undefined) await appendFile(results, `${JSON.stringify({ identity, ...result })}\n`);
+    if (before === undefined) await kept.keep(result);
     else resumed++;
     done.push(result);
     onItem?.(done.length, items.length, summary(task, done, false));
@@ -201,27 +201,4 @@ function summary(task: Task, done: readonly ItemResult[], grouped: boolean): Sco
       ),
     ),
   ];
-}
-
-/** Results of the same task and model by the digest of their question; a line that a kill cut off is left out. */
-async function resultsBefore(path: string, identity: string): Promise<ReadonlyMap<string, ItemResult>> {
-  const known = new Map<string, ItemResult>();
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
-  if (text !== '' && !text.endsWith('\n')) await appendFile(path, '\n');
-  for (const line of text.split('\n')) {
-    try {
-      const { identity: of, ...result } = JSON.parse(line);
-      if (of === identity) known.set(result.question, result);
-    } catch {
-      // Cut off, or empty.
-    }
-  }
-  return known;
-}
-
-function digest(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

@@ -6,7 +6,7 @@ import { HadalError } from '../../error.ts';
 import { bytesSource } from '../byte-source.ts';
 import type { MetaValue, ModelFile } from '../tensor-info.ts';
 import { readGguf } from './read.ts';
-import { joinShards, shardGguf, shardNames } from './shards.ts';
+import { ggufStem, joinShards, shardGguf, shardNames } from './shards.ts';
 import { typed, writeGguf } from './write.ts';
 
 const goldenFile = (name: string) =>
@@ -181,6 +181,7 @@ describe('shards', () => {
       '/m/x-00003-of-00003.gguf',
     ]);
     expect(shardNames('x.gguf')).toBeUndefined();
+    expect(['x-00002-of-00003.gguf', 'x.GGUF', 'x'].map(ggufStem)).toEqual(['x', 'x', 'x']);
   });
 
   test('joined', async () => {

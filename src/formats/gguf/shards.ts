@@ -31,6 +31,15 @@ function shardName(prefix: string, index: number, count: number): string {
   return `${prefix}-${five(index + 1)}-of-${five(count)}.gguf`;
 }
 
+/**
+ * The name of a GGUF file without the number of its shard and its ending: what files made from it are called after.
+ *
+ * @example ggufStem('v2-lite-00001-of-00003.gguf') // 'v2-lite'
+ */
+export function ggufStem(name: string): string {
+  return name.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
+}
+
 /** A file of a set that is to be written. */
 export interface GgufShard<T extends TensorPlan> {
   readonly name: string;
