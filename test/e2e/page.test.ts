@@ -79,7 +79,7 @@ describeWith(['browser'], 'the page', () => {
     expect(said).toContain('It goes on');
     await page.reload();
     await page.getByText('Stopped here.').waitFor();
-    expect(await answers(page).last().locator('.markdown').last().textContent()).toBe(said);
+    await expect.poll(() => answers(page).last().locator('.markdown').last().textContent()).toBe(said);
   });
 
   test('editing makes a branch, and both stay', async () => {
