@@ -15,7 +15,7 @@ import pathlib
 import gguf
 import numpy as np
 
-TYPES = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4".split()
+TYPES = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ1_0 TQ2_0".split()
 ROWS, COLS = 24, 512
 SEEDS = {"normal": 1, "outliers": 2, "shifted": 3}
 PEER = pathlib.Path(os.environ["HADAL_TEST_PEER"])
@@ -83,7 +83,7 @@ def mean_squares(x, run):
 def objective(name, x, importance):
     """What llama.cpp weighs the square of each error with when it looks for scales; 1 where it does not look."""
     run = {"Q4_0": COLS, "Q4_1": COLS, "Q5_0": COLS, "Q5_1": COLS, "IQ4_NL": 32}.get(name, 256)
-    if name in ("Q8_0", "MXFP4"):
+    if name in ("Q8_0", "MXFP4", "TQ1_0", "TQ2_0"):
         return np.ones_like(x)
     if importance is not None:
         if name == "Q6_K":

@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 import torch
 
-ENCODED = "F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0".split()
+ENCODED = "F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 TQ1_0 TQ2_0".split()
 # Where a block has f16 scales. IQ1_M has the nibbles of one in the last bytes of its words, see `decoded`.
 HALVES = {
     "F16": [],

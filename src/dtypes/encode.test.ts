@@ -41,7 +41,7 @@ function meanSquares(x: Float32Array, size: number): (i: number) => number {
 
 /** What llama.cpp weighs the square of an error with: `objective` of scripts/reference/dtype-errors.py. */
 function objectiveWeights(name: string, x: Float32Array, importance?: Float32Array): (i: number) => number {
-  if (name === 'Q8_0' || name === 'MXFP4') return () => 1;
+  if (/^(Q8_0|MXFP4|TQ)/.test(name)) return () => 1;
   const legacy = /^Q[45]_[01]$/.test(name);
   if (importance !== undefined) {
     if (name === 'Q6_K') return (i) => importance[i % cols]!;
@@ -118,7 +118,9 @@ describe.each(Object.keys(golden.errors.normal!))('%s', (name) => {
       const { y } = roundTrip(x, importance);
       expect(y.every(Number.isFinite)).toBe(true);
       const held = magnitude >= smallest && magnitude <= largest;
-      expect(relative(x, y, () => 1)).toBeLessThanOrEqual(held ? 0.2 : 1);
+      // What lies below half of the largest number is zero in three values, here a third of the numbers.
+      const near = name.startsWith('TQ') ? 0.55 : 0.2;
+      expect(relative(x, y, () => 1)).toBeLessThanOrEqual(held ? near : 1);
     }
   });
 
@@ -126,7 +128,7 @@ describe.each(Object.keys(golden.errors.normal!))('%s', (name) => {
     const x = noisyRows('normal', 4, 8, 256);
     const half = Float32Array.from({ length: 256 }, (_, i) => (i < 128 || i % 2 === 0 ? 0 : 1));
     const { y } = roundTrip(x, half);
-    expect(relative(x, y, (i) => 1 - half[i % 256]!)).toBeLessThanOrEqual(0.7);
+    expect(relative(x, y, (i) => 1 - half[i % 256]!)).toBeLessThanOrEqual(name.startsWith('TQ') ? 0.8 : 0.7);
     expect(roundTrip(x, new Float32Array(256)).bytes).toEqual(roundTrip(x).bytes);
   });
 });

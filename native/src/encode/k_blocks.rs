@@ -17,7 +17,7 @@ type Codes = [[u8; 256]; LANES];
 
 /// The pair of bits of number i: each 32 bytes hold 128 numbers, from the low pair to the high one.
 #[inline(always)]
-fn put_pair(pairs: &mut [u8], i: usize, pair: u8) {
+pub fn put_pair(pairs: &mut [u8], i: usize, pair: u8) {
     pairs[(i >> 7) * 32 + (i & 31)] |= pair << (((i >> 5) & 3) * 2);
 }
 

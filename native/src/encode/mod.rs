@@ -8,6 +8,7 @@ mod levels;
 pub mod search;
 mod small_blocks;
 pub mod super_blocks;
+mod ternary;
 mod weighting;
 
 use crate::formats::Format;
@@ -23,7 +24,23 @@ pub fn encodes(format: Format) -> bool {
     use Format::*;
     matches!(
         format,
-        F32 | F16 | Bf16 | Q8_0 | Q4_0 | Q4_1 | Q5_0 | Q5_1 | Iq4Nl | Mxfp4 | Q2K | Q3K | Q4K | Q5K | Q6K | Iq4Xs
+        F32 | F16
+            | Bf16
+            | Q8_0
+            | Q4_0
+            | Q4_1
+            | Q5_0
+            | Q5_1
+            | Iq4Nl
+            | Mxfp4
+            | Q2K
+            | Q3K
+            | Q4K
+            | Q5K
+            | Q6K
+            | Iq4Xs
+            | Tq1_0
+            | Tq2_0
     )
 }
 
@@ -57,6 +74,8 @@ pub fn encode<D: Search>(format: Format, x: &[f32], importance: &[f32], cols: us
                     Format::Q5K => k_blocks::q5_k::<D>(&batch, places),
                     Format::Q6K => k_blocks::q6_k::<D>(&batch, places),
                     Format::Iq4Xs => k_blocks::iq4_xs::<D>(&batch, places, &levels),
+                    Format::Tq1_0 => ternary::tq1_0(&batch, places),
+                    Format::Tq2_0 => ternary::tq2_0(&batch, places),
                     _ => {}
                 }
             }
