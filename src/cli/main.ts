@@ -6,6 +6,7 @@
 import { runCommand } from 'citty';
 import { HadalError } from '../error.ts';
 import { nearest } from '../hub/nearest.ts';
+import { hearPassed } from '../hub/offline.node.ts';
 import { COMMANDS } from './commands.ts';
 import type { Surroundings } from './context.ts';
 import { exitCodeOf, usageError } from './exit-codes.ts';
@@ -17,7 +18,7 @@ import { openTerminal } from './terminal.ts';
 const terminal = openTerminal(process);
 const surroundings: Surroundings = {
   terminal,
-  interruption: listen(process),
+  interruption: listen(process, (heard) => hearPassed(process, heard)),
   env: process.env,
   stdin: process.stdin,
 };
@@ -33,6 +34,8 @@ try {
 async function main(): Promise<void> {
   const [first, ...rest] = raw;
   if (first === undefined) {
+    // It looks for hardware, as `hadal plan` does.
+    if (await wentOffline('plan', 'sealed', surroundings)) return;
     await (await import('./welcome.ts')).welcome(surroundings);
     return;
   }

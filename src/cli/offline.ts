@@ -71,7 +71,7 @@ async function usual(env: Surroundings['env']) {
  * @example if (await ranSealed(surroundings, [model])) return;
  */
 export async function ranSealed(
-  { terminal, env }: Surroundings,
+  { terminal, env, interruption }: Surroundings,
   models: readonly string[],
   listening?: { readonly host: string; readonly port: number },
 ): Promise<boolean> {
@@ -90,8 +90,9 @@ export async function ranSealed(
   }
   const server = listening === undefined ? undefined : await listened(listening);
   const running = runSealed(process.argv.slice(1), server?.fd);
+  interruption.pass(running.pass);
   server?.close();
-  process.exitCode = await running;
+  process.exitCode = await running.ended;
   return true;
 }
 

@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const terminal = (inIsTerminal: boolean) => ({ inIsTerminal }) as Terminal;
-const calm = { signal: new AbortController().signal, capture: () => () => undefined, allow() {} };
+const calm = { signal: new AbortController().signal, capture: () => () => undefined, allow() {}, pass() {} };
 
 /** The prompt of words and of what a file on standard input holds. */
 async function prompt(words: string[], ...chunks: (string | Uint8Array)[]) {

@@ -165,6 +165,8 @@ export function serveEngine(parts: EngineParts): void {
   if (parentPort) parentPort.on('message', (message: ToEngine) => void receive(message));
   else {
     process.on('message', (message: ToEngine) => void receive(message));
+    // A terminal and a service manager send these to every process; what becomes of running answers the asking one decides.
+    for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined);
     // Without the asking process there is nobody to answer.
     process.on('disconnect', () => process.exit(0));
   }

@@ -12,6 +12,7 @@ import dns from 'node:dns';
 import { readFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import net from 'node:net';
+import { constants } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import workerThreads from 'node:worker_threads';
 import { HadalError } from '../error.ts';
@@ -104,9 +105,12 @@ function refuseLookups(): void {
   }
 }
 
+/** Variables by which a program of ours would become another one; Node's own channel to it is none. */
+const CHANGING = /^(NODE_(?!CHANNEL_)|LD_|DYLD_|OPENSSL_)/i;
+
 /** The only programs that may be started are our own, by Node and without anything that would have it do something else. */
 function refusePrograms({ programs = [], tools = [] }: Allowed): void {
-  const nodeOptions = process.env.NODE_OPTIONS;
+  const environment = { ...process.env };
   const prototype = childProcess.ChildProcess.prototype as unknown as {
     spawn(options: { file?: string; args?: readonly string[]; envPairs?: readonly string[] }): unknown;
   };
@@ -114,7 +118,10 @@ function refusePrograms({ programs = [], tools = [] }: Allowed): void {
   prototype.spawn = function (options) {
     const { file, args = [], envPairs = [] } = options;
     const own = file === process.execPath && args[1] !== undefined && programs.includes(args[1]);
-    const asIs = envPairs.every((pair) => !/^NODE_OPTIONS=/i.test(pair) || pair.slice(13) === nodeOptions);
+    const asIs = envPairs.every((pair) => {
+      const name = pair.slice(0, pair.indexOf('='));
+      return !CHANGING.test(name) || pair.slice(name.length + 1) === environment[name];
+    });
     if (own && asIs) return spawn.call(this, options);
     throw refused('offline-program', 'no program but our own', [file, ...args.slice(1)].join(' '));
   };
@@ -216,34 +223,62 @@ function routeOut(): string | undefined {
 /**
  * Whether a network namespace can be made here: Linux, `unshare` of util-linux, and user namespaces allowed.
  *
- * @example if (canSeal()) await runSealed(process.argv.slice(1));
+ * @example if (canSeal()) await runSealed(process.argv.slice(1)).ended;
  */
 export function canSeal(): boolean {
   if (process.platform !== 'linux') return false;
   return childProcess.spawnSync('unshare', ['-rn', 'true'], { stdio: 'ignore' }).status === 0;
 }
 
+/** A run of this program in a network namespace of its own, which this process waits for. */
+export interface SealedRun {
+  /** Its exit code when it is over; 128 and the signal's number where a signal ended it. */
+  readonly ended: Promise<number>;
+  /** Hands a signal on that this process got. */
+  pass(signal: NodeJS.Signals): void;
+}
+
 /**
- * Runs this program again in a network namespace that leads nowhere, to its end. What it prints, reads and is told by signals
- * goes through.
+ * Runs this program again in a network namespace that leads nowhere, to its end. What it prints and reads goes through.
+ *
+ * Signals are handed on as messages, since those of a terminal or a service manager reach both processes by themselves.
  *
  * @param args from the program's file on, as in `process.argv.slice(1)`
  * @param socket a listening socket of the namespace outside, which is still listened on inside
- * @returns its exit code
- * @example process.exitCode = await runSealed(process.argv.slice(1));
+ * @example process.exitCode = await runSealed(process.argv.slice(1)).ended;
  */
-export function runSealed(args: readonly string[], socket?: number): Promise<number> {
+export function runSealed(args: readonly string[], socket?: number): SealedRun {
   const child = childProcess.spawn('unshare', ['-rn', '--', process.execPath, ...process.execArgv, ...args], {
-    stdio: socket === undefined ? 'inherit' : ['inherit', 'inherit', 'inherit', socket],
+    stdio: ['inherit', 'inherit', 'inherit', socket ?? 'ignore', 'ipc'],
     env: { ...process.env, [OFFLINE]: '1', [SEALED]: socket === undefined ? 'yes' : '3' },
   });
-  const forward = (signal: NodeJS.Signals) => child.kill(signal);
-  process.on('SIGTERM', forward);
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<number>((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', (code) => {
-      process.off('SIGTERM', forward);
-      resolve(code ?? 1);
-    });
+    child.on('close', (code, signal) =>
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
+    );
   });
+  return {
+    ended,
+    pass(signal) {
+      // Hanging up ends it by itself, and twice is once.
+      if (signal === 'SIGHUP' || !child.connected) child.kill(signal);
+      // It may be over before it reads this.
+      else child.send({ signal }, () => undefined);
+    },
+  };
+}
+
+/**
+ * In a sealed run, hears of the signals that the process which waits for it got, and of that one's end as of SIGTERM.
+ *
+ * @example hearPassed(process, (signal) => stop(signal));
+ */
+export function hearPassed(of: NodeJS.Process, heard: (signal: 'SIGINT' | 'SIGTERM') => void): void {
+  if (of.env[SEALED] === undefined || of.channel === undefined) return;
+  of.on('message', ({ signal }: { signal?: unknown }) => {
+    if (signal === 'SIGINT' || signal === 'SIGTERM') heard(signal);
+  });
+  of.on('disconnect', () => heard('SIGTERM'));
+  of.channel.unref();
 }

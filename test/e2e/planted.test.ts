@@ -39,7 +39,9 @@ const CAUGHT: Readonly<Record<string, RegExp>> = {
   programNow: /^offline-program$/,
   shell: /^offline-program$/,
   otherScript: /^offline-program$/,
+  own: /^offline-program$/,
   ownWithOptions: /^offline-program$/,
+  ownWithLibrary: /^offline-program$/,
   fork: /^offline-program$/,
   threadSocket: /^offline-connection$/,
   threadProgram: /^offline-program$/,
@@ -137,12 +139,15 @@ describeWith(['namespace'], 'violations in the real server and engine', () => {
       for (const { script, namespace, results = {} } of planted) {
         expect(namespace).not.toBe(readlinkSync('/proc/self/ns/net'));
         expect(Object.keys(results)).toEqual(Object.keys(CAUGHT));
-        for (const [name, result] of Object.entries(results))
+        for (const [name, result] of Object.entries(results)) {
+          // The server may start its engine, and as it is only: an engine may start nothing.
+          const allowed = name === 'own' && basename(script) === 'main.js';
           expect([basename(script), name, result]).toEqual([
             basename(script),
             name,
-            expect.stringMatching(CAUGHT[name]!),
+            expect.stringMatching(allowed ? /^done close 0$/ : CAUGHT[name]!),
           ]);
+        }
       }
       expect(reached).toBe(0);
     },
@@ -161,7 +166,7 @@ describeWith(['namespace'], 'violations in the real server and engine', () => {
           expect([basename(script), name, result]).toEqual([
             basename(script),
             name,
-            expect.stringMatching(/^done/),
+            expect.stringMatching(name === 'ownWithOptions' ? /^done close 7$/ : /^done/),
           ]);
       }
       expect(reached).toBeGreaterThan(0);
