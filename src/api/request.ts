@@ -41,6 +41,8 @@ export interface CompletionRequest extends AnswerSettings {
   readonly model: string;
   /** Texts, or ids of the model's own vocabulary. Choice c answers prompt floor(c / choices). */
   readonly prompts: readonly (string | readonly number[])[];
+  /** As {@link AnswerSettings.topLogprobs}, for the tokens of the prompts. */
+  readonly promptLogprobs?: number;
   /** The text after the gap: fill in the middle. */
   readonly suffix?: string;
 }

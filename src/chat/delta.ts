@@ -2,7 +2,7 @@
  * Owns: the one form in which every answer travels, from the parser to every protocol.
  * Refuses to know: how an answer is made and who reads it.
  */
-import type { TokenLogprob, Usage } from '../engine/request.ts';
+import type { ScoredToken, TokenLogprob, Usage } from '../engine/request.ts';
 
 /** Token ids behind a piece of text and, if asked for, their log-probabilities. */
 export interface Tokens {
@@ -22,6 +22,12 @@ export type Delta =
       readonly stage: 'load' | 'queue' | 'prefill';
       readonly done: number;
       readonly total: number;
+    }
+  | {
+      readonly type: 'prompt';
+      readonly choice: number;
+      /** The next tokens of the prompt, where its log-probabilities are asked for: none of a token that nothing precedes. */
+      readonly tokens: readonly ScoredToken[];
     }
   | { readonly type: 'reasoning'; readonly choice: number; readonly text: string; readonly tokens: Tokens }
   | { readonly type: 'content'; readonly choice: number; readonly text: string; readonly tokens: Tokens }

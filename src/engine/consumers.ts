@@ -12,10 +12,11 @@ import type {
   EngineEvent,
   GenerateRequest,
   Pooling,
+  ScoredToken,
   ScoreEvent,
   Usage,
 } from './request.ts';
-import { brokenLogits, type Choice, Sampler } from './sampler.ts';
+import { areBroken, brokenLogits, logprobsOf, Sampler } from './sampler.ts';
 import type { Consumer, Sequence, States, Wanted } from './sequence.ts';
 
 /** Samples an answer and reports it. */
@@ -32,6 +33,8 @@ export class AnswerConsumer implements Consumer {
   #firstTokenMs: number | undefined;
   #generatedTokens = 0;
   #prefilledTokens = 0;
+  /** Tokens of the prompt whose log-probabilities were told. */
+  #scoredTokens = 0;
   #before: number | undefined;
   /** Set by the engine once the sequence exists: where cached tokens are counted. */
   sequence: Sequence | undefined;
@@ -69,13 +72,31 @@ export class AnswerConsumer implements Consumer {
     this.#events.push({ type: 'prefill', doneTokens, totalTokens: this.#request.promptIds.length });
   }
 
+  get unscored(): number | undefined {
+    const { promptIds, promptLogprobs } = this.#request;
+    const row = Math.max(0, this.#scoredTokens - 1);
+    return promptLogprobs === undefined || row >= promptIds.length - 1 ? undefined : row;
+  }
+
+  scored(rows: readonly Float32Array[], firstPosition: number): void {
+    const { promptIds, promptLogprobs = 0 } = this.#request;
+    const tokens = rows.map((logits, row) => {
+      if (areBroken(logits)) throw brokenLogits();
+      const id = promptIds[firstPosition + row + 1]!;
+      return { id, ...logprobsOf(logits, id, promptLogprobs) };
+    });
+    this.#tell(tokens);
+  }
+
   argmax(id: number): number | undefined {
+    if (this.#request.maxTokens === 0) return this.#nothing();
     if (id < 0) throw brokenLogits();
     this.#sampler.accept(id);
     return this.#took({ id });
   }
 
   logits(logits: Float32Array): number | undefined {
+    if (this.#request.maxTokens === 0) return this.#nothing();
     return this.#took(this.#sampler.choose(logits, this.#allowed(logits.length)));
   }
 
@@ -101,7 +122,8 @@ export class AnswerConsumer implements Consumer {
     return this.#mask;
   }
 
-  #took(choice: Choice): number | undefined {
+  #took(choice: ScoredToken): number | undefined {
+    this.#tell([]);
     this.#firstTokenMs ??= performance.now();
     this.#generatedTokens++;
     this.#constraint?.accept(choice.id);
@@ -112,6 +134,21 @@ export class AnswerConsumer implements Consumer {
     else if (promptIds.length + this.#generatedTokens >= this.#contextTokens) this.#end('context');
     else return choice.id;
     return undefined;
+  }
+
+  /** Only the prompt was asked about. */
+  #nothing(): undefined {
+    this.#tell([]);
+    this.#end('length');
+  }
+
+  /** Tells of tokens of the prompt, where that was asked for: the first of all, which nothing precedes, and these. */
+  #tell(tokens: readonly ScoredToken[]): void {
+    const { promptIds, promptLogprobs } = this.#request;
+    if (promptLogprobs === undefined) return;
+    const all = this.#scoredTokens === 0 ? [{ id: promptIds[0]! }, ...tokens] : tokens;
+    this.#scoredTokens += all.length;
+    if (all.length > 0) this.#events.push({ type: 'prompt', tokens: all });
   }
 
   #end(reason: EndReason): void {

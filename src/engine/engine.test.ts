@@ -224,6 +224,53 @@ test('scores are the logits of every position in either class', async () => {
   }
 });
 
+describe('log-probabilities of the prompt', () => {
+  const scored = async (engine: Engine, request: GenerateRequest) => {
+    const events = await all(engine.generate({ promptLogprobs: 2, topLogprobs: 2, ...request }));
+    const told = events.flatMap((event) => (event.type === 'prompt' ? event.tokens : []));
+    const tokens = events.flatMap((event) => (event.type === 'token' ? [event] : []));
+    return { told, tokens, end: events.at(-1)! };
+  };
+
+  test('the same bits in chunks, among others, and where the prompt was cached; the answer is what it was', async () => {
+    await using alone = start({ maxRows: 64 });
+    const plain = await answer(alone, ask(prompt(50)));
+    const first = await scored(alone, ask(prompt(50)));
+    expect(first.told.map(({ id }) => id)).toEqual([...prompt(50)]);
+    expect(first.told.map(({ logprob }) => logprob === undefined)).toEqual([true, ...Array(49).fill(false)]);
+    expect(first.tokens).toEqual(plain.tokens);
+    expect(first.end).toMatchObject({ type: 'end', usage: { cachedTokens: 0, generatedTokens: 12 } });
+    await using busy = start({ maxRows: 8, cacheTokens: 160 });
+    const asked = [1, 2, 3, 1].map((seed) => scored(busy, ask(prompt(50, seed))));
+    const [again, , , twin] = await Promise.all(asked);
+    expect(again!.told).toEqual(first.told);
+    expect(again!.tokens).toEqual(first.tokens);
+    expect(twin!.told).toEqual(first.told);
+    // What was computed for it is there for others.
+    expect((await answer(alone, ask(prompt(50)))).end.usage.cachedTokens).toBe(48);
+  });
+
+  test('nothing but the prompt, down to one token', async () => {
+    await using engine = start();
+    for (const length of [1, 2, 40]) {
+      const { told, tokens, end } = await scored(engine, ask(prompt(length), { maxTokens: 0 }));
+      expect(told).toHaveLength(length);
+      expect(tokens).toEqual([]);
+      expect(end).toMatchObject({ type: 'end', reason: 'length', usage: { generatedTokens: 0 } });
+    }
+  });
+
+  test('one that leaves in the middle of it lets the others go on', async () => {
+    await using engine = start({ maxRows: 8 });
+    const other = scored(engine, ask(prompt(50, 2)));
+    for await (const event of engine.generate(ask(prompt(60), { promptLogprobs: 1 }))) {
+      if (event.type === 'prompt') break;
+    }
+    expect((await other).told).toHaveLength(50);
+    expect(engine.stats()).toMatchObject({ runningRequests: 0, pages: { used: 0 } });
+  });
+});
+
 describe('refusals', () => {
   const cases: readonly [string, Partial<GenerateRequest>, string][] = [
     ['an empty prompt', { promptIds: new Int32Array(0) }, 'request-invalid'],

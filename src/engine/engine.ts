@@ -314,9 +314,17 @@ class RunningEngine implements Engine {
   async #step(slices: readonly Slice[]): Promise<boolean> {
     this.#inFlight = slices;
     let result: StepResult;
+    /** Sequences that cannot go on, and why. */
+    const broken = new Map<Sequence, unknown>();
     const startedMs = performance.now();
     try {
-      result = await this.#stepper.run(slices);
+      result = await this.#stepper.run(slices, ({ sequence }, rows, firstPosition) => {
+        try {
+          if (!broken.has(sequence)) sequence.consumer.scored?.(rows, firstPosition);
+        } catch (error) {
+          broken.set(sequence, error);
+        }
+      });
     } catch (error) {
       // An abort that came late stops a step of others: that step is simply computed again.
       if (error instanceof HadalError && error.code === 'aborted') return false;
@@ -334,6 +342,7 @@ class RunningEngine implements Engine {
       const { sequence } = slice;
       this.#scheduler.done(slice);
       try {
+        if (broken.has(sequence)) throw broken.get(sequence);
         if (result.states) this.#handStates(slice, result.states, firstRow);
         this.#hand(slice, result, row);
       } catch (error) {

@@ -34,6 +34,8 @@ export interface GenerateRequest {
   readonly endIds: readonly number[];
   /** Number of alternatives to report with each token's log-probability; absent: none reported. */
   readonly topLogprobs?: number;
+  /** As {@link topLogprobs}, for the tokens of the prompt; `maxTokens` may be 0 then. Nothing of the prompt comes from the cache. */
+  readonly promptLogprobs?: number;
   /** Whose request it is: tenants take turns, however much each of them asks. One tenant when absent. */
   readonly tenant?: string;
   /** Prompts share their beginnings only where this is the same. */
@@ -46,6 +48,13 @@ export interface TokenLogprob {
   readonly id: number;
   /** Natural logarithm of the model's probability, before penalties and temperature. */
   readonly logprob: number;
+}
+
+/** A token, and what was asked for of its log-probability. */
+export interface ScoredToken {
+  readonly id: number;
+  readonly logprob?: number;
+  readonly top?: readonly TokenLogprob[];
 }
 
 export interface Usage {
@@ -138,7 +147,7 @@ export interface ExpertUse {
 
 export type EndReason = 'stop' | 'length' | 'context' | 'abort';
 
-/** What comes back for a request, in order: queued*, prefill*, token*, one end — or one error. */
+/** What comes back for a request, in order: queued*, (prompt | prefill)*, token*, one end — or one error. */
 export type EngineEvent =
   | {
       readonly type: 'queued';
@@ -147,9 +156,9 @@ export type EngineEvent =
     }
   | { readonly type: 'prefill'; readonly doneTokens: number; readonly totalTokens: number }
   | {
-      readonly type: 'token';
-      readonly id: number;
-      readonly logprob?: number;
-      readonly top?: readonly TokenLogprob[];
+      readonly type: 'prompt';
+      /** The next tokens of the prompt, each given all before it; the first of all has no log-probability. */
+      readonly tokens: readonly ScoredToken[];
     }
+  | ({ readonly type: 'token' } & ScoredToken)
   | { readonly type: 'end'; readonly reason: EndReason; readonly usage: Usage };

@@ -9,17 +9,10 @@ import { HadalError } from '../error.ts';
 import { forbid, type TokenMask } from './constraint.ts';
 import { argmax, largest } from './largest.ts';
 import { uniform } from './random.ts';
-import type { Sampling, TokenLogprob } from './request.ts';
+import type { Sampling, ScoredToken, TokenLogprob } from './request.ts';
 
 /** A bias at or below this bans a token, as OpenAI's API has it. */
 const BAN = -100;
-
-/** What was chosen. */
-export interface Choice {
-  readonly id: number;
-  readonly logprob?: number;
-  readonly top?: readonly TokenLogprob[];
-}
 
 /** The error of logits that nothing can be chosen by. Example: `throw brokenLogits()`. */
 export function brokenLogits(): HadalError {
@@ -29,6 +22,11 @@ export function brokenLogits(): HadalError {
     got: 'NaN or infinity',
     next: 'the weights are damaged, or their number format overflows: try another file of this model',
   });
+}
+
+/** Whether nothing can be said by these logits. Example: `areBroken(Float32Array.of(1, NaN)) // true` */
+export function areBroken(logits: Float32Array): boolean {
+  return logits.some(Number.isNaN) || !Number.isFinite(logits[argmax(logits)]);
 }
 
 /** Chooses the tokens of one answer. */
@@ -61,8 +59,8 @@ export class Sampler {
    * Chooses the next token; `logits` [vocab] is used up. Throws `logits-broken` where one of them is no number, and
    * `constraint-stuck` where bias and `mask` together leave no token.
    */
-  choose(logits: Float32Array, mask?: TokenMask): Choice {
-    if (logits.some(Number.isNaN) || !Number.isFinite(logits[argmax(logits)])) throw brokenLogits();
+  choose(logits: Float32Array, mask?: TokenMask): ScoredToken {
+    if (areBroken(logits)) throw brokenLogits();
     const reported = this.#topLogprobs === undefined ? undefined : logits.slice();
     if (mask !== undefined) forbid(logits, mask);
     bend(logits, this.#sampling, this.#seen, this.#counts);
@@ -80,7 +78,7 @@ export class Sampler {
    * `logits` is used up.
    */
   guess(logits: Float32Array, drafted: readonly number[], mask?: TokenMask): number {
-    if (logits.some(Number.isNaN) || !Number.isFinite(logits[argmax(logits)])) return -1;
+    if (areBroken(logits)) return -1;
     if (mask !== undefined) forbid(logits, mask);
     const { temperature, repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = this.#sampling;
     // Copied only where penalties look at them: they grow with the text.

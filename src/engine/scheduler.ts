@@ -213,7 +213,8 @@ export class Scheduler {
   shareablePages({ ids, promptTokens, consumer }: Sequence): number {
     // Of every row something is wanted.
     if (consumer.wanted === 'every-row' || consumer.wanted === 'states') return 0;
-    return Math.max(0, Math.floor((Math.min(promptTokens, ids.length) - 1) / this.#pages.pageTokens));
+    const most = Math.min(promptTokens - 1, ids.length - 1, consumer.unscored ?? promptTokens);
+    return Math.max(0, Math.floor(most / this.#pages.pageTokens));
   }
 
   /** Makes pages known whose rows were found elsewhere. */

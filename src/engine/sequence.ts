@@ -35,6 +35,10 @@ export interface Consumer {
   guess(logits: Float32Array, drafted: readonly number[]): number;
   /** The argmax of the newest row; as {@link logits}. */
   argmax(id: number): number | undefined;
+  /** The first row of the prompt whose logits are wanted beside those of its last; undefined where none are any more. */
+  readonly unscored?: number | undefined;
+  /** Logits [vocab] of such rows from `firstPosition` on: during the step, before anything else of it is told. */
+  scored?(rows: readonly Float32Array[], firstPosition: number): void;
   /** Hidden states of the rows of a step; where those are wanted. */
   states?(states: States): void;
   fail(error: unknown): void;

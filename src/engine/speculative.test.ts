@@ -42,10 +42,10 @@ function tableModel(backend: Backend, logits: (token: number, position: number) 
         if (outputSpan.rows > 0) backend.write(out, all);
         return out;
       };
-      const states = () => {
-        throw new Error('this model has no hidden states');
+      const missing = () => {
+        throw new Error('this model has neither hidden states nor a head');
       };
-      return Object.assign(run, { states });
+      return Object.assign(run, { states: missing, head: missing });
     },
   };
 }

@@ -54,6 +54,9 @@ export type StepResult = (
   readonly states?: HiddenStates;
 };
 
+/** Takes logits [vocab] of rows of a slice, from a position on. */
+export type Scored = (slice: Slice, rows: readonly Float32Array[], firstPosition: number) => void;
+
 type Column = 'tokens' | 'positions' | 'sequences' | 'slots' | 'sources' | 'outputs' | 'best';
 
 /** Runs steps of one model on one backend. */
@@ -120,11 +123,40 @@ export class Stepper {
     }));
   }
 
-  /** Computes the rows of the slices. Rejects with `aborted` after the backend's `abort`, and as `read` does. */
-  async run(slices: readonly Slice[]): Promise<StepResult> {
+  /**
+   * Computes the rows of the slices. `scored` is given logits of rows that consumers want scored, some at a time. Rejects
+   * with `aborted` after the backend's `abort`, and as `read` does.
+   */
+  async run(slices: readonly Slice[], scored: Scored): Promise<StepResult> {
     const result = await this.#compute(slices);
+    let firstRow = 0;
+    for (const slice of slices) {
+      await this.#score(slice, firstRow, scored);
+      firstRow += slice.to - slice.from;
+    }
     if (this.#forward.expertCounts) await this.#readCounts(this.#forward.expertCounts);
     return result;
+  }
+
+  /** Logits of the rows of a slice, the first of which is `firstRow` of the step, as far as they are wanted. */
+  async #score(slice: Slice, firstRow: number, scored: Scored): Promise<void> {
+    const { sequence, from, to } = slice;
+    const { consumer, promptTokens } = sequence;
+    const end = Math.min(to, promptTokens - 1);
+    let position = Math.max(from, consumer.unscored ?? end);
+    while (position < end && !sequence.aborted) {
+      const rows = Math.min(end - position, this.#sizes.maxOutputs);
+      const outputs = Array.from({ length: rows }, (_, i) => firstRow + position - from + i);
+      const batch = {
+        outputs: this.#writeColumn('outputs', outputs),
+        outputSpan: { rows, decodeRows: 0 },
+      };
+      const logits = this.#forward.head(this.#backend, batch);
+      const read = (await this.#backend.read(logits, rows)) as Float32Array;
+      const each = outputs.map((_, i) => read.subarray(i * this.vocabSize, (i + 1) * this.vocabSize));
+      scored(slice, each, position);
+      position += rows;
+    }
   }
 
   async #readCounts({ counts }: ExpertCounts): Promise<void> {

@@ -77,9 +77,10 @@ function tooLong(what: string, most: string, got: number): HadalError {
  */
 export function checkRequest(request: GenerateRequest, limits: PromptLimits): void {
   checkPrompt(request.promptIds, limits);
-  checkNumber('maxTokens', request.maxTokens, bound(1, MOST, true));
-  if (request.topLogprobs !== undefined) {
-    checkNumber('topLogprobs', request.topLogprobs, bound(0, limits.vocabSize, true));
+  const { maxTokens, topLogprobs, promptLogprobs } = request;
+  checkNumber('maxTokens', maxTokens, bound(promptLogprobs === undefined ? 1 : 0, MOST, true));
+  for (const [field, value] of Object.entries({ topLogprobs, promptLogprobs })) {
+    if (value !== undefined) checkNumber(field, value, bound(0, limits.vocabSize, true));
   }
   for (const [field, limit] of Object.entries(BOUNDS)) {
     const value = request.sampling[field as keyof typeof BOUNDS];

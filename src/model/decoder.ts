@@ -101,15 +101,19 @@ export function prepareDecoder(
   let hidden = predictor && backend.tensor('F32', maxRows, cols);
   const norm = (on: Backend, batch: Batch, out: Tensor) =>
     on.rmsNorm(batch, out, workshop.x, outputNorm, normEps); // [n, d]
+  const head: Forward['head'] = (on, { outputs, outputSpan }) => {
+    on.gather(outputSpan, last, workshop.x, outputs); // [m, d]
+    on.rmsNorm(outputSpan, last, last, outputNorm, normEps);
+    on.matmul(outputSpan, last, [{ weight: output, out: logits }]); // [m, vocab]
+    return logits;
+  };
   const run = (on: Backend, batch: Batch) => {
     on.embed(batch, workshop.x, tokenEmbd, batch.tokens); // [n, d]
     for (const step of steps) {
       step(on, batch);
       on.checkpoint();
     }
-    on.gather(batch.outputSpan, last, workshop.x, batch.outputs); // [m, d]
-    on.rmsNorm(batch.outputSpan, last, last, outputNorm, normEps);
-    on.matmul(batch.outputSpan, last, [{ weight: output, out: logits }]); // [m, vocab]
+    head(on, batch);
     if (predictor && hidden) norm(on, batch, hidden);
     return logits;
   };
@@ -120,6 +124,7 @@ export function prepareDecoder(
     return hidden;
   };
   return Object.assign(run, {
+    head,
     states,
     ...(expertCounts ? { expertCounts } : {}),
     ...(predictor && hidden

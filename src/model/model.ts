@@ -72,6 +72,8 @@ export interface Forward {
   readonly expertCounts?: ExpertCounts;
   /** When {@link PrepareOptions.predict} is on and the model has a predictor; it goes on from the last step. */
   readonly predict?: Predict;
+  /** As the call itself, for other rows of the last step: those of `batch.outputs`. Before the predictor runs. */
+  head(backend: Backend, batch: Pick<Batch, 'outputs' | 'outputSpan'>): Tensor;
   /** The hidden states of all rows of the last step, after the last norm: F32 [maxRows, hidden]. Right after that step. */
   states(backend: Backend, batch: Batch): Tensor;
 }

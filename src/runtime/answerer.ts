@@ -33,6 +33,8 @@ export interface AnswerOptions extends ConversationOptions {
   readonly stop?: readonly string[];
   /** Number of alternatives to report with each token. */
   readonly topLogprobs?: number;
+  /** As that, for the tokens of a text that is continued; `maxTokens` may be 0 then. */
+  readonly promptLogprobs?: number;
   /** Ends the answer; what was said so far stays said, and the `end` delta still comes. */
   readonly signal?: AbortSignal;
   /** Which of several parallel answers the deltas belong to; 0 when absent. */
@@ -121,6 +123,7 @@ export function createAnswerer(parts: AnswererParts): Answerer {
       endIds: ends,
       ...(grammar === undefined ? {} : { constraint: grammar }),
       ...(options.topLogprobs === undefined ? {} : { topLogprobs: options.topLogprobs }),
+      ...(options.promptLogprobs === undefined ? {} : { promptLogprobs: options.promptLogprobs }),
       ...(options.tenant === undefined ? {} : { tenant: options.tenant }),
       ...(options.cacheSalt === undefined ? {} : { cacheSalt: options.cacheSalt }),
     });
@@ -171,7 +174,15 @@ export function createAnswerer(parts: AnswererParts): Answerer {
         typeof prompt === 'string'
           ? await inTurns(tokenizer.encodeInSteps(prompt, { special: true, bos: true }), options.signal)
           : Int32Array.from(prompt);
-      yield* answer(promptIds, plainParser(parsing(options)), [...tokenizer.endIds], options);
+      const ends = [...tokenizer.endIds];
+      const deltas = answer(promptIds, plainParser(parsing(options)), ends, options);
+      // A beginning-of-sequence token that the text did not ask for is no token of it.
+      let ours = typeof prompt === 'string' && tokenizer.addsBos && promptIds[0] === tokenizer.bosId;
+      for await (const delta of deltas) {
+        if (delta.type !== 'prompt' || !ours) yield delta;
+        else yield { ...delta, tokens: delta.tokens.slice(1) };
+        if (delta.type === 'prompt') ours = false;
+      }
     },
     async *infill(prefix, suffix, options = {}) {
       const steps = encodePromptInSteps(tokenizer, infillParts(tokenizer, prefix, suffix));
@@ -312,6 +323,9 @@ async function* generate(
             done: event.doneTokens,
             total: event.totalTokens,
           };
+          break;
+        case 'prompt':
+          yield { type: 'prompt', choice, tokens: event.tokens };
           break;
         case 'token':
           if (ends.has(event.id) || parser.stopText !== undefined) break;

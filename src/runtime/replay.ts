@@ -250,6 +250,7 @@ function recorder(tokenizer: Tokenizer, prompt: BookedPrompt, keep: (answer: Ans
     delta(delta) {
       switch (delta.type) {
         case 'progress':
+        case 'prompt':
           return delta;
         case 'content':
           content += delta.text;

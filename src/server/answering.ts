@@ -112,9 +112,14 @@ function deltasOf(
     ...(topLogprobs === undefined ? {} : { topLogprobs }),
   };
   if (request.kind === 'completion') {
-    const { prompts, suffix } = request;
+    const { prompts, suffix, promptLogprobs } = request;
     const prompt = prompts[Math.floor(choice / request.choices)]!;
-    if (suffix === undefined) return answerer.complete(prompt, options);
+    if (suffix === undefined) {
+      return answerer.complete(prompt, {
+        ...options,
+        ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
+      });
+    }
     const prefix = typeof prompt === 'string' ? prompt : answerer.tokenizer.decode(prompt);
     return answerer.infill(prefix, suffix, options);
   }

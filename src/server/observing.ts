@@ -59,7 +59,7 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
       if (report.broke) metrics.prefixBreaks.inc({ ...model, why: report.broke.why });
     },
     delta(delta) {
-      if (delta.type === 'progress') return;
+      if (delta.type === 'progress' || delta.type === 'prompt') return;
       if (delta.type === 'end') {
         ends.push(delta);
         return;

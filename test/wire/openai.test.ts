@@ -110,6 +110,74 @@ describe('completions', () => {
     expect(streamed).toEqual(logprobs.token_logprobs);
   });
 
+  test('log-probabilities of the prompt: of text and ids, alone and in lists, whole and streamed', async () => {
+    const said = (await client.completions.create({ ...asked, logprobs: 3 })).choices[0]!;
+    const prompt = `hello w${said.text}`;
+    const scores = { ...asked, prompt, echo: true, logprobs: 2, max_tokens: 0 };
+    const alone = await client.completions.create(scores);
+    expect(alone.choices[0]).toMatchObject({ text: prompt, finish_reason: 'length' });
+    expect(alone.usage).toMatchObject({ completion_tokens: 0, prompt_tokens: 8 });
+    const { tokens, token_logprobs, top_logprobs, text_offset } = alone.choices[0]!.logprobs!;
+    expect(tokens?.slice(0, 2)).toEqual(['hello', ' w']);
+    expect(text_offset).toEqual([0, 5, 7, 8, 9, 10, 11, 12]);
+    expect([token_logprobs![0], top_logprobs![0]]).toEqual([null, null]);
+    for (const [i, top] of top_logprobs!.entries()) {
+      if (i > 0) expect(top[tokens![i]!]).toBe(token_logprobs![i]);
+    }
+    // As another prompt's answer, the same tokens have the log-probabilities that they have as a prompt.
+    const answered = await client.completions.create({
+      ...asked,
+      prompt: 'hello w',
+      echo: true,
+      logprobs: 2,
+    });
+    const all = answered.choices[0]!;
+    expect(all.logprobs!.tokens!.join('')).toBe(all.text);
+    expect(all.logprobs!.tokens).toHaveLength(8);
+    const read = await client.completions.create({ ...scores, prompt: all.text, max_tokens: 1 });
+    for (const [i, logprob] of read.choices[0]!.logprobs!.token_logprobs!.slice(1, 8).entries()) {
+      expect(logprob).toBeCloseTo(all.logprobs!.token_logprobs![i + 1]!, 3);
+    }
+    const many = await client.completions.create({ ...scores, prompt: [[259, 260], [259]], n: 2 });
+    expect(many.choices.map(({ text }) => text)).toEqual(['hello w', 'hello w', 'hello', 'hello']);
+    expect(many.choices.map((choice) => choice.logprobs!.token_logprobs!.slice(0, 2))).toEqual([
+      token_logprobs!.slice(0, 2),
+      token_logprobs!.slice(0, 2),
+      [null],
+      [null],
+    ]);
+    let text = '';
+    const streamed: number[] = [];
+    for await (const { choices } of await client.completions.create({ ...scores, stream: true })) {
+      text += choices[0]?.text ?? '';
+      streamed.push(...(choices[0]?.logprobs?.token_logprobs ?? []));
+    }
+    expect(text).toBe(prompt);
+    expect(streamed).toEqual(token_logprobs);
+  });
+
+  test('tokens that are parts of characters are named by their bytes, at the place of their character', async () => {
+    const scores = { ...asked, prompt: 'é€h', echo: true, logprobs: 0, max_tokens: 0 };
+    const { tokens, text_offset, top_logprobs } = (await client.completions.create(scores)).choices[0]!
+      .logprobs!;
+    expect(tokens).toEqual(['bytes:\\xc3', 'bytes:\\xa9', 'bytes:\\xe2', 'bytes:\\x82', 'bytes:\\xac', 'h']);
+    expect(text_offset).toEqual([0, 0, 1, 1, 1, 2]);
+    expect(Object.keys(top_logprobs![4]!)).toEqual(['bytes:\\xac']);
+  });
+
+  test('no answer is asked for only where something is said of the prompt', async () => {
+    const nothing = client.completions.create({ ...asked, max_tokens: 0, echo: true });
+    await expect(nothing).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('max_tokens'),
+    });
+    const endless = { ...asked, prompt: Array(4).fill('x'.repeat(20_000)), echo: true, logprobs: 20 };
+    await expect(client.completions.create(endless)).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining('at most 1048576'),
+    });
+  });
+
   test('a banned token is not said', async () => {
     const first = (await client.completions.create({ ...asked, max_tokens: 1 })).choices[0]!.text;
     const banned = { [first.charCodeAt(0)]: -100 };

@@ -15,7 +15,7 @@ const STOP_REASONS: Readonly<Record<FinishReason, string>> = {
 };
 
 type EndDelta = Extract<Delta, { type: 'end' }>;
-type PartDelta = Exclude<Delta, { type: 'end' | 'progress' }>;
+type PartDelta = Exclude<Delta, { type: 'end' | 'progress' | 'prompt' }>;
 
 /** Clients want thinking signed before they send it back; ours needs no proof, so this only says where it is from. */
 const signatureOf = ({ id }: ResponseContext): string => btoa(`hadal:${id}`);
@@ -64,7 +64,7 @@ export function messageDocument(deltas: Iterable<Delta>, context: ResponseContex
   const blocks: { key: string; delta: PartDelta; text: string }[] = [];
   let end: object = {};
   for (const delta of deltas) {
-    if (delta.type === 'progress') continue;
+    if (delta.type === 'progress' || delta.type === 'prompt') continue;
     if (delta.type === 'end') {
       end = { ...stopOf(delta), usage: usageOf(delta) };
       continue;
@@ -130,6 +130,7 @@ export function messageStream(context: ResponseContext): StreamEncoder {
         const begun = delta.stage === 'prefill' ? start(delta.total) : [];
         return begun.length > 0 || !started ? begun : [event('ping')];
       }
+      if (delta.type === 'prompt') return [];
       const events = start(0);
       if (delta.type === 'end') {
         return [

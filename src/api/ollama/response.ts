@@ -49,6 +49,7 @@ export function ollamaStream(kind: OllamaKind, context: ResponseContext): Stream
     push(delta) {
       switch (delta.type) {
         case 'progress':
+        case 'prompt':
           return [];
         case 'content': {
           const part = { content: delta.text, logprobs: logprobsOf(delta.tokens, context) };

@@ -83,6 +83,7 @@ export function chatStream(context: ResponseContext, options: ChatResponseOption
       usage.push(delta);
       switch (delta.type) {
         case 'progress':
+        case 'prompt':
           return [];
         case 'content':
           return [choice(delta.choice, { content: delta.text }, delta.tokens)];
@@ -147,6 +148,7 @@ function emptyChoice(): ChatChoice {
 function take(choice: ChatChoice, delta: Delta, logprobsIn: ResponseContext | undefined): void {
   switch (delta.type) {
     case 'progress':
+    case 'prompt':
       return;
     case 'content':
       choice.content += delta.text;

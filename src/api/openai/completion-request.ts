@@ -10,12 +10,15 @@ import { SETTINGS_FIELDS, settingsOf, settingsShape } from './settings.ts';
 
 const MOST_PROMPTS = 128;
 const MOST_ANSWERS = 128;
+/** They are held until the answer is complete. */
+const MOST_PROMPT_LOGPROBS = 2 ** 20;
 
 const ids = z.array(z.int().min(0)).min(1);
 
 /** The body of `POST /v1/completions`. */
 export const completionSchema = z.looseObject({
   ...settingsShape,
+  max_tokens: z.int().min(0).nullish(),
   prompt: z.union([
     z.string(),
     ids,
@@ -32,8 +35,11 @@ export const COMPLETION_FIELDS: FieldTable = {
   prompt: honoured('a text, token ids, or a list of either; special tokens written in a text are recognised'),
   suffix: honoured('fill in the middle, on models with the tokens for it'),
   echo: honoured('the prompt goes before the answer'),
-  logprobs: honoured('0 to 20 alternatives; of the answer'),
+  logprobs: honoured(
+    '0 to 20 alternatives; with `echo` of the prompt too, `null` for a token that nothing precedes',
+  ),
   ...SETTINGS_FIELDS,
+  max_tokens: honoured('longest answer; 0 beside `echo` and `logprobs`; to the end of the context otherwise'),
   best_of: refused('ask for `n` answers and choose', [1]),
   thinking: noEffect('completions do not think', [{ type: 'disabled' }]),
 };
@@ -61,11 +67,19 @@ export function parseCompletion(body: unknown): ParsedBody<ParsedCompletion> {
     if (wrong) throw new HadalError('request-invalid', { what, expected, got, next: 'correct the request' });
   };
   check(echo && suffix != null, 'echo', 'no suffix beside it', 'one');
+  const scored = echo && logprobs != null;
   check(
-    echo && logprobs != null,
+    fields.max_tokens === 0 && !scored,
+    'max_tokens',
+    'at least 1, or `echo` and `logprobs` beside it',
+    '0',
+  );
+  const scores = scored ? mostTokens(prompts) * settings.choices * (logprobs + 1) : 0;
+  check(
+    scores > MOST_PROMPT_LOGPROBS,
     'logprobs',
-    'no `echo: true` beside it (they are of the answer only)',
-    'both',
+    `at most ${MOST_PROMPT_LOGPROBS} of all prompts, alternatives included`,
+    `up to ${scores}`,
   );
   const answers = prompts.length * settings.choices;
   check(answers > MOST_ANSWERS, 'n', `at most ${MOST_ANSWERS} answers in all`, `${answers}`);
@@ -78,12 +92,18 @@ export function parseCompletion(body: unknown): ParsedBody<ParsedCompletion> {
         ...settings,
         ...(suffix == null ? {} : { suffix }),
         ...(logprobs == null ? {} : { topLogprobs: logprobs }),
+        ...(scored ? { promptLogprobs: logprobs } : {}),
       },
       includeUsage: fields.stream_options?.include_usage ?? false,
       echo,
     },
     withoutEffect,
   };
+}
+
+/** No text has more tokens than bytes; characters are near enough to that for a bound. */
+function mostTokens(prompts: CompletionRequest['prompts']): number {
+  return prompts.reduce((sum, { length }) => sum + length, 0);
 }
 
 function promptsOf(prompt: z.output<typeof completionSchema>['prompt']): CompletionRequest['prompts'] {

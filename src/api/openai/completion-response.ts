@@ -2,10 +2,13 @@
  * Owns: deltas as OpenAI's `text_completion`, whole or in chunks.
  * Refuses to know: requests, HTTP, how deltas come about.
  */
-import type { Delta, Tokens } from '../../chat/delta.ts';
+import type { Delta } from '../../chat/delta.ts';
+import type { ScoredToken, TokenLogprob } from '../../engine/request.ts';
 import type { CompletionRequest, ResponseContext, StreamEncoder, StreamEvent } from '../request.ts';
 import { finite } from './chat-response.ts';
 import { FINISH_REASONS, UsageCounter } from './usage.ts';
+
+const STRICT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** What a response is to hold beside the answers. */
 export interface CompletionResponseOptions {
@@ -33,6 +36,11 @@ export function completionStream(
       usage.push(delta);
       if (delta.type === 'progress') return [];
       const state = choiceState(states, delta.choice, options, context);
+      // What is said of the prompt goes out with it.
+      if (delta.type === 'prompt') {
+        take(state, delta, context);
+        return [];
+      }
       const text = state.unsent + take(state, delta, context);
       state.unsent = '';
       return [
@@ -86,15 +94,17 @@ export function completionDocument(
 
 interface Logprobs {
   readonly tokens: string[];
-  readonly token_logprobs: number[];
-  readonly top_logprobs: Record<string, number>[];
+  readonly token_logprobs: (number | null)[];
+  readonly top_logprobs: (Record<string, number> | null)[];
   readonly text_offset: number[];
 }
 
 interface CompletionChoice {
   /** The prompt, until it went out before the first text. */
   unsent: string;
-  /** Characters of the answer so far. */
+  /** Reads tokens, to know where in the text each begins. */
+  readonly decoder: InstanceType<typeof TextDecoder>;
+  /** Characters before the next token. */
   offset: number;
   readonly logprobs: Logprobs | null;
 }
@@ -110,6 +120,7 @@ function choiceState(
   const prompt = request.prompts[Math.floor(choice / request.choices)]!;
   const state: CompletionChoice = {
     unsent: echo ? textOf(prompt, context) : '',
+    decoder: new TextDecoder(),
     offset: 0,
     logprobs: request.topLogprobs === undefined ? null : emptyLogprobs(),
   };
@@ -134,23 +145,47 @@ function takeLogprobs(logprobs: Logprobs): Logprobs {
 
 /** The text of a delta; its log-probabilities are noted. */
 function take(state: CompletionChoice, delta: Delta, context: ResponseContext): string {
+  if (delta.type === 'prompt') note(state, delta.tokens, context);
   if (delta.type !== 'content') return '';
-  if (state.logprobs) note(state.logprobs, state.offset, delta.tokens, context);
-  state.offset += delta.text.length;
+  const { logprobs = [] } = delta.tokens;
+  note(
+    state,
+    logprobs.map(({ chosen, top }) => ({ ...chosen, top })),
+    context,
+  );
   return delta.text;
 }
 
-function note(into: Logprobs, offset: number, { logprobs = [] }: Tokens, context: ResponseContext): void {
-  let at = offset;
-  for (const { chosen, top } of logprobs) {
-    const token = textOf([chosen.id], context);
-    into.tokens.push(token);
-    into.token_logprobs.push(finite(chosen.logprob));
-    into.top_logprobs.push(
-      Object.fromEntries(top.map(({ id, logprob }) => [textOf([id], context), finite(logprob)])),
-    );
-    into.text_offset.push(at);
-    at += token.length;
+function note(state: CompletionChoice, tokens: readonly ScoredToken[], context: ResponseContext): void {
+  const { logprobs: into, decoder } = state;
+  if (into === null) return;
+  for (const { id, logprob, top = [] } of tokens) {
+    into.tokens.push(tokenName(id, context));
+    into.token_logprobs.push(logprob === undefined ? null : finite(logprob));
+    into.top_logprobs.push(logprob === undefined ? null : byName([...top, { id, logprob }], context));
+    into.text_offset.push(state.offset);
+    state.offset += decoder.decode(context.bytesOf(id), { stream: true }).length;
+  }
+}
+
+/** Log-probabilities by what the tokens are called; the first of a name counts, which is the likelier one. */
+function byName(tokens: readonly TokenLogprob[], context: ResponseContext): Record<string, number> {
+  const named = new Map<string, number>();
+  for (const { id, logprob } of tokens) {
+    const name = tokenName(id, context);
+    if (!named.has(name)) named.set(name, finite(logprob));
+  }
+  return Object.fromEntries(named);
+}
+
+/** The text of a token; where it is no text by itself its bytes, as OpenAI writes them: `bytes:\xe2\x82`. */
+function tokenName(id: number, { bytesOf }: ResponseContext): string {
+  const bytes = bytesOf(id);
+  try {
+    return STRICT.decode(bytes);
+  } catch {
+    const hex = Array.from(bytes, (byte) => `\\x${byte.toString(16).padStart(2, '0')}`);
+    return `bytes:${hex.join('')}`;
   }
 }
 

@@ -6,7 +6,7 @@ import type { Delta } from '../../chat/delta.ts';
 import { draftsDocument } from '../drafts.ts';
 import type { ResponseContext, StreamEncoder, StreamEvent } from '../request.ts';
 
-type PartDelta = Exclude<Delta, { type: 'end' | 'progress' }>;
+type PartDelta = Exclude<Delta, { type: 'end' | 'progress' | 'prompt' }>;
 type EndDelta = Extract<Delta, { type: 'end' }>;
 
 /** An item of the answer as far as it is known. */
@@ -124,7 +124,7 @@ export function responseDocument(deltas: Iterable<Delta>, context: ResponseConte
   let end: EndDelta | undefined;
   for (const delta of deltas) {
     if (delta.type === 'end') end = delta;
-    else if (delta.type !== 'progress') items.take(delta);
+    else if (delta.type !== 'progress' && delta.type !== 'prompt') items.take(delta);
   }
   const status = end !== undefined && isCut(end) ? 'incomplete' : 'completed';
   return responseBody(context, echo, { status, items, ...(end === undefined ? {} : { end }) });
@@ -161,7 +161,7 @@ export function responseStream(context: ResponseContext, echo: object): StreamEn
   return {
     push(delta) {
       const events = start();
-      if (delta.type === 'progress') return events;
+      if (delta.type === 'progress' || delta.type === 'prompt') return events;
       if (delta.type === 'end') {
         const status = isCut(delta) ? 'incomplete' : 'completed';
         events.push(...close(status));

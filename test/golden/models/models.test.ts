@@ -5,6 +5,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Backend } from '../../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../../src/backend/reference/reference.ts';
+import { createEngine } from '../../../src/engine/engine.ts';
+import type { ScoredToken } from '../../../src/engine/request.ts';
+import { logSoftmax } from '../../../src/evaluate/distributions.ts';
 import { loadModel } from '../../../src/model/load.ts';
 import { needsNative, open, VARIANTS } from '../../contract/backends.ts';
 import { runTokens, worstDifference } from '../../fixtures/run-model.ts';
@@ -34,6 +37,49 @@ async function expectGoldenLogits(backend: Backend, shape: ToyShape, era: 'new' 
   const decode = await runTokens(model, backend, ids, { decode: ids.length });
   expect(worstDifference(decode.logits, expected)).toBeLessThan(1e-3);
 }
+
+/** Log-probabilities that an engine tells of its prompt, computed in chunks. */
+async function expectGoldenLogprobs(backend: Backend, shape: ToyShape): Promise<void> {
+  const promptIds = Int32Array.from(toyTokenIds(shape));
+  const model = await loadModel(toyGgufFile(shape), backend);
+  const options = { contextTokens: 256, cacheDType: 'F32', maxRows: 19, maxSequences: 4 } as const;
+  await using engine = createEngine(backend, model, options);
+  const told: ScoredToken[] = [];
+  const request = { requestId: 'scores', promptIds, maxTokens: 0, promptLogprobs: 3, endIds: [] };
+  for await (const event of engine.generate({ ...request, sampling: { temperature: 0 } })) {
+    if (event.type === 'prompt') told.push(...event.tokens);
+  }
+  expect(told.map(({ id }) => id)).toEqual([...promptIds]);
+  expect(told[0]).toEqual({ id: promptIds[0] });
+  const golden = goldenLogits(shape);
+  for (const [row, { id, logprob, top }] of told.slice(1).entries()) {
+    const logs = logSoftmax(golden.subarray(row * shape.vocab, (row + 1) * shape.vocab));
+    expect(Math.abs(logprob! - logs[id]!)).toBeLessThan(1e-3);
+    const best = [...logs].toSorted((a, b) => b - a).slice(0, 3);
+    expect(
+      worstDifference(
+        top!.map((one) => one.logprob),
+        best,
+      ),
+    ).toBeLessThan(1e-3);
+    for (const one of top!) expect(Math.abs(one.logprob - logs[one.id]!)).toBeLessThan(1e-3);
+  }
+}
+
+describe('log-probabilities of a prompt within 1e-3 of transformers in float32', () => {
+  test.each(shapes.map((shape) => [shape.name, shape] as const))('%s', async (_name, shape) => {
+    await using backend = createReferenceBackend();
+    await expectGoldenLogprobs(backend, shape);
+  });
+
+  test.skipIf(VARIANTS.length === 0).each(shapes.map((shape) => [shape.name, shape] as const))(
+    needsNative('%s'),
+    async (_name, shape) => {
+      await using backend = open(VARIANTS[1]!);
+      await expectGoldenLogprobs(backend, shape);
+    },
+  );
+});
 
 describe('logits of every position within 1e-3 of transformers in float32', () => {
   test.each(cases)('%s, %s layout', async (_name, era, shape) => {
