@@ -45,6 +45,8 @@ export type Delta =
       readonly choice: number;
       readonly reason: FinishReason;
       readonly stopText?: string;
+      /** The token that ended the answer, which is no part of it, where log-probabilities are asked for. */
+      readonly token?: ScoredToken;
       readonly usage: Usage;
     };
 

@@ -9,7 +9,14 @@ import { infillEnds, infillParts, supportsInfill } from '../chat/infill.ts';
 import { plainParser } from '../chat/parsers/plain.ts';
 import { encodePrompt, encodePromptInSteps, renderPrompt } from '../chat/prompt.ts';
 import { type ChatSupport, offered, type RenderOptions } from '../chat/support.ts';
-import type { EndReason, EngineEvent, GenerateRequest, Sampling, Usage } from '../engine/request.ts';
+import type {
+  EndReason,
+  EngineEvent,
+  GenerateRequest,
+  Sampling,
+  ScoredToken,
+  Usage,
+} from '../engine/request.ts';
 import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { inTurns } from './in-turns.ts';
@@ -303,6 +310,7 @@ async function* generate(
   const ends = new Set(request.endIds);
   const abort = () => engine.abort(request.requestId);
   let ended = false;
+  let endToken: ScoredToken | undefined;
   let called = false;
   const noted = (deltas: readonly Delta[]) => {
     called ||= deltas.some(({ type }) => type === 'tool-call');
@@ -328,7 +336,11 @@ async function* generate(
           yield { type: 'prompt', choice, tokens: event.tokens };
           break;
         case 'token':
-          if (ends.has(event.id) || parser.stopText !== undefined) break;
+          if (parser.stopText !== undefined) break;
+          if (ends.has(event.id)) {
+            endToken = scoredToken(event);
+            break;
+          }
           yield* noted(parser.push(event));
           if (parser.stopText !== undefined) abort();
           break;
@@ -341,6 +353,7 @@ async function* generate(
             choice,
             reason: finishReason(event.reason, stopText !== undefined, called),
             ...(stopText === undefined ? {} : { stopText }),
+            ...(endToken === undefined ? {} : { token: endToken }),
             usage: event.usage,
           };
         }
@@ -350,6 +363,10 @@ async function* generate(
     signal?.removeEventListener('abort', abort);
     if (!ended) abort();
   }
+}
+
+function scoredToken({ id, logprob, top }: ScoredToken): ScoredToken | undefined {
+  return logprob === undefined ? undefined : { id, logprob, ...(top === undefined ? {} : { top }) };
 }
 
 function finishReason(reason: EndReason, stopped: boolean, called: boolean): FinishReason {

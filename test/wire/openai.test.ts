@@ -165,6 +165,17 @@ describe('completions', () => {
     expect(Object.keys(top_logprobs![4]!)).toEqual(['bytes:\\xac']);
   });
 
+  test('the token that ends an answer is no text, and has its log-probability', async () => {
+    const ends = { ...asked, prompt: 'hello w', logit_bias: { 263: 100 }, echo: true, logprobs: 1 };
+    const { choices, usage } = await client.completions.create(ends);
+    expect(choices[0]).toMatchObject({ text: 'hello w', finish_reason: 'stop' });
+    expect(choices[0]!.logprobs!.tokens).toEqual(['hello', ' w', '<|im_end|>']);
+    expect(choices[0]!.logprobs!.text_offset).toEqual([0, 5, 7]);
+    // The token's own, before any bias.
+    expect(choices[0]!.logprobs!.token_logprobs![2]).toBeLessThan(-1);
+    expect(usage?.completion_tokens).toBe(1);
+  });
+
   test('no answer is asked for only where something is said of the prompt', async () => {
     const nothing = client.completions.create({ ...asked, max_tokens: 0, echo: true });
     await expect(nothing).rejects.toMatchObject({

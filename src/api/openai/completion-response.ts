@@ -146,6 +146,8 @@ function takeLogprobs(logprobs: Logprobs): Logprobs {
 /** The text of a delta; its log-probabilities are noted. */
 function take(state: CompletionChoice, delta: Delta, context: ResponseContext): string {
   if (delta.type === 'prompt') note(state, delta.tokens, context);
+  // As OpenAI has it: clients count on one log-probability for each token that was generated.
+  if (delta.type === 'end' && delta.token) note(state, [delta.token], context);
   if (delta.type !== 'content') return '';
   const { logprobs = [] } = delta.tokens;
   note(
