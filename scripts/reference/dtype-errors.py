@@ -15,7 +15,12 @@ import pathlib
 import gguf
 import numpy as np
 
-TYPES = "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ1_0 TQ2_0".split()
+TYPES = (
+    "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ1_0 TQ2_0 "
+    "IQ3_XXS IQ3_S IQ2_XXS IQ2_XS IQ2_S"
+).split()
+# What llama.cpp makes with an importance matrix alone.
+NEEDY = {"IQ2_XXS", "IQ2_XS"}
 ROWS, COLS = 24, 512
 SEEDS = {"normal": 1, "outliers": 2, "shifted": 3}
 PEER = pathlib.Path(os.environ["HADAL_TEST_PEER"])
@@ -88,10 +93,12 @@ def objective(name, x, importance):
     if importance is not None:
         if name == "Q6_K":
             return np.broadcast_to(importance.astype(np.float64), x.shape)
-        factor = 1 if run == COLS or name == "Q2_K" else 2
+        factor = 1 if run == COLS or name in ("Q2_K", "IQ2_XXS", "IQ2_XS") else 2
         return importance.astype(np.float64) * np.sqrt(factor * mean_squares(x, run) + x * x)
-    if name in ("Q3_K", "Q6_K", "IQ4_NL", "IQ4_XS"):
+    if name in ("Q3_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_XXS", "IQ3_S"):
         return x * x
+    if name == "IQ2_S":
+        return mean_squares(x, run) / 2 + x * x
     if name in ("Q4_K", "Q5_K"):
         return np.sqrt(mean_squares(x, 32)) + np.abs(x)
     if name == "Q2_K":
@@ -104,22 +111,19 @@ def root_mean(weights, values):
 
 
 def errors(lib, name, kind):
+    """Root mean squares of the error, as a part of that of the numbers under the same weights."""
     rows, importance = rows_of(kind), importance_of(kind)
     x = rows.astype(np.float64)
-    plain = through(lib, name, rows, None) - x
-    weighted = through(lib, name, rows, importance) - x
-    return {
-        # Root mean squares of the error, as a part of that of the numbers under the same weights.
-        "plain": {
-            "rmse": root_mean(np.ones_like(x), plain) / root_mean(np.ones_like(x), x),
-            "objective": root_mean(objective(name, x, None), plain) / root_mean(objective(name, x, None), x),
-        },
-        "importance": {
-            "rmse": root_mean(importance, weighted) / root_mean(importance, x),
-            "objective": root_mean(objective(name, x, importance), weighted)
-            / root_mean(objective(name, x, importance), x),
-        },
-    }
+    found = {}
+    for way, given, plain in (("plain", None, np.ones_like(x)), ("importance", importance, importance)):
+        if given is None and name in NEEDY:
+            continue
+        error, weights = through(lib, name, rows, given) - x, objective(name, x, given)
+        found[way] = {
+            "rmse": root_mean(plain, error) / root_mean(plain, x),
+            "objective": root_mean(weights, error) / root_mean(weights, x),
+        }
+    return found
 
 
 lib = library()

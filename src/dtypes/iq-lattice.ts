@@ -1,13 +1,8 @@
 /**
- * Owns: what the IQ1, IQ2 and IQ3 formats share: lattice points as numbers, seven-bit signs.
+ * Owns: what the IQ2 and IQ3 formats share: writing points with signs, seven-bit signs.
  * Refuses to know: block layouts.
  */
-import type { DigitTable } from './iq-grids.ts';
-
-/** The coordinates of all points, one point after the other. */
-export function points({ alphabet, digits }: DigitTable): Int8Array {
-  return Int8Array.from(digits, (digit) => alphabet[Number(digit)]!);
-}
+import type { Grid } from './grid-search.ts';
 
 /** Eight signs of seven bits: bit j is set for a minus at j, and an eighth makes the number of minus signs even. */
 export function evenSigns(seven: number): number {
@@ -16,17 +11,25 @@ export function evenSigns(seven: number): number {
   return seven | (((two ^ (two >> 1)) & 1) << 7);
 }
 
-/** Writes `count` coordinates of the point `entry`, times `scale`, minus where `signs` has a bit. */
+/** Writes the coordinates of the point `entry`, times `scale`, minus where `signs` has a bit. */
 export function writePoint(
   dst: Float32Array,
   index: number,
-  table: Int8Array,
+  { dimensions, points }: Grid,
   entry: number,
-  count: number,
   scale: number,
   signs: number,
 ): void {
-  for (let j = 0; j < count; j++) {
-    dst[index + j] = scale * table[entry * count + j]! * ((signs >> j) & 1 ? -1 : 1);
+  for (let j = 0; j < dimensions; j++) {
+    dst[index + j] = scale * points[entry * dimensions + j]! * ((signs >> j) & 1 ? -1 : 1);
   }
+}
+
+/** Writes four times seven bits of signs and four bits of scale at byte `at`. */
+export function writeEvenSigns(dst: Uint8Array, at: number, signs: Uint8Array, scale: number): void {
+  const [a, b, c, e] = signs.map((eight) => eight & 127);
+  dst[at] = a! | (b! << 7);
+  dst[at + 1] = (b! >> 1) | (c! << 6);
+  dst[at + 2] = (c! >> 2) | (e! << 5);
+  dst[at + 3] = (e! >> 3) | (scale << 4);
 }

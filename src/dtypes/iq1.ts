@@ -4,10 +4,10 @@
  */
 import { blocks } from './blocks.ts';
 import { f16ToF32, readF16 } from './floats.ts';
+import { gridOf } from './grid-search.ts';
 import { IQ1S } from './iq-grids.ts';
-import { points } from './iq-lattice.ts';
 
-const POINTS = points(IQ1S);
+const POINTS = gridOf(IQ1S).points;
 const DELTA = 0.125;
 
 /** Writes the point `entry` moved by `delta`, times `step`. */

@@ -9,7 +9,7 @@ import { type Code, fitAffine, fitScale, inverseOf, rounded, unsigned } from './
 const ROUNDS = 3;
 
 /** The nearest half, but not zero for what is not: integers below the largest may still reach small numbers. */
-const halfFor = (value: number) => nearestScale(value) || Math.sign(value) * 2 ** -24;
+export const halfFor = (value: number) => nearestScale(value) || Math.sign(value) * 2 ** -24;
 
 /** Numbers and what an error in each weighs, in groups of `size`. */
 export interface Groups {

@@ -30,6 +30,7 @@ import {
   type QuantizePlan,
 } from './quantize.node.ts';
 import type { Recipe } from './recipe.ts';
+import { demandImportance } from './weigh.ts';
 import { type Written, writeModel } from './write-model.node.ts';
 
 /** What to make of a folder. */
@@ -47,7 +48,7 @@ export interface ConvertRequest {
  * stacked, draft blocks kept, tokenizer and chat template included.
  *
  * @throws HadalError as `openWholeModel`, `describeModel`, `ggufTokenizer` and `writeModel` do; `tensor-unexpected`,
- *   `tensor-not-finite`.
+ *   `tensor-not-finite`, `imatrix-needed`.
  * @example await convertFolder({ folder: 'DeepSeek-V2-Lite', out: 'v2-lite.gguf', fileType: 'Q4_K_M' });
  */
 export async function convertFolder(
@@ -67,6 +68,8 @@ export async function convertFolder(
       dtype: isQuantized(source) ? source.dtype : KEPT_AS,
     }));
     const chosen = chooseFor(config, candidates, { fileType, overrides, importance: false });
+    const tensors = plannedTensors(sources, chosen);
+    demandImportance(tensors, 'convert to BF16, then `hadal imatrix` and `hadal quantize --imatrix`');
     const plan = planOf(sources, chosen);
     onPlan?.(plan);
     await using pool = new EncodePool(threads);
@@ -77,7 +80,6 @@ export async function convertFolder(
       ...fileTypeMetadata(fileType),
       ...(await tokenizerOf(file, folder, config.vocabSize)),
     ];
-    const tensors = plannedTensors(sources, chosen);
     const identity = await identityOf(file);
     return {
       ...(await writeModel(out, { metadata, tensors, identity }, { pool, ...options })),

@@ -218,13 +218,37 @@ test('the importance matrix of another model is refused', async () => {
   expect(existsSync(join(folder, 'm.gguf'))).toBe(false);
 });
 
+test('types of two bits are made with an importance matrix alone', async () => {
+  await expect(quantizeFile(request('two.gguf', 'IQ2_M'))).rejects.toMatchObject({
+    code: 'imatrix-needed',
+    message: expect.stringMatching(/blk\.\d+\.\S+ in IQ2_S.*hadal imatrix/),
+  });
+  expect(existsSync(join(folder, 'two.gguf'))).toBe(false);
+  const source = await openModelFile(from);
+  const entries = new Map(
+    [...source.tensors.values()].map(({ name, shape }) => {
+      const sums = Float32Array.from({ length: shape[0]! }, (_, i) => 1 + (i % 5));
+      return [name, { sums, counts: Float32Array.of(1) }];
+    }),
+  );
+  await closeModelFile(source);
+  const imatrix = { path: 'toy.gguf', matrix: { datasets: [], chunks: 1, entries } };
+  const { plan } = await quantizeFile({ ...request('two.gguf', 'IQ2_M'), imatrix });
+  const types = new Set(plan.tensors.map(({ chosen }) => chosen.type));
+  expect([types.has('IQ2_S'), types.has('IQ3_S')]).toEqual([true, true]);
+  entries.delete('blk.0.attn_q.weight');
+  await expect(quantizeFile({ ...request('again.gguf', 'IQ2_M'), imatrix })).rejects.toMatchObject({
+    code: 'imatrix-needed',
+  });
+});
+
 test.each([
   ['{', 'recipe-invalid'],
   ['{ "base": "Q4_K_M" }', 'recipe-invalid'],
   ['{ "base": "Q4_K_M", "tensors": [], "more": 1 }', 'recipe-invalid'],
   ['{ "base": "Q9", "tensors": [] }', 'file-type-unknown'],
   ['{ "base": "Q4_K_M", "tensors": [{ "pattern": "(", "type": "Q8_0" }] }', 'recipe-invalid'],
-  ['{ "base": "Q4_K_M", "tensors": [{ "pattern": "a", "type": "IQ2_S" }] }', 'recipe-invalid'],
+  ['{ "base": "Q4_K_M", "tensors": [{ "pattern": "a", "type": "IQ5_S" }] }', 'recipe-invalid'],
 ])('the recipe %s is refused', (text, code) => {
   expect(() => parseRecipe(text, 'r.json')).toThrow(expect.objectContaining({ code }));
 });

@@ -17,7 +17,7 @@ import { EncodePool } from './encode-pool.node.ts';
 import { FILE_TYPES, type FileTypeName } from './file-types.ts';
 import { plainTensor, type SourceTensor } from './pieces.ts';
 import type { Recipe } from './recipe.ts';
-import { imatrixMetadata, weigh } from './weigh.ts';
+import { demandImportance, imatrixMetadata, weigh } from './weigh.ts';
 import { type PlannedTensor, type WriteOptions, type Written, writeModel } from './write-model.node.ts';
 
 /** What to make of a model. */
@@ -57,7 +57,8 @@ export interface QuantizePlan {
  * Writes a GGUF model in another type.
  *
  * @throws HadalError as `openWholeModel`, `describeModel` and `writeModel` do; `requantize` for a model that is quantized
- *   already; `tensor-not-finite`; `imatrix-mismatch` for the importance matrix of another model.
+ *   already; `tensor-not-finite`; `imatrix-mismatch` for the importance matrix of another model;
+ *   `imatrix-needed` for types of about two bits without one.
  * @example await quantizeFile({ path: 'v2-lite-bf16.gguf', out: 'v2-lite-q4_k_m.gguf', fileType: 'Q4_K_M' });
  */
 export async function quantizeFile(
@@ -72,7 +73,9 @@ export async function quantizeFile(
     const sources = [...file.tensors.values()].map((info) => plainTensor(file, info));
     const chosen = chooseFor(config, sources, { fileType, overrides, importance: imatrix !== undefined });
     if (!requantize) refuseQuantized(sources, chosen, path);
-    const weighed = imatrix && weigh(plannedTensors(sources, chosen), imatrix.matrix, imatrix.path);
+    const planned = plannedTensors(sources, chosen);
+    const weighed = imatrix && weigh(planned, imatrix.matrix, imatrix.path);
+    demandImportance(weighed?.tensors ?? planned, 'make one with `hadal imatrix` and give it: --imatrix');
     const plan: QuantizePlan = {
       ...planOf(sources, chosen),
       ...(weighed ? { withoutImportance: weighed.missing } : {}),
@@ -83,7 +86,7 @@ export async function quantizeFile(
       out,
       {
         metadata: [...metadataOf(file, fileType), ...(imatrix ? imatrixMetadata(imatrix) : [])],
-        tensors: weighed?.tensors ?? plannedTensors(sources, chosen),
+        tensors: weighed?.tensors ?? planned,
         identity: await identityOf(file),
       },
       { pool, ...options },

@@ -1,7 +1,9 @@
 /**
- * Owns: which importance each tensor gets out of an importance matrix, and what the file says of it afterwards.
+ * Owns: which importance each tensor gets out of an importance matrix, which types do not do without, and what the file
+ * says of it afterwards.
  * Refuses to know: how importance is used, files.
  */
+import type { DTypeName } from '../dtypes/dtype.ts';
 import { dtype } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
 import { type TypedValue, typed } from '../formats/gguf/write.ts';
@@ -44,6 +46,31 @@ export function weigh(planned: readonly PlannedTensor[], { entries }: Imatrix, p
     return { ...tensor, importance };
   });
   return { tensors, missing };
+}
+
+/** Types of so few bits that a model is of no use unless they are spent where they matter. */
+const NEEDY: ReadonlySet<DTypeName> = new Set(['IQ2_S', 'IQ2_XS', 'IQ2_XXS', 'IQ1_M', 'IQ1_S']);
+/** What importance matrices leave out. */
+const LEFT_OUT: ReadonlySet<string> = new Set(['token_embd.weight', 'output.weight']);
+
+/**
+ * Refuses tensors that would become one of the types that need an importance, and have none.
+ *
+ * @throws HadalError `imatrix-needed`
+ * @example demandImportance(planned, 'give one: --imatrix')
+ */
+export function demandImportance(planned: readonly PlannedTensor[], next: string): void {
+  const found = planned.find(
+    ({ name, dtype: to, source, importance }) =>
+      NEEDY.has(to) && to !== source.dtype && importance === undefined && !LEFT_OUT.has(name),
+  );
+  if (found === undefined) return;
+  throw new HadalError('imatrix-needed', {
+    what: `${found.name} in ${found.dtype}`,
+    expected: 'an importance matrix that knows it: so few bits are of use only where they matter',
+    got: 'none',
+    next,
+  });
 }
 
 /**

@@ -3,7 +3,10 @@
 //!
 //! `src/dtypes` says what each block becomes; the bytes are the same.
 
+pub mod grid_fit;
+mod grid_search;
 mod k_blocks;
+mod lattice_blocks;
 mod levels;
 pub mod search;
 mod small_blocks;
@@ -41,6 +44,11 @@ pub fn encodes(format: Format) -> bool {
             | Iq4Xs
             | Tq1_0
             | Tq2_0
+            | Iq3Xxs
+            | Iq3S
+            | Iq2Xxs
+            | Iq2Xs
+            | Iq2S
     )
 }
 
@@ -76,6 +84,11 @@ pub fn encode<D: Search>(format: Format, x: &[f32], importance: &[f32], cols: us
                     Format::Iq4Xs => k_blocks::iq4_xs::<D>(&batch, places, &levels),
                     Format::Tq1_0 => ternary::tq1_0(&batch, places),
                     Format::Tq2_0 => ternary::tq2_0(&batch, places),
+                    Format::Iq3Xxs => lattice_blocks::iq3_xxs::<D>(&batch, places),
+                    Format::Iq3S => lattice_blocks::iq3_s::<D>(&batch, places),
+                    Format::Iq2Xxs => lattice_blocks::iq2_xxs::<D>(&batch, places),
+                    Format::Iq2Xs => lattice_blocks::iq2_xs::<D>(&batch, places),
+                    Format::Iq2S => lattice_blocks::iq2_s::<D>(&batch, places),
                     _ => {}
                 }
             }

@@ -4,6 +4,7 @@
 //! The same operations in the same order as `src/dtypes/scale-search.ts`, which says why; what ends a loop there ends
 //! it here for a lane, whose results stay from then on.
 
+use super::grid_fit::{FittedGrid, GridKind};
 use super::super_blocks::{AffineGroups, ScaledGroups};
 use crate::simd::doubles::Doubles;
 
@@ -15,6 +16,7 @@ pub trait Search: Doubles {
     fn scaled_whole(x: &[Self], w: &[Self], size: usize, code: &Whole, scale_code: &Whole) -> ScaledGroups<Self>;
     fn scaled_levels(x: &[Self], w: &[Self], size: usize, code: &Levels, scale_code: &Whole) -> ScaledGroups<Self>;
     fn affine_groups(x: &[Self], w: &[Self], size: usize, most: f64, most_scale: f64) -> AffineGroups<Self>;
+    fn grid(x: &[Self], w: &[Self], kind: &GridKind) -> FittedGrid<Self>;
 }
 
 /// Numbers that a code can stand for, before any scale.
@@ -76,6 +78,33 @@ impl Code for Whole {
     #[inline(always)]
     fn nearest<D: Doubles>(&self, value: D) -> D {
         clamped(value.rounded(), D::splat(self.low), D::splat(self.high))
+    }
+    #[inline(always)]
+    fn tops(&self) -> &[f64] {
+        &self.tops.places[..self.tops.count]
+    }
+}
+
+/// Odd integers from 1 to 31, which is what a nibble of scale of a block of points stands for.
+pub struct Odd {
+    tops: Tops,
+}
+
+impl Odd {
+    pub fn new() -> Self {
+        Self { tops: Tops::around(&[31.0], 0.5, 4) }
+    }
+}
+
+impl Code for Odd {
+    #[inline(always)]
+    fn scale<D: Search>(&self, x: &[D], w: &[D]) -> D {
+        fit_scale(x, w, self)
+    }
+    #[inline(always)]
+    fn nearest<D: Doubles>(&self, value: D) -> D {
+        let two = D::splat(2.0);
+        two * clamped((value / two).floor(), D::splat(0.0), D::splat(15.0)) + D::splat(1.0)
     }
     #[inline(always)]
     fn tops(&self) -> &[f64] {

@@ -25,7 +25,7 @@ pub fn half_bytes(value: f64) -> [u8; 2] {
 
 /// The nearest half in every lane, but not zero for what is not.
 #[inline(always)]
-fn half_for<D: Doubles>(value: D) -> D {
+pub fn half_for<D: Doubles>(value: D) -> D {
     let mut lanes = value.store();
     for lane in &mut lanes {
         let nearest = nearest_half(*lane);

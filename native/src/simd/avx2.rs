@@ -10,6 +10,7 @@ use super::featured::{featured, featured_search, featured_table};
 use super::unpack::{FP4_DOUBLED, IQ4_LEVELS, halved_e8m0};
 use super::{Floats, Kernels, Row, RowsFn, Scaled, products, scalar};
 use crate::encode::encode;
+use crate::encode::grid_fit::{FittedGrid, GridKind, fit_grid};
 use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale};
 use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;

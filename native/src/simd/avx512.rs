@@ -9,6 +9,7 @@ use super::featured::{featured, featured_search, featured_table};
 use super::{Floats, Kernels, Lanes, LanesFn, Row, Scaled, avx2, avx512_rounding, products, scalar};
 use super::doubles::Wide;
 use crate::encode::encode;
+use crate::encode::grid_fit::{FittedGrid, GridKind, fit_grid};
 use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale};
 use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;

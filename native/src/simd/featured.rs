@@ -154,6 +154,7 @@ macro_rules! featured_search {
                     most: f64,
                     most_scale: f64
                 ) -> AffineGroups<$doubles> = fit_affine_groups;
+                fn grid(x: &[$doubles], w: &[$doubles], kind: &GridKind) -> FittedGrid<$doubles> = fit_grid;
             }
         }
     };

@@ -4,7 +4,7 @@
 pub mod blocks;
 pub mod doubles;
 mod featured;
-mod iq_grids;
+pub mod iq_grids;
 pub mod lattice;
 pub mod neon;
 pub mod scalar;
