@@ -163,7 +163,7 @@ export interface ExpertWeights {
 /** What a backend is and what it runs on, for `bench` and error messages. */
 export interface BackendInfo {
   readonly name: 'reference' | 'native';
-  /** `scalar`, `avx2`, `avx512`, `neon`; `javascript` for the reference. */
+  /** `scalar`, `avx2`, `avx512`, `neon`, `neon-dotprod`; `javascript` for the reference. */
   readonly isa: string;
   readonly threads: number;
 }

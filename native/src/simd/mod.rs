@@ -6,7 +6,22 @@ pub mod doubles;
 mod featured;
 pub mod iq_grids;
 pub mod lattice;
-pub mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_blocks;
+#[cfg(target_arch = "aarch64")]
+mod neon_dots;
+#[cfg(target_arch = "aarch64")]
+mod neon_floats;
+#[cfg(target_arch = "aarch64")]
+mod neon_instructions;
+#[cfg(target_arch = "aarch64")]
+mod neon_lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon_rows;
+#[cfg(target_arch = "aarch64")]
+mod panels;
 pub mod scalar;
 pub mod unpack;
 pub mod weave;
@@ -51,7 +66,9 @@ pub struct Row<'a> {
     /// scale * sum for every 32 numbers; empty for blocks of 256.
     pub scaled_sums: &'a [f32],
     /// q and, for blocks of 256, its sums once more, as `weave` orders them; where `Kernels::woven` wants them.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub woven: &'a [i8],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub short_sums: &'a [i16],
 }
 
@@ -190,6 +207,7 @@ pub fn available() -> Vec<&'static Kernels> {
         tables.extend(avx512::kernels());
         tables.extend(avx2::kernels());
     }
+    #[cfg(target_arch = "aarch64")]
     tables.extend(neon::kernels());
     tables.push(&scalar::KERNELS);
     tables
