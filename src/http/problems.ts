@@ -37,6 +37,7 @@ const CATALOGUE: Readonly<Record<string, Entry>> = {
   'prompt-empty': bad,
   'prompt-too-long': bad,
   'stop-empty': bad,
+  'token-id': bad,
   'tools-unsupported': bad,
   'thinking-unsupported': bad,
   'effort-unsupported': bad,

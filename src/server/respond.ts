@@ -84,7 +84,11 @@ export async function respond(
     id: `${codec.idPrefix}${c.get('requestId')}`,
     model: request.model,
     createdSeconds: Math.floor(Date.now() / 1000),
-    bytesOf: (id) => model!.answerer.tokenizer.bytesOf(id),
+    bytesOf: (id) => {
+      const { tokenizer } = model!.answerer;
+      // Models have ids beyond their tokens, which only fill matrices up.
+      return id < tokenizer.vocabSize ? tokenizer.bytesOf(id) : new Uint8Array();
+    },
   };
   nameWithoutEffect(c, codec.withoutEffect);
   if (!request.stream) {

@@ -27,6 +27,11 @@ export class StreamDecoder {
     return this.#shown(this.#utf8.decode(this.#tokenizer.bytesOf(id), { stream: true }));
   }
 
+  /** As {@link push}, of what a model chose: ids beyond the vocabulary, which only fill up its matrices, have no text. */
+  pushChosen(id: number): string {
+    return id < this.#tokenizer.vocabSize ? this.push(id) : '';
+  }
+
   /** Text of what was held back: U+FFFD where bytes of a character never came. The decoder starts anew. */
   end(): string {
     const text = this.#shown(this.#utf8.decode());

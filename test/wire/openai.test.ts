@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { keyRing, newKey } from '../../src/http/keys.ts';
 import { WITHOUT_EFFECT_HEADER } from '../../src/server/respond.ts';
 import { startTestServer, type TestServer } from '../fixtures/server.ts';
+import { TOY_VOCAB } from '../fixtures/toy-model.ts';
 import { formatTokens, publishedTemplate } from '../golden/chat-prompts/golden.ts';
 
 let server: TestServer;
@@ -195,6 +196,22 @@ describe('completions', () => {
     const other = await client.completions.create({ ...asked, max_tokens: 1, logit_bias: banned });
     expect(other.choices[0]?.text).not.toBe(first);
   });
+});
+
+test('ids that only fill up the matrices of a model have no text, wherever they come', async () => {
+  await using padded = await startTestServer({ toys: [{ name: 'toy', padding: 8 }] });
+  const there = new OpenAI({ baseURL: `${padded.url}/v1`, apiKey: 'any', maxRetries: 0 });
+  const forced = { ...hello, max_tokens: 2, logit_bias: { [TOY_VOCAB]: 100 } };
+  const chat = await there.chat.completions.create({ ...forced, logprobs: true, top_logprobs: 20 });
+  expect(chat.choices[0]).toMatchObject({ finish_reason: 'length', message: { content: '' } });
+  const prompt = [259, TOY_VOCAB + 7, 260];
+  const scores = { model: 'toy', prompt, echo: true, logprobs: 20, max_tokens: 1 };
+  const { choices } = await there.completions.create({ ...scores, logit_bias: forced.logit_bias });
+  expect(choices[0]).toMatchObject({ text: 'hello w', finish_reason: 'length' });
+  expect(choices[0]!.logprobs!.tokens).toEqual(['hello', '', ' w', '']);
+  const between = there.completions.create({ model: 'toy', prompt, suffix: 'x' });
+  await expect(between).rejects.toMatchObject({ status: 400 });
+  expect(padded.errors).toEqual([]);
 });
 
 test('chat: choices, seeds, stop texts and log-probabilities', async () => {

@@ -41,7 +41,7 @@ export class MarkedText {
   /** Characters that are certain with this token; control tokens that are no marks give none. */
   push(id: number): string {
     const mark = this.#ids.get(id);
-    if (mark === undefined) return this.#decoder.push(id);
+    if (mark === undefined) return this.#decoder.pushChosen(id);
     return this.#decoder.end() + mark;
   }
 

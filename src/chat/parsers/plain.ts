@@ -40,7 +40,7 @@ export function plainParser(
     push(token: AnswerToken) {
       if (stopText !== undefined) return [];
       ledger.add(token);
-      const step = matcher.push(said(decoder.push(token.id)));
+      const step = matcher.push(said(decoder.pushChosen(token.id)));
       stopText = step.stop;
       return content(step.text);
     },
@@ -48,7 +48,11 @@ export function plainParser(
       if (stopText !== undefined) return [];
       const step = matcher.push(said(decoder.end()));
       stopText = step.stop;
-      return content(stopText === undefined ? step.text + matcher.end() : step.text);
+      const last = content(stopText === undefined ? step.text + matcher.end() : step.text);
+      if (last.length > 0) return last;
+      // Tokens without a text still have their log-probabilities.
+      const tokens = ledger.take();
+      return tokens.logprobs === undefined ? [] : [{ type: 'content', choice, text: '', tokens }];
     },
     get stopText() {
       return stopText;
