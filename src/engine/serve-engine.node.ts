@@ -131,6 +131,7 @@ async function forward(requestId: string, events: AsyncIterable<AnyEvent>): Prom
  */
 export function serveEngine(parts: EngineParts): void {
   let opened: Opened | undefined;
+  let closed = false;
   const receive = async (message: ToEngine): Promise<void> => {
     switch (message.type) {
       case 'open':
@@ -157,6 +158,7 @@ export function serveEngine(parts: EngineParts): void {
         return;
       case 'close':
         await opened?.close();
+        closed = true;
         send({ type: 'closed' });
         if (parentPort) parentPort.close();
         else process.disconnect();
@@ -167,7 +169,7 @@ export function serveEngine(parts: EngineParts): void {
     process.on('message', (message: ToEngine) => void receive(message));
     // A terminal and a service manager send these to every process; what becomes of running answers the asking one decides.
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => undefined);
-    // Without the asking process there is nobody to answer.
-    process.on('disconnect', () => process.exit(0));
+    // Without the asking process there is nobody to answer. An exit would wait for the step that is computed.
+    process.on('disconnect', () => (closed ? process.exit(0) : process.kill(process.pid, 'SIGKILL')));
   }
 }
