@@ -17,10 +17,10 @@ import numpy as np
 
 TYPES = (
     "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS MXFP4 TQ1_0 TQ2_0 "
-    "IQ3_XXS IQ3_S IQ2_XXS IQ2_XS IQ2_S"
+    "IQ3_XXS IQ3_S IQ2_XXS IQ2_XS IQ2_S IQ1_S IQ1_M"
 ).split()
 # What llama.cpp makes with an importance matrix alone.
-NEEDY = {"IQ2_XXS", "IQ2_XS"}
+NEEDY = {"IQ2_XXS", "IQ2_XS", "IQ1_S"}
 ROWS, COLS = 24, 512
 SEEDS = {"normal": 1, "outliers": 2, "shifted": 3}
 PEER = pathlib.Path(os.environ["HADAL_TEST_PEER"])
@@ -95,7 +95,7 @@ def objective(name, x, importance):
             return np.broadcast_to(importance.astype(np.float64), x.shape)
         factor = 1 if run == COLS or name in ("Q2_K", "IQ2_XXS", "IQ2_XS") else 2
         return importance.astype(np.float64) * np.sqrt(factor * mean_squares(x, run) + x * x)
-    if name in ("Q3_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_XXS", "IQ3_S"):
+    if name in ("Q3_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ3_XXS", "IQ3_S", "IQ1_M"):
         return x * x
     if name == "IQ2_S":
         return mean_squares(x, run) / 2 + x * x

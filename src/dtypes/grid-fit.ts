@@ -3,17 +3,14 @@
  * Refuses to know: where points, signs and scales lie in a block.
  */
 import { type Grid, GridSearch } from './grid-search.ts';
-import { type Code, fitScale } from './scale-search.ts';
+import { fitScale, odd } from './scale-search.ts';
 import { halfFor } from './super-blocks.ts';
 
 /** Where the largest number of a group is tried: what it is of the largest coordinate. */
 const TRIALS = [0.7, 0.78, 0.86, 0.95, 1.05, 1.15, 1.27] as const;
 
-/** Odd integers from 1 to 31, which is what a nibble of scale stands for. */
-const ODD: Code = {
-  nearest: (value) => 2 * Math.max(0, Math.min(15, Math.floor(value / 2))) + 1,
-  tops: Array.from({ length: 9 }, (_, i) => 31 + (i - 4) * 0.5),
-};
+/** What a nibble of scale stands for. */
+const ODD = odd(31);
 
 /** How a format puts numbers on a grid. */
 export interface GridKind {

@@ -2,12 +2,15 @@
  * Owns: IQ1_S and IQ1_M: points of -1, 0, 1 in eight dimensions, all moved a little up or down; under two bits a value.
  * Refuses to know: other formats, the points themselves; tensors, files.
  */
-import { blocks } from './blocks.ts';
-import { f16ToF32, readF16 } from './floats.ts';
+import { blocks, meanSquare } from './blocks.ts';
+import { f16ToF32, f32ToF16, readF16, writeScale } from './floats.ts';
 import { gridOf } from './grid-search.ts';
 import { IQ1S } from './iq-grids.ts';
+import { fitShifted } from './shifted-grid.ts';
+import { weighted } from './weighting.ts';
 
-const POINTS = gridOf(IQ1S).points;
+const GRID = gridOf(IQ1S);
+const POINTS = GRID.points;
 const DELTA = 0.125;
 
 /** Writes the point `entry` moved by `delta`, times `step`. */
@@ -34,6 +37,21 @@ export const IQ1_S = blocks({
       writeMoved(dst, index + k * 8, entry, step, high & 0x8000 ? -DELTA : DELTA);
     }
   },
+  encodeBlock(src, index, dst, at, importance) {
+    const { x, w } = weighted(src, index, 256, importance, 2 * meanSquare(src, index, 256), 'square');
+    const { d, scales, down, entries } = fitShifted(x, w, { grid: GRID, size: 32, run: 32, shift: DELTA });
+    writeScale(dst, at, d);
+    for (let group = 0; group < 8; group++) {
+      let high = (scales[group]! << 12) | (down[group]! << 15);
+      for (let l = 0; l < 4; l++) {
+        const entry = entries[group * 4 + l]!;
+        dst[at + 2 + group * 4 + l] = entry;
+        high |= (entry >> 8) << (3 * l);
+      }
+      dst[at + 34 + group * 2] = high;
+      dst[at + 35 + group * 2] = high >> 8;
+    }
+  },
 });
 
 /**
@@ -52,6 +70,21 @@ export const IQ1_M = blocks({
       const nibble = (src[at + 32 + (k >> 1)]! >> ((k & 1) * 4)) & 15;
       const step = d * (2 * ((c(k >> 3) >> (3 * ((k >> 1) & 3))) & 7) + 1);
       writeMoved(dst, index + k * 8, src[at + k]! | ((nibble & 7) << 8), step, nibble & 8 ? -DELTA : DELTA);
+    }
+  },
+  encodeBlock(src, index, dst, at, importance) {
+    const { x, w } = weighted(src, index, 256, importance, 2 * meanSquare(src, index, 256), 'square');
+    const { d, scales, down, entries } = fitShifted(x, w, { grid: GRID, size: 16, run: 8, shift: DELTA });
+    for (const [k, entry] of entries.entries()) {
+      dst[at + k] = entry;
+      dst[at + 32 + (k >> 1)]! |= ((entry >> 8) | (down[k]! << 3)) << ((k & 1) * 4);
+    }
+    const half = f32ToF16(d);
+    for (let i = 0; i < 4; i++) {
+      let c = ((half >> (4 * i)) & 15) << 12;
+      for (let j = 0; j < 4; j++) c |= scales[i * 4 + j]! << (3 * j);
+      dst[at + 48 + i * 2] = c;
+      dst[at + 49 + i * 2] = c >> 8;
     }
   },
 });

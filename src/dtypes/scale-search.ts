@@ -42,6 +42,14 @@ export function unsigned(most: number): Code {
   };
 }
 
+/** Odd integers from 1 to `most`, as bits of scale stand for them. Example: `odd(31).nearest(4) // 5` */
+export function odd(most: number): Code {
+  return {
+    nearest: (value) => 2 * Math.max(0, Math.min((most - 1) / 2, Math.floor(value / 2))) + 1,
+    tops: around(most, 0.5, 4),
+  };
+}
+
 /** A few levels, integers between -127 and 127 in ascending order. */
 export function levels(members: readonly number[]): Code {
   const [lowest, highest] = [members[0]!, members[members.length - 1]!];

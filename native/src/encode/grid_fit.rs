@@ -119,7 +119,7 @@ pub fn fit_grid<D: Doubles>(x: &[D], w: &[D], kind: &GridKind) -> FittedGrid<D> 
         exact[g] = D::pick(there, xp / pp, zero);
         weight[g] = D::pick(there, pp, zero);
     }
-    let odd = Odd::new();
+    let odd = Odd::new(31.0);
     let first = half_for(fit_scale(&exact[..count], &weight[..count], &odd) / unit);
     let mut scales = [zero; GROUPS];
     let (mut error, mut xy, mut yy) = (zero, zero, zero);

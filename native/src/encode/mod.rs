@@ -5,10 +5,12 @@
 
 pub mod grid_fit;
 mod grid_search;
+mod iq1_blocks;
 mod k_blocks;
 mod lattice_blocks;
 mod levels;
 pub mod search;
+pub mod shifted_grid;
 mod small_blocks;
 pub mod super_blocks;
 mod ternary;
@@ -49,6 +51,8 @@ pub fn encodes(format: Format) -> bool {
             | Iq2Xxs
             | Iq2Xs
             | Iq2S
+            | Iq1S
+            | Iq1M
     )
 }
 
@@ -89,6 +93,8 @@ pub fn encode<D: Search>(format: Format, x: &[f32], importance: &[f32], cols: us
                     Format::Iq2Xxs => lattice_blocks::iq2_xxs::<D>(&batch, places),
                     Format::Iq2Xs => lattice_blocks::iq2_xs::<D>(&batch, places),
                     Format::Iq2S => lattice_blocks::iq2_s::<D>(&batch, places),
+                    Format::Iq1S => iq1_blocks::iq1_s::<D>(&batch, places),
+                    Format::Iq1M => iq1_blocks::iq1_m::<D>(&batch, places),
                     _ => {}
                 }
             }

@@ -5,6 +5,7 @@
 //! it here for a lane, whose results stay from then on.
 
 use super::grid_fit::{FittedGrid, GridKind};
+use super::shifted_grid::{FittedShifts, ShiftedKind};
 use super::super_blocks::{AffineGroups, ScaledGroups};
 use crate::simd::doubles::Doubles;
 
@@ -17,6 +18,7 @@ pub trait Search: Doubles {
     fn scaled_levels(x: &[Self], w: &[Self], size: usize, code: &Levels, scale_code: &Whole) -> ScaledGroups<Self>;
     fn affine_groups(x: &[Self], w: &[Self], size: usize, most: f64, most_scale: f64) -> AffineGroups<Self>;
     fn grid(x: &[Self], w: &[Self], kind: &GridKind) -> FittedGrid<Self>;
+    fn shifted(x: &[Self], w: &[Self], kind: &ShiftedKind) -> FittedShifts<Self>;
 }
 
 /// Numbers that a code can stand for, before any scale.
@@ -85,14 +87,16 @@ impl Code for Whole {
     }
 }
 
-/// Odd integers from 1 to 31, which is what a nibble of scale of a block of points stands for.
+/// Odd integers from 1 on, which is what the bits of scale of a block of points stand for.
 pub struct Odd {
+    last: f64,
     tops: Tops,
 }
 
 impl Odd {
-    pub fn new() -> Self {
-        Self { tops: Tops::around(&[31.0], 0.5, 4) }
+    /// From 1 to `most`.
+    pub fn new(most: f64) -> Self {
+        Self { last: (most - 1.0) / 2.0, tops: Tops::around(&[most], 0.5, 4) }
     }
 }
 
@@ -104,7 +108,7 @@ impl Code for Odd {
     #[inline(always)]
     fn nearest<D: Doubles>(&self, value: D) -> D {
         let two = D::splat(2.0);
-        two * clamped((value / two).floor(), D::splat(0.0), D::splat(15.0)) + D::splat(1.0)
+        two * clamped((value / two).floor(), D::splat(0.0), D::splat(self.last)) + D::splat(1.0)
     }
     #[inline(always)]
     fn tops(&self) -> &[f64] {

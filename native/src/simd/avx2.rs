@@ -12,6 +12,7 @@ use super::{Floats, Kernels, Row, RowsFn, Scaled, products, scalar};
 use crate::encode::encode;
 use crate::encode::grid_fit::{FittedGrid, GridKind, fit_grid};
 use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale};
+use crate::encode::shifted_grid::{FittedShifts, ShiftedKind, fit_shifted};
 use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;
 use std::arch::x86_64::*;

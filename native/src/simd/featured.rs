@@ -155,6 +155,7 @@ macro_rules! featured_search {
                     most_scale: f64
                 ) -> AffineGroups<$doubles> = fit_affine_groups;
                 fn grid(x: &[$doubles], w: &[$doubles], kind: &GridKind) -> FittedGrid<$doubles> = fit_grid;
+                fn shifted(x: &[$doubles], w: &[$doubles], kind: &ShiftedKind) -> FittedShifts<$doubles> = fit_shifted;
             }
         }
     };
