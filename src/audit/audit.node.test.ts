@@ -2,6 +2,7 @@
  * Owns: the verdict on files and folders: what is there, what is disguised, what contradicts itself.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -193,11 +194,43 @@ test('a pickle anywhere in a folder, and a link that leads out of it, are refuse
   expect(await codes(folder)).toEqual(['refuse', 'file-link', 'pickle']);
 });
 
-test("a hub's cache, whose files are links to its blobs, is audited like any folder", async () => {
+test("a hub's cache, whose files are links to its blobs, is audited like any folder, each blob by its name", async () => {
   const snapshot = join(folder, 'snapshots', 'main');
   mkdirSync(snapshot, { recursive: true });
   mkdirSync(join(folder, 'blobs'));
-  put('blobs/one', ggufWith('{{ messages }}'));
-  symlinkSync('../../blobs/one', join(snapshot, 'model.gguf'));
+  const linked = (name: string, blob: string, bytes: Uint8Array | string) => {
+    rmSync(join(snapshot, name), { force: true });
+    put(`blobs/${blob}`, bytes);
+    symlinkSync(`../../blobs/${blob}`, join(snapshot, name));
+  };
+  linked('model.gguf', 'one', ggufWith('{{ messages }}'));
   expect(await codes(snapshot)).toEqual(['load']);
+  const digest = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+  linked('model.gguf', digest(ggufWith('{{ messages }}')), ggufWith('{{ messages }}'));
+  // What `git hash-object` says of the text.
+  const config = '{"architectures": []}';
+  const blob = execFileSync('git', ['hash-object', '--stdin'], { input: config, encoding: 'utf8' }).trim();
+  linked('config.json', blob, config);
+  const { verdict, findings } = await auditPath(snapshot);
+  expect(verdict).toBe('load');
+  expect(findings.map(({ says }) => says)).toContain(
+    '2 of 2 files have the digests by which their hub names them',
+  );
+  linked('config.json', blob, `${config} `);
+  expect(await codes(snapshot)).toEqual(['refuse', 'digest-differs']);
+  linked('config.json', blob, config);
+  linked('model.gguf', digest(ggufWith('{{ messages }}')), ggufWith('{{ messages[0] }}'));
+  expect(await codes(snapshot)).toEqual(['refuse', 'digest-differs']);
+});
+
+test('what is refused is not told as well that it is no model', async () => {
+  const files: [string, Uint8Array | string, string][] = [
+    ['notes.pkl', 'cos\nsystem\n(S"true"\ntR.', 'pickle'],
+    ['model.gguf', 'some text', 'file-disguised'],
+    ['model.bin', Buffer.from('\u007fELF\u0002\u0001', 'latin1'), 'file-disguised'],
+  ];
+  for (const [name, bytes, code] of files) {
+    expect([name, ...(await codes(put(name, bytes)))]).toEqual([name, 'refuse', code]);
+  }
+  expect(await codes(put('notes.txt', 'some text'))).toEqual(['look', 'file-no-model']);
 });

@@ -102,6 +102,8 @@ const DISGUISES: ReadonlySet<FileKind> = new Set([
 ]);
 /** What no model needs beside its weights. */
 const FOREIGN: ReadonlySet<FileKind> = new Set(['program', 'unknown', 'archive', 'zip']);
+/** The finding about a pickle that was judged. */
+const HARMLESS = 'pickle-harmless';
 /** No character takes more in UTF-8. */
 const MOST_TEMPLATE_BYTES = MOST_TEMPLATE * 4;
 /** More files than any model has. */
@@ -150,7 +152,11 @@ class Auditor {
     await this.#origin(dirname(path), names, false);
     if (kind === 'gguf' || kind === 'safetensors') await this.#open(path, name);
     else if (kind !== undefined && holdsTemplates(name) !== undefined) await this.#templatesIn(path, name);
-    else if (kind !== undefined && !this.#findings.some(({ code }) => code === 'pickle-harmless'))
+    // What is refused, or was judged as a pickle, needs no other word for what it is.
+    else if (
+      kind !== undefined &&
+      !this.#findings.some(({ level, code }) => level === 'refuse' || code === HARMLESS)
+    )
       this.#tell('look', 'file-no-model', name, `it is ${KIND_WORDS[kind]}, and no model`);
   }
 
@@ -290,8 +296,7 @@ class Auditor {
   async #origin(folder: string, names: readonly string[], whole: boolean): Promise<void> {
     const { digests, trust = NOBODY } = this.#options;
     if (digests !== undefined) this.#findings.push(...digestFindings(this.#files, digests, whole));
-    for (const file of this.#files)
-      this.#findings.push(...(await hubFindings(join(folder, file.name), file)));
+    this.#findings.push(...(await hubFindings(folder, this.#files)));
     const given = this.#options.signature ?? (whole ? await signatureBeside(folder, names) : undefined);
     if (given instanceof HadalError) this.#refuse(given, SIGNATURE_NAME);
     else if (given !== undefined) {
@@ -306,7 +311,7 @@ class Auditor {
       const { what, tensors, names } = await judgePickleFile(source, kind);
       const imports = names.length === 0 ? '' : `; reading it imports ${names.join(', ')}`;
       const says = `it is ${what} with ${tensors} tensors and nothing that would run${imports}`;
-      this.#tell('note', 'pickle-harmless', name, says);
+      this.#tell('note', HARMLESS, name, says);
     } catch (error) {
       this.#refuse(error, name);
     }

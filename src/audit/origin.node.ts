@@ -9,6 +9,7 @@ import { openFile } from '../formats/byte-source.node.ts';
 import { readFolderText } from '../formats/open.node.ts';
 import type { ByteSource } from '../formats/tensor-info.ts';
 import { readCatalogue } from '../hub/catalogue.ts';
+import { blobDigest } from '../hub/digest.node.ts';
 import type { AuditedFile } from './audit.node.ts';
 import { digestOfSource } from './digests.ts';
 import { isPickleName } from './file-kind.ts';
@@ -86,28 +87,49 @@ export function digestFindings(
 }
 
 /**
- * Findings about what the hub or the catalogue knows of a file: a hub's cache names blobs by their SHA-256.
+ * Findings about what the catalogue, and a hub's cache, know of files. The cache names large blobs by their SHA-256, small ones
+ * by git's digest of a blob.
  *
- * @example await hubFindings('/home/me/.cache/huggingface/hub/…/model.safetensors', file)
+ * @param folder that the files' names are relative to
+ * @example await hubFindings('/home/me/.cache/huggingface/hub/models--a--b/snapshots/0f3c…', files)
  */
-export async function hubFindings(path: string, { name, bytes, sha256 }: AuditedFile): Promise<Finding[]> {
-  const target = await realpath(path);
-  const blob = /^[0-9a-f]{64}$/.test(basename(target)) && basename(dirname(target)) === 'blobs';
-  if (blob && basename(target) !== sha256) {
-    const says = `its SHA-256 is ${sha256}, and the hub gives ${basename(target)}`;
-    return [{ level: 'refuse', code: 'digest-differs', where: name, says }];
+export async function hubFindings(folder: string, files: readonly AuditedFile[]): Promise<Finding[]> {
+  const found: Finding[] = [];
+  let same = 0;
+  for (const { name, bytes, sha256 } of files) {
+    const target = await realpath(join(folder, name));
+    const wanted = basename(dirname(target)) === 'blobs' ? (BLOB.exec(basename(target))?.[0] ?? '') : '';
+    if (wanted !== '') {
+      const large = wanted.length === 64;
+      const is = large ? sha256 : await blobDigest(target);
+      if (is === wanted) same++;
+      else {
+        const says = `its ${large ? 'SHA-256' : 'digest as a blob of git'} is ${is}, and the hub gives ${wanted}`;
+        found.push({ level: 'refuse', code: 'digest-differs', where: name, says });
+      }
+    }
+    const known = readCatalogue().find((model) => model.file === name && model.bytes === bytes);
+    if (known === undefined) continue;
+    found.push(
+      known.sha256 === sha256
+        ? { level: 'note', code: 'digest-same', where: name, says: `it is ${known.title}, as published` }
+        : {
+            level: 'refuse',
+            code: 'digest-differs',
+            where: name,
+            says: `it has the name and the length of ${known.title}, and another SHA-256 (${sha256})`,
+          },
+    );
   }
-  const known = readCatalogue().find((model) => model.file === name && model.bytes === bytes);
-  if (known === undefined) return [];
-  const says =
-    known.sha256 === sha256
-      ? `it is ${known.title}, as published`
-      : `it has the name and the length of ${known.title}, and another SHA-256 (${sha256})`;
-  const same = known.sha256 === sha256;
-  return [
-    { level: same ? 'note' : 'refuse', code: same ? 'digest-same' : 'digest-differs', where: name, says },
-  ];
+  if (same > 0) {
+    const says = `${same} of ${files.length} files have the digests by which their hub names them`;
+    found.push({ level: 'note', code: 'digest-same', where: '.', says });
+  }
+  return found;
 }
+
+/** How a hub's cache names blobs. */
+const BLOB = /^(?:[0-9a-f]{64}|[0-9a-f]{40})$/;
 
 /**
  * Findings about a signature: who made it, and whether the folder holds what it lists and nothing else.

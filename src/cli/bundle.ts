@@ -24,7 +24,7 @@ export const command = defineCommand({
     json: { type: 'boolean', description: 'print one JSON document' },
   },
   async run({ rawArgs, cmd, data }) {
-    const { terminal, env } = data as Surroundings;
+    const { terminal, env, interruption } = data as Surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { words: 1, repeated: ['model'] });
     const folder = given.word(0, 'FOLDER', `hadal ${text.usage}`);
     const models = await Promise.all(
@@ -34,6 +34,7 @@ export const command = defineCommand({
     const facts = await writeBundle(folder, {
       version: packageVersion(),
       models,
+      signal: interruption.signal,
       onFile: (name) => show(() => name),
     });
     terminal.progress('');

@@ -2,18 +2,23 @@
  * Owns: bundles: a folder with everything that a machine without a network needs, each file with its digest.
  * Refuses to know: what is in a model, how the program is built.
  */
-import { cp, lstat, mkdir, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { cp, lstat, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { HadalError } from '../error.ts';
 import { shardNames } from '../formats/gguf/shards.ts';
 import { sha256OfFile } from './digest.node.ts';
+import { makeFolder } from './disk.node.ts';
 
 /** The list of a bundle's files. */
 export const MANIFEST = 'bundle.json';
 const DOCUMENTS = ['README.md', 'LICENSE', 'CHANGELOG.md', 'docs'];
 const MAIN = 'program/dist/cli/main.js';
+/** Files of models are copied in pieces, so that an interruption is heard. */
+const PIECES = { highWaterMark: 4 << 20 } as const;
 const LAUNCHER = `#!/bin/sh\nexec node "$(dirname "$0")/${MAIN}" "$@"\n`;
 
 const manifestSchema = z.strictObject({
@@ -39,49 +44,78 @@ export interface BundleOptions {
   readonly version: string;
   /** Paths of model files and folders. */
   readonly models: readonly string[];
+  readonly signal?: AbortSignal;
   readonly onFile?: (name: string) => void;
 }
 
 /**
  * Packs this program as it is installed (compiled code, page, addon, the packages it needs), documents and models in a new
- * folder, with the digest of every file in `bundle.json`.
+ * folder, with the digest of every file in `bundle.json`. The folder has its name when it is whole, and not before; what
+ * fails or is interrupted leaves nothing.
  *
  * @throws HadalError `bundle-exists`, `bundle-program` where the program is not built or a package is missing,
- *   `bundle-collision` for two models of one name, `gguf-shards` where one is missing, `file-not-regular`.
+ *   `bundle-collision` for two models of one name, `bundle-unwritable`, `file-unreadable`, `gguf-shards` where one is missing, `file-not-regular`,
+ *   and the signal's reason.
  * @example await writeBundle('./bundle', { version: '0.1.0', models: ['./model.gguf'] })
  */
 export async function writeBundle(folder: string, options: BundleOptions): Promise<BundleFacts> {
-  if (await stat(folder).catch(() => undefined)) {
+  const whole = resolve(folder);
+  const part = `${whole}.part`;
+  for (const path of [whole, part]) {
+    if (!(await stat(path).catch(() => undefined))) continue;
     throw new HadalError('bundle-exists', {
-      what: folder,
+      what: path,
       expected: 'a new folder',
-      got: 'something there',
+      got: path === whole ? 'something there' : 'what is left of a bundle that was ended, or is being packed',
       next: 'name another one, or remove it',
     });
   }
-  const models = await placesOf(options.models);
+  const models = await placesOf(options.models, whole);
+  try {
+    await makeFolder(part);
+  } catch (error) {
+    throw unwritable(whole, error);
+  }
+  try {
+    const facts = await pack(part, models, options);
+    await rename(part, whole);
+    return facts;
+  } catch (error) {
+    await rm(part, { recursive: true, force: true });
+    throw options.signal?.aborted ? options.signal.reason : told(error, whole, part);
+  }
+}
+
+async function pack(
+  folder: string,
+  models: ReadonlyMap<string, Packed>,
+  { version, signal, onFile }: BundleOptions,
+): Promise<BundleFacts> {
   const root = fileURLToPath(new URL('../../', import.meta.url));
-  const program = join(folder, 'program');
-  await copyProgram(root, program);
+  await copyProgram(root, join(folder, 'program'), signal);
   for (const name of DOCUMENTS) {
     if (await stat(join(root, name)).catch(() => undefined)) await copy(join(root, name), join(folder, name));
   }
-  for (const [name, path] of models) {
-    options.onFile?.(path);
-    await copy(path, join(folder, 'models', name));
+  for (const [name, { path, files }] of models) {
+    for (const file of files) {
+      onFile?.(join(path, file));
+      const to = join(folder, 'models', name, file);
+      await makeFolder(dirname(to));
+      await copyModel(join(path, file), to, signal);
+    }
   }
   await writeFile(join(folder, 'hadal'), LAUNCHER, { mode: 0o755 });
   const files: Record<string, { bytes: number; sha256: string }> = {};
   let bytes = 0;
   for (const name of await filesOf(folder)) {
-    options.onFile?.(name);
+    onFile?.(name);
     const path = join(folder, ...name.split('/'));
     const { size } = await stat(path);
-    files[name] = { bytes: size, sha256: await sha256OfFile(path) };
+    files[name] = { bytes: size, sha256: await sha256OfFile(path, undefined, signal) };
     bytes += size;
   }
   const platform = `${process.platform}-${process.arch}`;
-  const manifest = { hadal: options.version, platform, made: new Date().toISOString(), files };
+  const manifest = { hadal: version, platform, made: new Date().toISOString(), files };
   await writeFile(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
   return { files: Object.keys(files).length, bytes, sha256: await sha256OfFile(join(folder, MANIFEST)) };
 }
@@ -130,33 +164,40 @@ export async function verifyBundle(folder: string, sha256?: string): Promise<Bun
   return { files: files.size, bytes, sha256: found };
 }
 
-/** Where models go in a bundle, and where they are: of a GGUF file in shards all of them. */
-async function placesOf(models: readonly string[]): Promise<ReadonlyMap<string, string>> {
-  const places = new Map<string, string>();
+/** A model that goes along. */
+interface Packed {
+  readonly path: string;
+  /** Its files, relative to it; for a file itself one that is called nothing. */
+  readonly files: readonly string[];
+}
+
+/** Models by their names in a bundle: of a GGUF file in shards all of them. */
+async function placesOf(models: readonly string[], bundle: string): Promise<ReadonlyMap<string, Packed>> {
+  const places = new Map<string, Packed>();
   // A bundle may go where names differ by more than case alone.
   const taken = new Map<string, string>();
   for (const model of models) {
     for (const path of shardNames(model) ?? [model]) {
-      await demandPlain(path, path === model ? undefined : model);
+      const files = await plainFiles(path, path === model ? undefined : model);
       const [name, real] = [basename(resolve(path)), await realpath(path)];
+      const collision = (what: string, expected: string, got: string, next: string) =>
+        new HadalError('bundle-collision', { what, expected, got, next });
+      if (bundle.startsWith(`${real}${sep}`))
+        throw collision(bundle, 'a folder outside of the models', `one in ${path}`, 'name another one');
       const before = taken.get(name.toLowerCase());
       if (before !== undefined && before !== real) {
-        throw new HadalError('bundle-collision', {
-          what: path,
-          expected: `the only model called ${name}`,
-          got: `another at ${before}`,
-          next: 'rename one of them, or pack them in folders of their own',
-        });
+        const next = 'rename one of them, or pack them in folders of their own';
+        throw collision(path, `the only model called ${name}`, `another at ${before}`, next);
       }
       taken.set(name.toLowerCase(), real);
-      places.set(name, path);
+      places.set(name, { path, files });
     }
   }
   return places;
 }
 
-/** Refuses what is missing, and pipes and devices, in folders too. */
-async function demandPlain(path: string, shardOf: string | undefined): Promise<void> {
+/** All files of a path, links followed; refuses what is missing, and pipes and devices. */
+async function plainFiles(path: string, shardOf?: string): Promise<string[]> {
   const facts = await stat(path).catch(() => undefined);
   if (facts === undefined) {
     throw new HadalError(shardOf === undefined ? 'file-missing' : 'gguf-shards', {
@@ -166,10 +207,13 @@ async function demandPlain(path: string, shardOf: string | undefined): Promise<v
       next: 'fetch it',
     });
   }
-  if (facts.isFile()) return;
+  if (facts.isFile()) return [''];
   if (facts.isDirectory()) {
-    for (const name of await readdir(path)) await demandPlain(join(path, name), undefined);
-    return;
+    const found: string[] = [];
+    for (const name of await readdir(path)) {
+      for (const file of await plainFiles(join(path, name))) found.push(join(name, file));
+    }
+    return found;
   }
   throw new HadalError('file-not-regular', {
     what: path,
@@ -180,7 +224,7 @@ async function demandPlain(path: string, shardOf: string | undefined): Promise<v
 }
 
 /** The compiled program with the packages that it needs, nested as they are. */
-async function copyProgram(root: string, program: string): Promise<void> {
+async function copyProgram(root: string, program: string, signal: AbortSignal | undefined): Promise<void> {
   if (!(await stat(join(root, 'dist', 'cli', 'main.js')).catch(() => undefined))) {
     throw new HadalError('bundle-program', {
       what: root,
@@ -189,7 +233,7 @@ async function copyProgram(root: string, program: string): Promise<void> {
       next: 'run `npm run build`',
     });
   }
-  await mkdir(program, { recursive: true });
+  await makeFolder(program);
   await copy(join(root, 'package.json'), join(program, 'package.json'));
   // What builds keep for themselves begins with a dot.
   await cp(join(root, 'dist'), join(program, 'dist'), {
@@ -199,6 +243,7 @@ async function copyProgram(root: string, program: string): Promise<void> {
   const copied = new Set<string>();
   const queue = [root];
   for (let from = queue.shift(); from !== undefined; from = queue.shift()) {
+    signal?.throwIfAborted();
     const { dependencies = {}, optionalDependencies = {} } = parsed(
       await readFile(join(from, 'package.json'), 'utf8'),
     ) as Record<string, Record<string, string> | undefined>;
@@ -231,6 +276,17 @@ async function packageFolder(from: string, name: string): Promise<string | undef
   }
 }
 
+async function copyModel(from: string, to: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await pipeline(createReadStream(from, PIECES), createWriteStream(to, PIECES), {
+      ...(signal && { signal }),
+    });
+  } catch (error) {
+    // What a failed read says of itself has no path.
+    throw (error as NodeJS.ErrnoException).syscall === 'read' ? unreadable(from, error) : error;
+  }
+}
+
 async function copy(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true, dereference: true });
 }
@@ -255,6 +311,30 @@ function parsed(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** What failed while a bundle was packed: reading what goes along, or writing. */
+function told(error: unknown, whole: string, part: string): unknown {
+  const { syscall, path = part } = error as NodeJS.ErrnoException;
+  if (syscall === undefined) return error;
+  return path.startsWith(part) ? unwritable(whole, error) : unreadable(path, error);
+}
+
+function unreadable(what: string, error: unknown): HadalError {
+  const got = (error as NodeJS.ErrnoException).code ?? String(error);
+  const expected = 'a file that can be read';
+  return new HadalError(
+    'file-unreadable',
+    { what, expected, got, next: 'check who may read it' },
+    { cause: error },
+  );
+}
+
+function unwritable(folder: string, error: unknown): HadalError {
+  const got = (error as NodeJS.ErrnoException).code ?? String(error);
+  const next = 'name a folder elsewhere, on a disk with room for it';
+  const expected = 'a place where a folder can be made';
+  return new HadalError('bundle-unwritable', { what: folder, expected, got, next }, { cause: error });
 }
 
 function differs(code: string, what: string, expected: string, got: string): HadalError {

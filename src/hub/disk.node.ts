@@ -1,12 +1,34 @@
 /**
- * Owns: room on the disk of a folder, and what a full or locked disk is called.
+ * Owns: folders that are made, room on their disk, and what a full or locked disk is called.
  * Refuses to know: what is put there.
  */
-import { statfs } from 'node:fs/promises';
+import { mkdir, stat, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { HadalError } from '../error.ts';
+
+const UNWRITABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'ENOENT', 'EEXIST']);
 
 /** Room that is never asked for: notes, logs, the file system's own. */
 const SPARE_BYTES = 16 << 20;
+
+/**
+ * Makes a folder, and those above it that are missing; one that is there is fine. Node's own way of doing so never ends
+ * below a folder that takes none and says that it is not there, as /proc does.
+ *
+ * @throws what the system says, e.g. `ENOENT`, `EACCES`, `EEXIST` where a file is in the way
+ * @example await makeFolder(join(home, 'models', 'a'));
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const isFolder = async () => (await stat(path).catch(() => undefined))?.isDirectory() === true;
+  if (await isFolder()) return;
+  if (dirname(path) !== path) await makeFolder(dirname(path));
+  try {
+    await mkdir(path);
+  } catch (error) {
+    // Another one may have made it meanwhile.
+    if (!(await isFolder())) throw error;
+  }
+}
 
 /**
  * Refuses before a byte is fetched when the disk of a folder cannot take so many.
@@ -38,7 +60,7 @@ function diskFull(folder: string, expected: string, got: string): HadalError {
 export function diskError(error: unknown, folder: string): HadalError | undefined {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'ENOSPC' || code === 'EDQUOT') return diskFull(folder, 'room for the model', 'none left');
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR') {
+  if (UNWRITABLE.has(String(code))) {
     return new HadalError(
       'store-unwritable',
       {

@@ -3,11 +3,11 @@
  * Refuses to know: what a model file holds, terminals.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HadalError } from '../error.ts';
 import { type CatalogueModel, findModel, type ModelSource, readCatalogue } from './catalogue.ts';
-import { demandSpace, diskError } from './disk.node.ts';
+import { demandSpace, diskError, makeFolder } from './disk.node.ts';
 import { familyReference, readFamily } from './family.ts';
 import { fileUrl, hubEndpoint, hubToken } from './hugging-face.node.ts';
 import { alone } from './lock.node.ts';
@@ -64,7 +64,7 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
     });
   }
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     return await alone(path, options.signal, async () => {
       if (await isWhole(path, model, verify)) return path;
       await removeStored(path);

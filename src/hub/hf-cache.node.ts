@@ -6,9 +6,10 @@
  * Source: huggingface_hub's guide "Understand caching".
  */
 import { randomUUID } from 'node:crypto';
-import { copyFile, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { Expectation } from './digest.node.ts';
+import { makeFolder } from './disk.node.ts';
 import { hubHome, isPlainPath, REPO_NAME } from './hugging-face.node.ts';
 import type { Environment } from './store.node.ts';
 
@@ -56,7 +57,7 @@ export async function linkBlob(
 ): Promise<void> {
   const link = snapshotPath(env, repo, commit, path);
   const blob = blobPath(env, repo, expected);
-  await mkdir(dirname(link), { recursive: true });
+  await makeFolder(dirname(link));
   // Under a name of its own first: others may put the same link there, and no reader ever finds it missing.
   const own = `${link}.${randomUUID()}`;
   try {
@@ -76,7 +77,7 @@ export async function writeRef(
   commit: string,
 ): Promise<void> {
   const path = join(repoFolder(env, repo), 'refs', ...revision.split('/'));
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   await writeFile(path, commit);
 }
 

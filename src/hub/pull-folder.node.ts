@@ -2,11 +2,11 @@
  * Owns: bringing a model from a folder or a file of this machine (a stick, a share) into Hadal's own, whole and checked.
  * Refuses to know: the network, what a model file holds, how a source says what its files are (folder-source.node.ts).
  */
-import { type FileHandle, mkdir, open, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { HadalError } from '../error.ts';
 import { sha256OfFile } from './digest.node.ts';
-import { demandSpace } from './disk.node.ts';
+import { demandSpace, makeFolder } from './disk.node.ts';
 import { digestsOf, filesUnder, locateSource, ofSource } from './folder-source.node.ts';
 import { isPlainPath, type RepoFile } from './hugging-face.node.ts';
 import { alone } from './lock.node.ts';
@@ -47,7 +47,7 @@ export async function pullFolder(source: string, options: PullOptions): Promise<
     return { from: join(folder, path), to: join(root, path), expected: { bytes, sha256: digests[i] ?? '' } };
   });
   const path = main === undefined ? root : join(root, main);
-  await mkdir(dirname(root), { recursive: true });
+  await makeFolder(dirname(root));
   const fetchedBytes = await alone(root, signal, () => bring(sources, folder, path, options));
   return { path, bytes: total(sources), fetchedBytes };
 }
@@ -65,7 +65,7 @@ async function bring(
   const bytes = total(missing);
   if (missing.length === 0) return 0;
   const root = destination(env, folder);
-  await mkdir(root, { recursive: true });
+  await makeFolder(root);
   await demandSpace(root, bytes);
   const title = `${basename(folder)}${missing.length > 1 ? ` (${missing.length} files)` : ''}`;
   const { sha256 } = missing.reduce((a, b) => (b.expected.bytes > a.expected.bytes ? b : a)).expected;
@@ -73,7 +73,7 @@ async function bring(
   const copied = onceForward('fetch', options.onProgress);
   let before = 0;
   for (const file of missing) {
-    await mkdir(dirname(file.to), { recursive: true });
+    await makeFolder(dirname(file.to));
     await copy(file, (done) => copied(before + done, bytes), signal);
     before += file.expected.bytes;
   }

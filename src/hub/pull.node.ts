@@ -2,10 +2,10 @@
  * Owns: bringing a model from a hub, an address, a package or a folder onto this machine, whole and checked, or not at all.
  * Refuses to know: terminals, what a model file holds.
  */
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { HadalError } from '../error.ts';
-import { demandSpace, diskError } from './disk.node.ts';
+import { demandSpace, diskError, makeFolder } from './disk.node.ts';
 import {
   blobPath,
   cachedSnapshots,
@@ -129,7 +129,7 @@ async function pullRepo(
   const missing: RepoFile[] = [];
   for (const file of files) if (!(await hasBlob(env, repo, file.expected))) missing.push(file);
   const missingBytes = missing.reduce((sum, { expected }) => sum + expected.bytes, 0);
-  await mkdir(join(repoFolder(env, repo), 'blobs'), { recursive: true });
+  await makeFolder(join(repoFolder(env, repo), 'blobs'));
   if (missing.length > 0) {
     await demandSpace(repoFolder(env, repo), missingBytes - (await heldOf(env, repo, missing)));
     options.onAnnounce?.({
@@ -213,7 +213,7 @@ async function pullUrl(
   const path = urlPath(env, url, sha256);
   const bytes = await lengthOf(url, options, signal);
   const expected = { bytes, sha256 };
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   return alone(path, signal, async () => {
     if (await isThere(path, bytes)) return { path, bytes, fetchedBytes: 0 };
     await download(url, path, expected, {
