@@ -55,6 +55,7 @@ export const ROWS = [
   decode(SHALLOW),
   decode(4096),
   decode(SHALLOW, 4),
+  decode(SHALLOW, 8),
   decode(SHALLOW, 16),
   {
     name: 'first-token',

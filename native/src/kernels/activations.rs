@@ -5,7 +5,7 @@ use super::multiply::List;
 use crate::formats::{Family, Format};
 use crate::map::{Buffer, Mat, MatMut, as_bytes, as_bytes_mut, as_ints, as_ints_mut, as_shorts, as_shorts_mut};
 use crate::pool::{Grid, Pool};
-use crate::simd::weave::{SHORTS, weave32, weave256};
+use crate::simd::weave::{SHORTS, shorten, weave32, weave256};
 use crate::simd::{Kernels, Lanes, Row};
 use std::ops::Range;
 
@@ -42,7 +42,7 @@ struct Layout {
 const LINE_WORDS: usize = 16;
 
 impl Layout {
-    fn of(family: Family, cols: usize, woven: bool) -> Self {
+    fn of(family: Family, cols: usize, woven: bool, shortened: bool) -> Self {
         let lines = |words: usize| words.next_multiple_of(LINE_WORDS);
         let blocks = lines(cols / 32);
         let mut layout = match family {
@@ -54,7 +54,9 @@ impl Layout {
         };
         if woven {
             layout.woven = layout.q;
-            layout.short_sums = if family == Family::Blocks256 { lines(cols / 256 * SHORTS / 2) } else { 0 };
+        }
+        if shortened && family == Family::Blocks256 {
+            layout.short_sums = lines(cols / 256 * SHORTS / 2);
         }
         layout
     }
@@ -127,7 +129,7 @@ impl Activations {
 
 impl Rounded {
     fn fill(&mut self, pool: &mut Pool, kernels: &Kernels, x: Mat<'_>, family: Family, woven: bool) {
-        let layout = Layout::of(family, x.cols(), woven);
+        let layout = Layout::of(family, x.cols(), woven, kernels.woven);
         self.layout = layout;
         self.cols = x.cols();
         let words = self.words.ensure(layout.words() * x.rows());
@@ -141,7 +143,10 @@ impl Rounded {
             if family == Family::Blocks256 {
                 (kernels.quantize256)(x, q, scale, sums);
                 if woven {
-                    weave256(q, sums, woven_q, as_shorts_mut(shorts));
+                    weave256(q, woven_q);
+                }
+                if kernels.woven {
+                    shorten(sums, as_shorts_mut(shorts));
                 }
                 return;
             }

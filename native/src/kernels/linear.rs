@@ -65,7 +65,7 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
     let lists = state.activations.lay(&mut state.pool, kernels, &formats, [&*all].into_iter());
     let rows = Rows { x, rounded: &state.activations };
     let total: usize = ready.iter().map(|r| r.weight.rows * r.weight.row_bytes).sum();
-    let tile_bytes = tile_bytes(total, state.pool.threads(), few);
+    let tile_bytes = tile_bytes(total, state.pool.threads(), formats.iter().all(|&f| List::is_streamed(&all, kernels, f)));
     let grids = ready
         .iter()
         .map(|r| {

@@ -26,11 +26,11 @@ pub struct Span {
     pub decode_rows: usize,
 }
 
-/// Weight bytes of a tile of a region that reads `total`: few enough to share the work. For many rows they stay in a
-/// core's cache. For few they are read once, and a stream of them is worth being long: finding the first pages of one
-/// takes as long as reading 50 KB.
-fn tile_bytes(total: usize, threads: usize, few: bool) -> usize {
-    (total / (4 * threads)).clamp(8 << 10, if few { 1 << 20 } else { 96 << 10 })
+/// Weight bytes of a tile of a region that reads `total`: few enough to share the work. Mostly they stay in a core's
+/// cache. Where they are read once, a stream of them is worth being long: finding the first pages of one takes as long as
+/// reading 50 KB.
+fn tile_bytes(total: usize, threads: usize, streamed: bool) -> usize {
+    (total / (4 * threads)).clamp(8 << 10, if streamed { 1 << 20 } else { 96 << 10 })
 }
 
 /// Rows of each of the tiles, of about so many bytes and about as long as each other, that `rows` rows are cut into: a

@@ -83,7 +83,7 @@ pub fn experts(
     let hidden = hidden.ensure(choices.len() * inter);
     let row_bytes = gate.row_bytes + up.row_bytes;
     let total = groups.len() * inter * row_bytes;
-    let tile_cols = |rows: &[usize]| tile_rows(tile_bytes(total, threads, !List::is_long(rows)), inter, row_bytes);
+    let tile_cols = |rows: &[usize]| tile_rows(tile_bytes(total, threads, List::is_streamed(rows, kernels, gate.format)), inter, row_bytes);
     let mut rest = &mut *hidden;
     let grids = groups
         .iter()
@@ -117,8 +117,8 @@ pub fn experts(
     let lists = all.chunk_by(|&a, &b| choices[a].expert == choices[b].expert);
     let lists = rounded.lay(pool, kernels, &[down.format], lists);
     let hidden = Rows { x: hidden, rounded };
-    let all_few = !rows_of_groups.iter().any(|rows| List::is_long(rows));
-    let tile_bytes = tile_bytes(down.rows * down.row_bytes, threads, all_few);
+    let streamed = rows_of_groups.iter().all(|rows| List::is_streamed(rows, kernels, down.format));
+    let tile_bytes = tile_bytes(down.rows * down.row_bytes, threads, streamed);
     let (tile_rows, tile_cols) = (out.rows(), tile_rows(tile_bytes, down.rows, down.row_bytes));
     pool.grids(vec![Grid { out, tile_rows, tile_cols }], &|tile, scratch| {
         let mut floats = std::mem::take(&mut scratch.floats);

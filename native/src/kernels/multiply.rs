@@ -1,11 +1,12 @@
 //! Owns: the product of some rows of a weight with some rows of activations, whatever the weight's format.
 //! Refuses to know: what the rows are for, threads.
 //!
-//! Few rows are multiplied where they lie; more are laid side by side first (`Activations::lay`). A product's bits are
-//! the same either way.
+//! One row is multiplied where it lies; for more, rows of weights are laid side by side, or rows of activations
+//! (`Activations::lay`), as the processor's kernels are. A product's bits are the same either way.
 
 use super::Activations;
 use crate::context::Weight;
+use crate::formats::Format;
 use crate::map::Mat;
 use crate::pool::Scratch;
 use crate::simd::{Floats, Kernels, Lanes, Row};
@@ -13,6 +14,9 @@ use std::ops::Range;
 
 /// Up to so many rows are multiplied where they lie.
 const FEW: usize = 4;
+
+/// Up to so many rows, weights are worth reading in long streams, where they are read once.
+const STREAMED: usize = 16;
 
 /// Rows of activations, as floats and as what they were rounded to.
 #[derive(Clone, Copy)]
@@ -39,6 +43,11 @@ impl List<'_> {
     pub fn is_long(rows: &[usize]) -> bool {
         rows.len() > FEW
     }
+
+    /// Whether so many rows meet weights that are read once, as they come, rather than kept in a cache.
+    pub fn is_streamed(rows: &[usize], kernels: &Kernels, format: Format) -> bool {
+        !Self::is_long(rows) || (rows.len() <= STREAMED && kernels.panels[format as usize].is_some())
+    }
 }
 
 /// out[n][r] = weight row rows.start + r . the n-th row of the list; scratch's `floats` stay the caller's.
@@ -60,6 +69,12 @@ pub fn multiply(
     {
         let sets: Vec<Lanes> = list.sets.clone().map(|set| activations.rounded.lanes(family, set)).collect();
         return lanes_kernel(bytes, &sets, list.rows.len(), &mut scratch.panel, out);
+    }
+    if let Some(panels) = kernels.panels[weight.format as usize]
+        && list.rows.len() >= panels.from
+    {
+        let xs: Vec<Row> = list.rows.iter().map(|&i| activations.rounded.row(family, &activations.x, i)).collect();
+        return (panels.run)(bytes, &xs, &mut scratch.panel, out);
     }
     let rows_kernel = kernels.rows[weight.format as usize];
     for (some, out) in list.rows.chunks(FEW).zip(out.chunks_mut(FEW * rows.len())) {

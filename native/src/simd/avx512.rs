@@ -2,11 +2,11 @@
 //! those of other formats as with AVX2, the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
-use super::avx512_lanes::{lanes32, lanes256};
+use super::avx512_panels::{panels32, panels256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;
 use super::featured::{featured, featured_search, featured_table};
-use super::{Floats, Kernels, Lanes, LanesFn, Row, Scaled, avx2, avx512_rounding, products, scalar};
+use super::{Floats, Kernels, Panels, Row, Scaled, avx2, avx512_rounding, products, scalar};
 use super::doubles::Wide;
 use crate::encode::encode;
 use crate::encode::grid_fit::{FittedGrid, GridKind, fit_grid};
@@ -30,19 +30,20 @@ static KERNELS: Kernels = {
     rows[Format::Q4K as usize] = by_hand_q4_k;
     rows[Format::Q5K as usize] = by_hand_q5_k;
     rows[Format::Q6K as usize] = by_hand_q6_k;
-    let mut lanes: [Option<LanesFn>; Format::ALL.len()] = [None; Format::ALL.len()];
-    lanes[Format::Q8_0 as usize] = Some(lanes_q8_0);
-    lanes[Format::Q4_0 as usize] = Some(lanes_q4_0);
-    lanes[Format::Q4_1 as usize] = Some(lanes_q4_1);
-    lanes[Format::Q5_0 as usize] = Some(lanes_q5_0);
-    lanes[Format::Q5_1 as usize] = Some(lanes_q5_1);
-    lanes[Format::Q4K as usize] = Some(lanes_q4_k);
-    lanes[Format::Q5K as usize] = Some(lanes_q5_k);
-    lanes[Format::Q6K as usize] = Some(lanes_q6_k);
+    // Laying costs as much as multiplying so many rows where they lie.
+    let mut panels: [Option<Panels>; Format::ALL.len()] = [None; Format::ALL.len()];
+    panels[Format::Q8_0 as usize] = Some(Panels { from: 5, run: panels_q8_0 });
+    panels[Format::Q4_0 as usize] = Some(Panels { from: 5, run: panels_q4_0 });
+    panels[Format::Q4_1 as usize] = Some(Panels { from: 5, run: panels_q4_1 });
+    panels[Format::Q5_0 as usize] = Some(Panels { from: 5, run: panels_q5_0 });
+    panels[Format::Q5_1 as usize] = Some(Panels { from: 5, run: panels_q5_1 });
+    panels[Format::Q4K as usize] = Some(Panels { from: 2, run: panels_q4_k });
+    panels[Format::Q5K as usize] = Some(Panels { from: 2, run: panels_q5_k });
+    panels[Format::Q6K as usize] = Some(Panels { from: 4, run: panels_q6_k });
     Kernels {
         rows,
         woven: true,
-        lanes,
+        panels,
         squares: avx2::by_hand_squares,
         scaled: Some(by_hand_scaled),
         dots: by_hand_dots,
@@ -84,14 +85,14 @@ featured! {
     fn by_hand_q4_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ4K>;
     fn by_hand_q5_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ5K>;
     fn by_hand_q6_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ6K>;
-    fn lanes_q8_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ8_0>;
-    fn lanes_q4_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ4_0>;
-    fn lanes_q4_1(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ4_1>;
-    fn lanes_q5_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ5_0>;
-    fn lanes_q5_1(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ5_1>;
-    fn lanes_q4_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ4K>;
-    fn lanes_q5_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ5K>;
-    fn lanes_q6_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ6K>;
+    fn panels_q8_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ8_0>;
+    fn panels_q4_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ4_0>;
+    fn panels_q4_1(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ4_1>;
+    fn panels_q5_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ5_0>;
+    fn panels_q5_1(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ5_1>;
+    fn panels_q4_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels256::<BlockQ4K>;
+    fn panels_q5_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels256::<BlockQ5K>;
+    fn panels_q6_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels256::<BlockQ6K>;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::dots;
     fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::wide::scaled;
     fn by_hand_codes(codes: &[u8], out: &mut [f32]) = products::wide::floats_of;

@@ -1,7 +1,6 @@
 //! Owns: quantized blocks as AVX-512 kernels multiply them: unsigned bytes, scales, what the bytes are too large by.
 //! Refuses to know: activations, tensors. Layouts are those of `unpack`.
 
-use super::avx2;
 use super::blocks::*;
 use std::arch::x86_64::*;
 
@@ -10,11 +9,6 @@ pub(super) trait Wide32: AnyBytes {
     const MINUS: i32;
     /// Whether the format has an m.
     const MINS: bool = false;
-    /// The numbers u.
-    ///
-    /// # Safety
-    /// The processor has AVX2.
-    unsafe fn numbers(&self) -> __m256i;
     /// The numbers u of four blocks: the first sixteen of all, then the last of all.
     ///
     /// # Safety
@@ -58,12 +52,6 @@ impl Wide32 for BlockQ8_0 {
         let signs = _mm512_set1_epi8(-128);
         [_mm512_xor_si512(first, signs), _mm512_xor_si512(second, signs)]
     }
-    #[target_feature(enable = "avx2")]
-    unsafe fn numbers(&self) -> __m256i {
-        // SAFETY: 32 bytes are there; the load may lie at any address.
-        let q = unsafe { _mm256_loadu_si256(self.q.as_ptr().cast()) };
-        _mm256_xor_si256(q, _mm256_set1_epi8(-128))
-    }
     fn d(&self) -> u16 {
         u16::from_le_bytes(self.d)
     }
@@ -84,10 +72,6 @@ impl Wide32 for BlockQ4_0 {
     unsafe fn four(blocks: [&Self; 4]) -> [__m512i; 2] {
         four_nibbles(blocks.map(|block| &block.q))
     }
-    #[target_feature(enable = "avx2")]
-    unsafe fn numbers(&self) -> __m256i {
-        avx2::nibbles(&self.q)
-    }
     fn d(&self) -> u16 {
         u16::from_le_bytes(self.d)
     }
@@ -101,10 +85,6 @@ impl Wide32 for BlockQ4_1 {
     unsafe fn four(blocks: [&Self; 4]) -> [__m512i; 2] {
         four_nibbles(blocks.map(|block| &block.q))
     }
-    #[target_feature(enable = "avx2")]
-    unsafe fn numbers(&self) -> __m256i {
-        avx2::nibbles(&self.q)
-    }
     fn d(&self) -> u16 {
         u16::from_le_bytes(self.d)
     }
@@ -114,13 +94,6 @@ impl Wide32 for BlockQ4_1 {
     fn factors(&self) -> u32 {
         two(self.d, self.m)
     }
-}
-
-/// Nibbles with a fifth bit: bit j of h belongs to number j.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
-fn five_bits(q: &[u8; 16], h: [u8; 4]) -> __m256i {
-    let nibbles = avx2::nibbles(q);
-    _mm256_mask_add_epi8(nibbles, u32::from_le_bytes(h), nibbles, _mm256_set1_epi8(16))
 }
 
 /// From which bit of its block's 32 each byte takes eight, so that its own is the fifth; first halves, then last ones.
@@ -159,10 +132,6 @@ impl Wide32 for BlockQ5_0 {
     unsafe fn four(blocks: [&Self; 4]) -> [__m512i; 2] {
         four_five_bits(blocks.map(|block| &block.q), blocks.map(|block| block.h))
     }
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
-    unsafe fn numbers(&self) -> __m256i {
-        five_bits(&self.q, self.h)
-    }
     fn d(&self) -> u16 {
         u16::from_le_bytes(self.d)
     }
@@ -175,10 +144,6 @@ impl Wide32 for BlockQ5_1 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx2")]
     unsafe fn four(blocks: [&Self; 4]) -> [__m512i; 2] {
         four_five_bits(blocks.map(|block| &block.q), blocks.map(|block| block.h))
-    }
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2")]
-    unsafe fn numbers(&self) -> __m256i {
-        five_bits(&self.q, self.h)
     }
     fn d(&self) -> u16 {
         u16::from_le_bytes(self.d)
@@ -198,12 +163,7 @@ pub(super) trait Wide256: AnyBytes {
     const MINS: bool = false;
     /// Numbers that share a scale and a min: 16 or 32.
     const GROUP: usize;
-    /// Numbers 64 * quarter to 64 * quarter + 63.
-    ///
-    /// # Safety
-    /// The processor has AVX-512 F and BW; quarter is below 4.
-    unsafe fn numbers(&self, quarter: usize) -> __m512i;
-    /// As `numbers` for all quarters; for groups of 32 in the order of `weave256`.
+    /// The numbers u, 64 at a time; for groups of 32 in the order of `weave256`.
     ///
     /// # Safety
     /// The processor has AVX-512 F and BW.
@@ -213,19 +173,6 @@ pub(super) trait Wide256: AnyBytes {
     /// # Safety
     /// The processor has AVX-512 F and VL.
     unsafe fn scale_bytes(&self) -> __m128i;
-    /// The 16 scales, signed.
-    ///
-    /// # Safety
-    /// The processor has AVX-512 F and VL.
-    unsafe fn scales(&self) -> __m128i;
-    /// The 16 mins, unsigned.
-    ///
-    /// # Safety
-    /// The processor has AVX-512 F and VL.
-    unsafe fn mins(&self) -> __m128i {
-        // SAFETY: the caller's promise.
-        unsafe { _mm_setzero_si128() }
-    }
     /// d, a half, in the low 16 bits, dmin above them.
     fn factors(&self) -> u32;
 }
@@ -288,22 +235,6 @@ impl Wide256 for BlockQ4K {
         // SAFETY: a block begins with d, dmin and the scales: 16 bytes, at any address.
         six_bits(unsafe { _mm_loadu_si128(std::ptr::from_ref(self).cast()) })
     }
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn numbers(&self, quarter: usize) -> __m512i {
-        _mm512_and_si512(twice_shifted(&self.q[32 * quarter..], 0, 4), _mm512_set1_epi8(15))
-    }
-    #[target_feature(enable = "avx512f,avx512vl,avx2")]
-    unsafe fn scales(&self) -> __m128i {
-        // SAFETY: the caller's promise.
-        let eight = unsafe { self.scale_bytes() };
-        _mm_unpacklo_epi8(eight, eight)
-    }
-    #[target_feature(enable = "avx512f,avx512vl,avx2")]
-    unsafe fn mins(&self) -> __m128i {
-        // SAFETY: the caller's promise.
-        let eight = unsafe { self.scale_bytes() };
-        _mm_unpackhi_epi8(eight, eight)
-    }
     fn factors(&self) -> u32 {
         two(self.d, self.dmin)
     }
@@ -347,48 +278,16 @@ impl Wide256 for BlockQ5K {
         // SAFETY: a block begins with d, dmin and the scales: 16 bytes, at any address.
         six_bits(unsafe { _mm_loadu_si128(std::ptr::from_ref(self).cast()) })
     }
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn numbers(&self, quarter: usize) -> __m512i {
-        let low = _mm512_and_si512(twice_shifted(&self.q[32 * quarter..], 0, 4), _mm512_set1_epi8(15));
-        let high = twice_shifted(&self.qh, 2 * quarter as i16, 2 * quarter as i16 + 1);
-        let high = _mm512_and_si512(high, _mm512_set1_epi8(1));
-        _mm512_or_si512(low, _mm512_slli_epi16(high, 4))
-    }
-    #[target_feature(enable = "avx512f,avx512vl,avx2")]
-    unsafe fn scales(&self) -> __m128i {
-        // SAFETY: the caller's promise.
-        let eight = unsafe { self.scale_bytes() };
-        _mm_unpacklo_epi8(eight, eight)
-    }
-    #[target_feature(enable = "avx512f,avx512vl,avx2")]
-    unsafe fn mins(&self) -> __m128i {
-        // SAFETY: the caller's promise.
-        let eight = unsafe { self.scale_bytes() };
-        _mm_unpackhi_epi8(eight, eight)
-    }
     fn factors(&self) -> u32 {
         two(self.d, self.dmin)
     }
 }
 
-impl Wide256 for BlockQ6K {
-    const MINUS: i32 = 32;
-    const GROUP: usize = 16;
+impl BlockQ6K {
+    /// Numbers 64 * quarter to 64 * quarter + 63.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn woven(&self) -> [__m512i; 4] {
-        // SAFETY: the caller's promise.
-        unsafe { [self.numbers(0), self.numbers(1), self.numbers(2), self.numbers(3)] }
-    }
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn scale_bytes(&self) -> __m128i {
-        // SAFETY: 16 bytes are there; the load may lie at any address.
-        unsafe { _mm_loadu_si128(self.scales.as_ptr().cast()) }
-    }
-    #[target_feature(enable = "avx512f,avx512bw")]
-    #[inline]
-    unsafe fn numbers(&self, quarter: usize) -> __m512i {
+    fn numbers(&self, quarter: usize) -> __m512i {
         let (half, upper) = (quarter / 2, quarter % 2);
         let bytes: &[u8] = &self.ql[64 * half..64 * half + 64];
         // SAFETY: 64 bytes are there; the load may lie at any address.
@@ -399,10 +298,21 @@ impl Wide256 for BlockQ6K {
         let high = _mm512_and_si512(high, _mm512_set1_epi8(3));
         _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi8(15)), _mm512_slli_epi16(high, 4))
     }
+}
+
+impl Wide256 for BlockQ6K {
+    const MINUS: i32 = 32;
+    const GROUP: usize = 16;
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn woven(&self) -> [__m512i; 4] {
+        [self.numbers(0), self.numbers(1), self.numbers(2), self.numbers(3)]
+    }
+    #[inline]
     #[target_feature(enable = "avx512f,avx512vl")]
-    unsafe fn scales(&self) -> __m128i {
-        // SAFETY: the caller's promise.
-        unsafe { self.scale_bytes() }
+    unsafe fn scale_bytes(&self) -> __m128i {
+        // SAFETY: 16 bytes are there; the load may lie at any address.
+        unsafe { _mm_loadu_si128(self.scales.as_ptr().cast()) }
     }
     fn factors(&self) -> u32 {
         two(self.d, [0; 2])

@@ -103,6 +103,7 @@ macro_rules! featured_table {
                 rows,
                 woven: false,
                 lanes: [None; Format::ALL.len()],
+                panels: [None; Format::ALL.len()],
                 scaled: None,
                 quantize32,
                 quantize256,

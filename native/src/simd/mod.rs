@@ -38,7 +38,9 @@ pub mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512_blocks;
 #[cfg(target_arch = "x86_64")]
-mod avx512_lanes;
+mod avx512_laid;
+#[cfg(target_arch = "x86_64")]
+mod avx512_panels;
 #[cfg(target_arch = "x86_64")]
 mod avx512_rounding;
 #[cfg(target_arch = "x86_64")]
@@ -65,9 +67,10 @@ pub struct Row<'a> {
     pub sums: &'a [i32],
     /// scale * sum for every 32 numbers; empty for blocks of 256.
     pub scaled_sums: &'a [f32],
-    /// q and, for blocks of 256, its sums once more, as `weave` orders them; where `Kernels::woven` wants them.
+    /// q once more, as `weave` orders it, where `Kernels::woven` wants it.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub woven: &'a [i8],
+    /// Blocks of 256: the sums as `weave` shortens them.
     #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub short_sums: &'a [i16],
 }
@@ -90,6 +93,7 @@ impl<'a> Floats<'a> {
 /// A product of matrices: (a, b, out, stride of out). An element's bits depend on its own row and column alone.
 pub type ProductFn = fn(a: Floats, b: Floats, out: &mut [f32], stride: usize);
 /// Sixteen rows of activations side by side: number t of every sixteen belongs to row t.
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
 #[derive(Clone, Copy)]
 pub struct Lanes<'a> {
     /// [cols / 4][16], four int8 each
@@ -104,6 +108,7 @@ pub struct Lanes<'a> {
     pub scaled_sums: &'a [f32],
 }
 
+#[cfg(target_arch = "aarch64")]
 impl Lanes<'_> {
     /// Whether there is all that `blocks` blocks of `numbers` numbers need.
     fn fits(&self, blocks: usize, numbers: usize) -> bool {
@@ -151,6 +156,14 @@ pub type ScaledFn = fn(weights: Scaled, xs: &[Row], out: &mut [f32]);
 pub const SCALED_STEP: usize = 16;
 /// out[x][r] = weight row r . xs[x]; the weight rows lie one after the other. A product's bits depend on its two rows.
 pub type RowsFn = fn(weights: &[u8], xs: &[Row], out: &mut [f32]);
+/// As `RowsFn` and to the same bits, in `work`. Activations need not be woven.
+pub type PanelsFn = fn(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]);
+/// Products with several rows of activations by `run`, faster than `rows` and `lanes` from so many rows on.
+#[derive(Clone, Copy)]
+pub struct Panels {
+    pub from: usize,
+    pub run: PanelsFn,
+}
 /// Rounds x to int8 with a scale for every 32 numbers: (x, q, scale, sums of 32, scale * sum).
 pub type Quantize32Fn = fn(&[f32], &mut [i8], &mut [f32], &mut [i32], &mut [f32]);
 /// Rounds x to int8 with a scale for every 256 numbers: (x, q, scale, sums of 16).
@@ -168,6 +181,8 @@ pub struct Kernels {
     pub woven: bool,
     /// By `Format as usize`; faster than `rows` from a few rows on, where there is one.
     pub lanes: [Option<LanesFn>; Format::ALL.len()],
+    /// By `Format as usize`.
+    pub panels: [Option<Panels>; Format::ALL.len()],
     /// Products of block-scaled E4M3 that are decoded in registers.
     pub scaled: Option<ScaledFn>,
     pub quantize32: Quantize32Fn,

@@ -21,6 +21,7 @@ pub static KERNELS: Kernels = Kernels {
     rows: ROWS,
     woven: false,
     lanes: [None; Format::ALL.len()],
+    panels: [None; Format::ALL.len()],
     scaled: None,
     quantize32,
     quantize256,

@@ -2,7 +2,7 @@
 //! Refuses to know: operations. Where only the order of f32 sums may differ, the bound is that of such sums.
 
 use super::blocks::{half, to_half};
-use super::weave::{SHORTS, weave32, weave256};
+use super::weave::{SHORTS, shorten, weave32, weave256};
 use super::{Floats, Kernels, Row, SCALED_STEP, Scaled, available, scalar};
 use crate::formats::{Family, Format};
 use crate::map::{Buffer, Mat};
@@ -110,7 +110,8 @@ impl Activations {
             }
             Family::Blocks256 => {
                 (kernels.quantize256)(&to.floats, &mut to.q, &mut to.scale, &mut to.sums);
-                weave256(&to.q, &to.sums, &mut to.woven, &mut to.short_sums);
+                weave256(&to.q, &mut to.woven);
+                shorten(&to.sums, &mut to.short_sums);
             }
         }
         to
@@ -203,6 +204,27 @@ fn rows_side_by_side_multiply_to_the_same_bits() {
                     (table.rows[format as usize])(&weights, &[*x], &mut alone);
                     assert_eq!(bits(&alone), bits(&expected[m * rows..(m + 1) * rows]));
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn weight_rows_side_by_side_multiply_to_the_same_bits() {
+    let mut noise = Noise(10);
+    for table in available() {
+        for &format in Format::ALL {
+            let Some(panels) = table.panels[format as usize] else { continue };
+            for (cols, rows, count) in [(1, 1, 2), (2, 3, 5), (3, 40, 9), (7, 33, 1), (17, 16, 6), (20, 5, 3), (9, 81, 70)] {
+                let cols = cols * format.block_numbers();
+                let weights = rows_of(&mut noise, format, rows, cols);
+                let x: Vec<_> =
+                    (0..count).map(|_| Activations::of(table, format.family(), noise.floats(cols))).collect();
+                let xs: Vec<_> = x.iter().map(Activations::row).collect();
+                let (mut got, mut expected) = (vec![0.0; rows * count], vec![0.0; rows * count]);
+                (panels.run)(&weights, &xs, &mut Buffer::default(), &mut got);
+                (table.rows[format as usize])(&weights, &xs, &mut expected);
+                assert_eq!(bits(&got), bits(&expected), "{} {} {cols} {rows} {count}", table.isa, format.name());
             }
         }
     }

@@ -16,12 +16,8 @@ pub fn weave32(q: &[i8], woven: &mut [i8]) {
     }
 }
 
-/// Short sums of a block of 256: 16 of 16 numbers, 8 of 32.
-pub const SHORTS: usize = 24;
-
-/// Blocks of 256 in groups of 32: the first halves of even groups, their second halves, then those of odd groups; and the
-/// sums of 16 as short words, those of 32 after them.
-pub fn weave256(q: &[i8], sums: &[i32], woven: &mut [i8], shorts: &mut [i16]) {
+/// Blocks of 256 in groups of 32: the first halves of even groups, their second halves, then those of odd groups.
+pub fn weave256(q: &[i8], woven: &mut [i8]) {
     let (blocks, _) = q.as_chunks::<256>();
     let (to, _) = woven.as_chunks_mut::<256>();
     for (block, to) in blocks.iter().zip(to) {
@@ -32,6 +28,13 @@ pub fn weave256(q: &[i8], sums: &[i32], woven: &mut [i8], shorts: &mut [i16]) {
             }
         }
     }
+}
+
+/// Short sums of a block of 256: 16 of 16 numbers, 8 of 32.
+pub const SHORTS: usize = 24;
+
+/// Blocks of 256: the sums of 16 as short words, those of 32 after them.
+pub fn shorten(sums: &[i32], shorts: &mut [i16]) {
     let (sums, _) = sums.as_chunks::<16>();
     let (shorts, _) = shorts.as_chunks_mut::<SHORTS>();
     for (sums, shorts) in sums.iter().zip(shorts) {

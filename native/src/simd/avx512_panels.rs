@@ -1,0 +1,350 @@
+//! Owns: products of weight rows with several rows of activations by AVX-512 VNNI: sixteen weight rows lie side by side,
+//! one in each lane, laid once for all activations.
+//! Refuses to know: tensors, threads, operations; how blocks are laid (`avx512_laid`).
+//!
+//! A lane does what `avx512_rows` does for its two rows, in the same order, so products have the same bits here and
+//! there: exact in i32 inside a block, block b adding to running sum b mod 8 (16), the sums added at last by halves.
+
+use super::Row;
+use super::avx512_laid::{LANES, Laid, Laid32, Laid256, Rows, halves_of};
+use super::weave::SHORTS;
+use crate::map::Buffer;
+use std::arch::x86_64::*;
+
+/// Rows of activations whose sums are kept in registers together.
+const AT_ONCE: usize = 4;
+/// From so many rows of activations on, numbers are unpacked once for all of them, and several panels are laid before
+/// they are multiplied, so that activations are read less often: as many as stay in a core's second cache.
+const MANY: usize = 24;
+const PANELS: usize = 4;
+
+/// A family's way through a panel.
+trait Panel {
+    type Block: Laid;
+    const RUNNING: usize;
+    /// Whether x has all that `blocks` blocks need.
+    fn fits(x: &Row, blocks: usize) -> bool;
+    /// Adds the products of block b to the sums.
+    ///
+    /// # Safety
+    /// The processor has the features of this file; the lines are there, and the block in every row of xs.
+    unsafe fn add<L: Lines<Self::Block>, const X: usize>(lines: L, xs: &[Row; X], b: usize, sums: [__m512; X]) -> [__m512; X];
+}
+
+/// A block of a panel.
+trait Lines<B: Laid>: Copy {
+    /// The lines of block b of a panel that begins here.
+    fn of_block(self, b: usize) -> Self;
+    fn laid(self) -> *const __m512i;
+    /// As `Laid::pair`.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn pair(self, i: usize) -> [__m512i; 2];
+}
+
+/// Pairs are unpacked where they are multiplied.
+#[derive(Clone, Copy)]
+struct Packed(*const __m512i);
+
+/// Pairs are unpacked beforehand, once for all activations, to the second pointer.
+#[derive(Clone, Copy)]
+struct Unpacked(*const __m512i, *const __m512i);
+
+impl<B: Laid> Lines<B> for Packed {
+    fn of_block(self, b: usize) -> Self {
+        Self(self.0.wrapping_add(b * B::LINES))
+    }
+    fn laid(self) -> *const __m512i {
+        self.0
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    unsafe fn pair(self, i: usize) -> [__m512i; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { B::pair(self.0, i) }
+    }
+}
+
+impl<B: Laid> Lines<B> for Unpacked {
+    fn of_block(self, b: usize) -> Self {
+        Self(self.0.wrapping_add(b * B::LINES), self.1.wrapping_add(b * 2 * B::PAIRS))
+    }
+    fn laid(self) -> *const __m512i {
+        self.0
+    }
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+    unsafe fn pair(self, i: usize) -> [__m512i; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [self.1.add(2 * i).read_unaligned(), self.1.add(2 * i + 1).read_unaligned()] }
+    }
+}
+
+struct Of32<B>(std::marker::PhantomData<B>);
+struct Of256<B>(std::marker::PhantomData<B>);
+
+/// A word, four bytes or two shorts, in every lane.
+///
+/// # Safety
+/// It is there.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn same(word: *const i32) -> __m512i {
+    // SAFETY: the caller's promise.
+    _mm512_set1_epi32(unsafe { word.read_unaligned() })
+}
+
+impl<B: Laid32> Panel for Of32<B> {
+    type Block = B;
+    const RUNNING: usize = 16;
+
+    fn fits(x: &Row, blocks: usize) -> bool {
+        x.q.len() >= 32 * blocks && [x.scale.len(), x.sums.len(), x.scaled_sums.len()].iter().all(|&n| n >= blocks)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+    unsafe fn add<L: Lines<B>, const X: usize>(lines: L, xs: &[Row; X], b: usize, mut sums: [__m512; X]) -> [__m512; X] {
+        let mut halves = [[_mm512_setzero_si512(); 2]; X];
+        // SAFETY: the caller's promise.
+        unsafe {
+            for i in 0..4 {
+                let u = lines.pair(i);
+                for (x, halves) in xs.iter().zip(&mut halves) {
+                    let q = x.q.as_ptr().add(32 * b + 4 * i);
+                    halves[0] = _mm512_dpbusd_epi32(halves[0], u[0], same(q.cast()));
+                    halves[1] = _mm512_dpbusd_epi32(halves[1], u[1], same(q.add(16).cast()));
+                }
+            }
+            let d = halves_of(lines.laid(), B::D);
+            for ((x, halves), sum) in xs.iter().zip(halves).zip(&mut sums) {
+                let mut exact = _mm512_add_epi32(halves[0], halves[1]);
+                if B::MINUS_BITS > 0 {
+                    let minus = _mm512_sllv_epi32(same(x.sums.as_ptr().add(b)), _mm512_set1_epi32(B::MINUS_BITS as i32));
+                    exact = _mm512_sub_epi32(exact, minus);
+                }
+                let factor = _mm512_mul_ps(d, _mm512_set1_ps(*x.scale.as_ptr().add(b)));
+                *sum = _mm512_fmadd_ps(factor, _mm512_cvtepi32_ps(exact), *sum);
+                if B::MINS {
+                    let m = halves_of(lines.laid(), B::D + 1);
+                    *sum = _mm512_fmadd_ps(m, _mm512_set1_ps(*x.scaled_sums.as_ptr().add(b)), *sum);
+                }
+            }
+        }
+        sums
+    }
+}
+
+impl<B: Laid256> Panel for Of256<B> {
+    type Block = B;
+    const RUNNING: usize = 8;
+
+    fn fits(x: &Row, blocks: usize) -> bool {
+        x.q.len() >= 256 * blocks && x.scale.len() >= blocks && x.short_sums.len() >= SHORTS * blocks
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+    unsafe fn add<L: Lines<B>, const X: usize>(lines: L, xs: &[Row; X], b: usize, mut sums: [__m512; X]) -> [__m512; X] {
+        const { assert!(!(B::MINS && B::MINUS_BITS > 0)) };
+        let zero = _mm512_setzero_si512();
+        let steps = B::GROUP / 4;
+        let (mut exact, mut apart) = ([zero; X], [zero; X]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            for t in 0..32 / steps {
+                let groups = B::groups(t);
+                let mut of_groups = [[zero; 2]; X];
+                for step in 0..steps {
+                    let u = lines.pair(steps * t + step);
+                    for (x, of_groups) in xs.iter().zip(&mut of_groups) {
+                        let q = x.q.as_ptr().add(256 * b + 4 * step);
+                        for n in 0..2 {
+                            let q = q.add(B::GROUP * groups[n]);
+                            of_groups[n] = _mm512_dpbusd_epi32(of_groups[n], u[n], same(q.cast()));
+                        }
+                    }
+                }
+                let scales = groups.map(|group| B::scale(lines.laid(), group));
+                for (exact, of_groups) in exact.iter_mut().zip(of_groups) {
+                    for n in 0..2 {
+                        *exact = _mm512_add_epi32(*exact, _mm512_mullo_epi32(of_groups[n], scales[n]));
+                    }
+                }
+            }
+            for pair in 0..128 / B::GROUP {
+                let minus = B::minus(lines.laid(), pair);
+                let first = if B::GROUP == 32 { 16 } else { 0 };
+                for (x, apart) in xs.iter().zip(&mut apart) {
+                    let sums = x.short_sums.as_ptr().add(SHORTS * b + first + 2 * pair);
+                    *apart = _mm512_dpwssd_epi32(*apart, minus, same(sums.cast()));
+                }
+            }
+            let d = halves_of(lines.laid(), B::D);
+            for (((x, exact), apart), sum) in xs.iter().zip(exact).zip(apart).zip(&mut sums) {
+                let part = if B::MINS {
+                    let dmin = halves_of(lines.laid(), B::D + 1);
+                    let part = _mm512_mul_ps(d, _mm512_cvtepi32_ps(exact));
+                    _mm512_fnmadd_ps(dmin, _mm512_cvtepi32_ps(apart), part)
+                } else {
+                    let minus = _mm512_sllv_epi32(apart, _mm512_set1_epi32(B::MINUS_BITS as i32));
+                    _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_sub_epi32(exact, minus)))
+                };
+                *sum = _mm512_fmadd_ps(_mm512_set1_ps(*x.scale.as_ptr().add(b)), part, *sum);
+            }
+        }
+        sums
+    }
+}
+
+/// out[x][r] = weight row r . x, for formats of blocks of 32.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+pub(super) fn panels32<B: Laid32>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) {
+    product::<Of32<B>>(weights, xs, work, out);
+}
+
+/// out[x][r] = weight row r . x, for formats of blocks of 256.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+pub(super) fn panels256<B: Laid256>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) {
+    product::<Of256<B>>(weights, xs, work, out);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+fn product<P: Panel>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) {
+    let rows = out.len() / xs.len().max(1);
+    let row_bytes = weights.len() / rows.max(1);
+    let blocks = row_bytes / size_of::<P::Block>();
+    assert!(xs.iter().all(|x| P::fits(x, blocks)) && weights.len() >= rows * row_bytes);
+    if rows < LANES {
+        let mut padded = weights.to_vec();
+        padded.resize(LANES * row_bytes, 0);
+        let mut answers = vec![0.0; LANES * xs.len()];
+        product::<P>(&padded, xs, work, &mut answers);
+        for (out, answers) in out.chunks_exact_mut(rows).zip(answers.chunks_exact(LANES)) {
+            out.copy_from_slice(&answers[..rows]);
+        }
+        return;
+    }
+    let many = xs.len() >= MANY;
+    let (panels, unpacked) = if many { (PANELS, blocks * 2 * P::Block::PAIRS) } else { (1, 0) };
+    let lines = blocks * P::Block::LINES;
+    let work = work.ensure(panels * (lines + unpacked) * LANES);
+    for block in 0..blocks {
+        ask_ahead::<P::Block>(weights.as_ptr().wrapping_add(block * LANES * size_of::<P::Block>()));
+    }
+    // The last panel has rows of the one before it too, where it must.
+    let firsts: Vec<usize> = (0..rows).step_by(LANES).map(|first| first.min(rows - LANES)).collect();
+    for firsts in firsts.chunks(panels) {
+        for (&first, panel) in firsts.iter().zip(work.chunks_exact_mut((lines + unpacked) * LANES)) {
+            let rows = &weights[first * row_bytes..(first + LANES) * row_bytes];
+            let mut at = Rows::new(rows.as_ptr(), row_bytes);
+            let (mut to, mut next) = (panel.as_mut_ptr().cast::<__m512i>(), rows.as_ptr().wrapping_add(rows.len()));
+            for _ in 0..blocks {
+                ask_ahead::<P::Block>(next);
+                // SAFETY: this function has the features; every row has the block, the panel its lines.
+                unsafe { P::Block::lay(at, to) };
+                at.step(size_of::<P::Block>());
+                next = next.wrapping_add(LANES * size_of::<P::Block>());
+                to = to.wrapping_add(P::Block::LINES);
+            }
+            if many {
+                // SAFETY: this function has the features; the panel has the lines, and room for the pairs.
+                unsafe { unpack::<P::Block>(panel.as_mut_ptr().cast(), blocks) };
+            }
+        }
+        let mut x = 0;
+        while x < xs.len() {
+            let some = at_once(xs.len() - x);
+            for (first, panel) in firsts.iter().zip(work.chunks_exact((lines + unpacked) * LANES)) {
+                let (panel, to) = (panel.as_ptr().cast::<__m512i>(), Out { at: x * rows + first, rows });
+                let xs = &xs[x..x + some];
+                if many {
+                    few::<P, _>(Unpacked(panel, panel.wrapping_add(lines)), blocks, xs, out, to);
+                } else {
+                    few::<P, _>(Packed(panel), blocks, xs, out, to);
+                }
+            }
+            x += some;
+        }
+    }
+}
+
+/// How many of `left` rows are taken next: no row is left alone.
+fn at_once(left: usize) -> usize {
+    match left {
+        5 | 6 => 3,
+        _ => left.min(AT_ONCE),
+    }
+}
+
+/// Asks for as many lines of the next panel as a block of all rows of this one has.
+#[inline]
+fn ask_ahead<B>(at: *const u8) {
+    for line in (0..LANES * size_of::<B>()).step_by(64) {
+        // SAFETY: asking for memory never faults, wherever it is.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line).cast()) };
+    }
+}
+
+/// Where products go: out[at + n * rows + r].
+struct Out {
+    at: usize,
+    rows: usize,
+}
+
+/// Unpacks the pairs of a panel's blocks, to behind its lines.
+///
+/// # Safety
+/// The processor has the features of this file; the lines are there, and room for the pairs.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+unsafe fn unpack<B: Laid>(panel: *mut __m512i, blocks: usize) {
+    for b in 0..blocks {
+        for i in 0..B::PAIRS {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let to = panel.add(blocks * B::LINES + 2 * (b * B::PAIRS + i));
+                let [u, v] = B::pair(panel.add(b * B::LINES), i);
+                to.write_unaligned(u);
+                to.add(1).write_unaligned(v);
+            }
+        }
+    }
+}
+
+/// `multiply` for as many rows of activations as there are, up to AT_ONCE.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+fn few<P: Panel, L: Lines<P::Block>>(panel: L, blocks: usize, xs: &[Row], out: &mut [f32], to: Out) {
+    match *xs {
+        [a] => multiply::<P, L, 1>(panel, blocks, [a], out, to),
+        [a, b] => multiply::<P, L, 2>(panel, blocks, [a, b], out, to),
+        [a, b, c] => multiply::<P, L, 3>(panel, blocks, [a, b, c], out, to),
+        [a, b, c, d] => multiply::<P, L, 4>(panel, blocks, [a, b, c, d], out, to),
+        _ => {}
+    }
+}
+
+/// The products of a panel, whose lines are there, with X rows of activations.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+fn multiply<P: Panel, L: Lines<P::Block>, const X: usize>(panel: L, blocks: usize, xs: [Row; X], out: &mut [f32], to: Out) {
+    let mut running = [[_mm512_setzero_ps(); X]; 16];
+    for b in 0..blocks {
+        let sums = &mut running[b % P::RUNNING];
+        // SAFETY: this function has the features; `product` has laid the lines and checked the rows.
+        *sums = unsafe { P::add(panel.of_block(b), &xs, b, *sums) };
+    }
+    let mut half = P::RUNNING / 2;
+    while half > 0 {
+        for j in 0..half {
+            for x in 0..X {
+                running[j][x] = _mm512_add_ps(running[j][x], running[j + half][x]);
+            }
+        }
+        half /= 2;
+    }
+    for (x, sum) in running[0].into_iter().enumerate() {
+        let out = &mut out[to.at + x * to.rows..][..LANES];
+        // SAFETY: there is room for sixteen numbers.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
+    }
+}
