@@ -69,6 +69,8 @@ export type FromEngine =
   | { readonly type: 'warning'; readonly sentence: string }
   | { readonly type: 'ready'; readonly description: EngineDescription }
   | { readonly type: 'refused'; readonly error: ErrorMessage }
+  /** What was to be said in one turn, in order. */
+  | { readonly type: 'several'; readonly messages: readonly FromEngine[] }
   | { readonly type: 'event'; readonly requestId: string; readonly event: AnyEvent }
   | { readonly type: 'done'; readonly requestId: string; readonly error?: ErrorMessage }
   | { readonly type: 'stats'; readonly call: number; readonly stats: EngineStats }

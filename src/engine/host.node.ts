@@ -307,6 +307,9 @@ class Host implements EngineHost {
       case 'refused':
         this.gone(unpackError(message.error));
         break;
+      case 'several':
+        for (const one of message.messages) this.#receive(one);
+        break;
       case 'event': {
         this.#requests.get(message.requestId)?.push(message.event);
         break;

@@ -115,12 +115,30 @@ async function fileIdentity({ sources, tensors }: ModelFile): Promise<string> {
   return (await Promise.all(parts)).join('\n');
 }
 
-async function forward(requestId: string, events: AsyncIterable<AnyEvent>): Promise<void> {
+/**
+ * What is said of requests goes out together at the end of a turn: what a step gives to all of them is one message, and
+ * is written while the next step is computed.
+ */
+class Outbox {
+  #messages: FromEngine[] = [];
+
+  push(message: FromEngine): void {
+    if (this.#messages.push(message) === 1) setImmediate(() => this.flush());
+  }
+
+  flush(): void {
+    const messages = this.#messages;
+    this.#messages = [];
+    if (messages.length > 0) send(messages.length === 1 ? messages[0]! : { type: 'several', messages });
+  }
+}
+
+async function forward(outbox: Outbox, requestId: string, events: AsyncIterable<AnyEvent>): Promise<void> {
   try {
-    for await (const event of events) send({ type: 'event', requestId, event });
-    send({ type: 'done', requestId });
+    for await (const event of events) outbox.push({ type: 'event', requestId, event });
+    outbox.push({ type: 'done', requestId });
   } catch (error) {
-    send({ type: 'done', requestId, error: packError(error) });
+    outbox.push({ type: 'done', requestId, error: packError(error) });
   }
 }
 
@@ -132,6 +150,7 @@ async function forward(requestId: string, events: AsyncIterable<AnyEvent>): Prom
 export function serveEngine(parts: EngineParts): void {
   let opened: Opened | undefined;
   let closed = false;
+  const outbox = new Outbox();
   const receive = async (message: ToEngine): Promise<void> => {
     switch (message.type) {
       case 'open':
@@ -142,13 +161,13 @@ export function serveEngine(parts: EngineParts): void {
         }
         return;
       case 'generate':
-        if (opened) await forward(message.request.requestId, opened.engine.generate(message.request));
+        if (opened) await forward(outbox, message.request.requestId, opened.engine.generate(message.request));
         return;
       case 'score':
-        if (opened) await forward(message.request.requestId, opened.engine.score(message.request));
+        if (opened) await forward(outbox, message.request.requestId, opened.engine.score(message.request));
         return;
       case 'embed':
-        if (opened) await forward(message.request.requestId, opened.engine.embed(message.request));
+        if (opened) await forward(outbox, message.request.requestId, opened.engine.embed(message.request));
         return;
       case 'abort':
         opened?.engine.abort(message.requestId);
@@ -159,6 +178,7 @@ export function serveEngine(parts: EngineParts): void {
       case 'close':
         await opened?.close();
         closed = true;
+        outbox.flush();
         send({ type: 'closed' });
         if (parentPort) parentPort.close();
         else process.disconnect();

@@ -52,6 +52,20 @@ export const LINES: Framing = {
 };
 
 /**
+ * Headers of a stream. Whoever sends a body of unknown length waits a moment for its end, to tell the length: chunks say
+ * that there is none to wait for. HTTP/1.0 has no chunks.
+ *
+ * @param httpVersion of the request, where it came over a socket
+ * @example c.body(body, 200, streamHeaders(EVENTS, c.env.incoming?.httpVersion));
+ */
+export function streamHeaders(
+  { headers }: Framing,
+  httpVersion: string | undefined,
+): Readonly<Record<string, string>> {
+  return httpVersion === '1.0' ? headers : { ...headers, 'transfer-encoding': 'chunked' };
+}
+
+/**
  * A body of items. It ends where the source ends; a source that throws must have said why before.
  *
  * @example new Response(streamBody(items, { framing: EVENTS, pingMs: 15_000, onLeave }), { headers: EVENTS.headers });

@@ -44,6 +44,8 @@ export interface ServerParts {
 
 /** hono's types for our routes: the id of a request, its key, its body. */
 export interface ServerEnv {
+  /** Where the request came over a socket, what Node has of it. */
+  readonly Bindings: { readonly incoming?: { readonly httpVersion: string } };
   readonly Variables: { requestId: string; answering?: true } & AuthEnv['Variables'] & JsonEnv['Variables'];
 }
 

@@ -10,6 +10,7 @@ import type { Hono } from 'hono';
 import { HadalError } from '../error.ts';
 import { requestLineError } from '../http/host-check.ts';
 import { problemOf } from '../http/problems.ts';
+import type { ServerEnv } from './context.ts';
 import { protocolOf } from './protocol.ts';
 
 /** Where to listen. */
@@ -55,7 +56,7 @@ const CLOSE_EVERY_MS = 50;
  * @example const { url } = await listen(app, { host: '127.0.0.1', port: 11434 });
  */
 export async function listen(
-  app: Pick<Hono, 'fetch'>,
+  app: Pick<Hono<ServerEnv>, 'fetch'>,
   { host, port, socket, patience = PATIENCE }: ListenOptions,
 ): Promise<Listening> {
   const answer = getRequestListener(app.fetch as Parameters<typeof getRequestListener>[0], {

@@ -8,7 +8,7 @@ import type { Delta } from '../chat/delta.ts';
 import { HadalError } from '../error.ts';
 import { saltOf } from '../http/keys.ts';
 import { problemOf } from '../http/problems.ts';
-import { EVENTS, type SseItem, streamBody } from '../http/sse.ts';
+import { EVENTS, type SseItem, streamBody, streamHeaders } from '../http/sse.ts';
 import { answer, type ServingModel } from './answering.ts';
 import type { ServerContext, ServerParts } from './context.ts';
 import { watchAnswer } from './observing.ts';
@@ -107,7 +107,7 @@ export async function respond(
   const { pingMs } = parts;
   const onEnd = () => place.leave();
   const body = streamBody(items, { framing, pingMs, onLeave: () => gone.abort(), onEnd });
-  return c.body(body, 200, framing.headers);
+  return c.body(body, 200, streamHeaders(framing, c.env?.incoming?.httpVersion));
 }
 
 /** Waits for the first delta, but not for long: a client that hears nothing gives up. Rejects as the delta does. */

@@ -81,6 +81,19 @@ describe.skipIf(!haveProgram('curl') || !haveProgram('bash'))('docs/guide/curl.m
     expect(stdout).toMatch(answer);
   });
 
+  test.each([
+    ['--http1.0', ''],
+    ['--http1.1', 'chunked'],
+  ])('a stream over %s', async (version, encoding) => {
+    const body = JSON.stringify({ model: 'model', prompt: 'hello', max_tokens: 2, stream: true });
+    const args = ['-sS', '-i', '--raw', version, '-H', 'content-type: application/json', '-d', body];
+    const { stdout } = await promisify(execFile)('curl', [...args, `${server.url}/v1/completions`]);
+    const [head = '', ...rest] = stdout.split('\r\n\r\n');
+    expect(/transfer-encoding: (\w+)/i.exec(head)?.[1] ?? '').toBe(encoding);
+    expect(rest.join('').includes('\r\n')).toBe(encoding === 'chunked');
+    expect(rest.join('')).toContain('data: [DONE]\n\n');
+  });
+
   test('no fault of the server', () => {
     expect(server.errors).toEqual([]);
   });

@@ -70,7 +70,7 @@ test('a model is pulled with its steps, answers, is listed, and deleted again', 
     const { message } = await client.chat({
       model,
       messages: [{ role: 'user', content: 'hello' }],
-      options: { num_predict: 4 },
+      options: { num_predict: 4, temperature: 0 },
     });
     expect(message.content).toHaveLength(4);
   }

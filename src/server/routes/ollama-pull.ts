@@ -13,7 +13,7 @@ import {
   pullSchema,
 } from '../../api/ollama/pull.ts';
 import { problemOf } from '../../http/problems.ts';
-import { LINES, type SseItem, streamBody } from '../../http/sse.ts';
+import { LINES, type SseItem, streamBody, streamHeaders } from '../../http/sse.ts';
 import type { ServerEnv, ServerParts } from '../context.ts';
 import { OLLAMA } from '../protocol.ts';
 import { deleteModel, pullModel } from '../pulling.ts';
@@ -48,7 +48,7 @@ export function ollamaPull(app: OpenAPIHono<ServerEnv>, parts: ServerParts): voi
       pingMs: parts.pingMs,
       onLeave: () => void steps.return?.(),
     });
-    return c.body(body, 200, LINES.headers);
+    return c.body(body, 200, streamHeaders(LINES, c.env?.incoming?.httpVersion));
   });
   app.openAPIRegistry.registerPath({
     method: 'delete',
