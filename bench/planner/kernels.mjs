@@ -1,171 +1,135 @@
 /**
- * Owns: `npm run bench:kernels`: what the native backend's products reach by number format, as the planner needs it.
+ * Owns: `npm run bench:kernels`: what the native backend reaches by number format and operation, as the planner needs it.
  * Refuses to know: models, how predictions are made of it.
  *
- * Four figures for each format, each the best of short rounds over the best that the machine gave between them: what others
- * do on it only ever takes away.
- *   reach     one row times weights that no cache holds: bytes over those that memory gives
+ *   reach     one row times weights, by all threads out of a mapped file: bytes over those that memory gives meanwhile
  *   cap       one row times weights that a cache holds: bytes for each 8-bit operation that the registers give
  *   multiply  512 rows: operations over those that the registers give, without unpacking
  *   unpack    what weights cost however many rows there are: 8-bit operations for each number
- * The last two are the line through the times of few and of many rows.
+ * The last two are the line through the times of few and of many rows. operations.mjs has what there is besides.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createNativeBackend } from '../../dist/backend/native/native.node.js';
-import { createMachineProbe } from '../../dist/backend/native/probe.node.js';
-import { dtype, rowBytes } from '../../dist/dtypes/table.js';
-import { someIds } from '../engine/child.mjs';
+import { rowBytes } from '../../dist/dtypes/table.js';
+import { Clock, products, rounded, someNumbers, timeOf } from './clock.mjs';
+import { measureOperations } from './operations.mjs';
+import { mapWeights, weightBytes } from './weights.mjs';
 
 const USAGE = `usage: npm run bench:kernels -- [flags]
 
   --only NAMES   formats, as Q8_0,Q4_K; all that models are offered in otherwise
   --rounds N     how often each is measured; 5 otherwise
-  --write        puts the figures into src/planner/kernel-rates.json; otherwise they are only shown`;
+  --out          puts the figures into src/planner/kernel-rates.json; otherwise they are only shown`;
 
 const FORMATS = [
-  ...[
-    'F32',
-    'F16',
-    'BF16',
-    'F8_E4M3',
-    'Q8_0',
-    'Q6_K',
-    'Q5_K',
-    'Q5_0',
-    'Q5_1',
-    'Q4_K',
-    'Q4_0',
-    'Q4_1',
-    'IQ4_XS',
-  ],
-  ...['IQ4_NL', 'Q3_K', 'IQ3_S', 'IQ3_XXS', 'Q2_K', 'IQ2_S', 'IQ2_XS', 'IQ2_XXS', 'IQ1_S', 'IQ1_M'],
+  ...['F32', 'F16', 'BF16', 'F8_E4M3', 'Q8_0', 'Q6_K', 'Q5_K', 'Q5_0', 'Q5_1', 'Q4_K', 'Q4_0', 'Q4_1'],
+  ...['IQ4_XS', 'IQ4_NL', 'Q3_K', 'IQ3_S', 'IQ3_XXS', 'Q2_K', 'IQ2_S', 'IQ2_XS', 'IQ2_XXS', 'IQ1_S', 'IQ1_M'],
 ];
-/** A matrix as models have them, and one that stays in the caches of the cores. */
-const [COLS, ROWS, CACHED_ROWS] = [2048, 4096, 256];
+const RATES = fileURLToPath(new URL('../../src/planner/kernel-rates.json', import.meta.url));
+const COLS = 2048;
+/** Matrices as models have them. */
+const ROWS = 4096;
 /** More than the last cache of the machines that we know. */
 const STREAMED_BYTES = 256 * 2 ** 20;
+/** Less than what a core has of its own. */
+const CACHED_BYTES = 2 ** 19;
 const [FEW_ROWS, MANY_ROWS] = [32, 512];
+/** Rows of a matrix that many rows meet: short enough that others seldom come between. */
+const MET_ROWS = 1024;
 
 const { values: flags } = parseArgs({
   options: {
     only: { type: 'string' },
     rounds: { type: 'string', default: '5' },
-    write: { type: 'boolean' },
+    out: { type: 'boolean' },
     help: { type: 'boolean' },
   },
 });
 if (flags.help) console.log(USAGE);
-else await main(flags.only?.split(',') ?? FORMATS, Number(flags.rounds));
+else await main(flags.only?.split(','), Number(flags.rounds));
 
-async function main(names, rounds) {
-  const probe = createMachineProbe();
-  const backend = createNativeBackend({});
-  const formats = {};
-  for (const name of names) {
-    formats[name] = await measure(backend, probe, name, rounds);
+async function main(only, rounds) {
+  const before = JSON.parse(readFileSync(RATES, 'utf8'));
+  const clock = new Clock(rounds);
+  const operations = only === undefined ? await measureOperations(clock) : before.operations;
+  console.log(JSON.stringify(operations));
+  const formats = only === undefined ? {} : { ...before.formats };
+  for (const name of only ?? FORMATS) {
+    formats[name] = await measure(clock, name, operations);
     const { reach, cap, multiply, unpack } = formats[name];
     console.log(
-      `${name.padEnd(8)} reach ${reach.toFixed(3)}  cap ${cap.toFixed(4)} bytes/op  multiply ${multiply.toFixed(3)}  unpack ${unpack.toFixed(1)} ops`,
+      `${name.padEnd(8)} reach ${reach.toFixed(3)}  cap ${cap.toFixed(4)} bytes/op  multiply ${multiply.toFixed(3)}  unpack ${unpack.toFixed(1)} ops  (${clock.found()})`,
     );
   }
-  await backend[Symbol.asyncDispose]();
-  if (!flags.write) return;
+  const { arithmetic, reading } = clock.quiet();
+  if (arithmetic < 0.9 || reading < 0.8)
+    console.log(
+      `others were at work: all threads gave ${percent(arithmetic)} of their arithmetic, reading was usually ${percent(reading)} of its best; what "reach" says is not to be trusted, measure again when it is quiet`,
+    );
+  if (!flags.out) return;
   const made = {
-    by: 'npm run bench:kernels -- --write',
+    by: 'npm run bench:kernels -- --out',
     date: new Date().toISOString().slice(0, 10),
-    machine: `${cpus()[0]?.model}, ${probe.threads} threads`,
-    isa: probe.isa,
+    machine: `${cpus()[0]?.model}, ${clock.threads} threads`,
+    isa: clock.isa,
     rounds,
   };
-  const path = fileURLToPath(new URL('../../src/planner/kernel-rates.json', import.meta.url));
-  writeFileSync(path, `${JSON.stringify({ made, formats }, null, 2)}\n`);
+  writeFileSync(RATES, `${JSON.stringify({ made, operations, formats }, null, 2)}\n`);
 }
 
-async function measure(backend, probe, name, rounds) {
-  const bytes = ROWS * rowBytes(name, COLS);
-  const data = weightBytes(name);
-  const streamed = Array.from({ length: Math.ceil(STREAMED_BYTES / bytes) }, (_, i) =>
-    backend.constant(`w${i}`, name, [COLS, ROWS], data),
-  );
-  const cachedBytes = CACHED_ROWS * rowBytes(name, COLS);
-  const cached = backend.constant('cached', name, [COLS, CACHED_ROWS], data.subarray(0, cachedBytes));
-  const x = backend.tensor('F32', MANY_ROWS, COLS);
-  const out = backend.tensor('F32', MANY_ROWS, ROWS);
-  backend.write(
-    x,
-    Float32Array.from(someIds(MANY_ROWS * COLS, 30_000, 7), (id) => id / 15_000 - 1),
-  );
-  const views = new Map([ROWS, CACHED_ROWS].map((width) => [width, backend.columns(out, 0, width)]));
-  const secondsOf = async (rows, weights) => {
-    const span = { rows, decodeRows: rows === 1 ? 1 : 0 };
-    for (const weight of weights) backend.matmul(span, x, [{ weight, out: views.get(weight.rows) }]);
-    const startMs = performance.now();
-    await backend.read(out, 1);
-    return (performance.now() - startMs) / 1e3;
-  };
-  const repeated = Array(Math.ceil(STREAMED_BYTES / 8 / cachedBytes)).fill(cached);
-  const [fewWeights, manyWeights] = [streamed.slice(0, 4), streamed.slice(0, 1)];
-  const best = {
-    read: 0,
-    operations: 0,
-    streamed: Infinity,
-    cached: Infinity,
-    few: Infinity,
-    many: Infinity,
-  };
-  for (let round = 0; round <= rounds; round++) {
-    const measured = {
-      read: Math.max(probe.readRate(), probe.readRate()),
-      streamed: await secondsOf(1, streamed),
-      operations: probe.multiplyRate(),
-      cached: await secondsOf(1, repeated),
-      few: (await secondsOf(FEW_ROWS, fewWeights)) / fewWeights.length,
-      many: (await secondsOf(MANY_ROWS, manyWeights)) / manyWeights.length,
-    };
-    // The first round warms up.
-    if (round === 0) continue;
-    for (const [what, value] of Object.entries(measured)) {
-      const better = what === 'read' || what === 'operations' ? Math.max : Math.min;
-      best[what] = better(best[what], value);
-    }
+async function measure(clock, name, operations) {
+  const { multiply, unpack, cap } = await withBackend(1, (one) => computing(clock, name, one, operations));
+  return { reach: await withBackend(0, (all) => streaming(clock, name, all)), cap, multiply, unpack };
+}
+
+async function withBackend(threads, use) {
+  const backend = createNativeBackend({ threads });
+  try {
+    return await use(backend);
+  } finally {
+    await backend[Symbol.asyncDispose]();
   }
-  for (const handle of [...streamed, cached, x, out]) backend.free(handle);
-  // Times of one matrix, in 8-bit operations of the machine for each number of it.
-  const numbers = COLS * ROWS;
-  const [few, many] = [best.few, best.many].map((seconds) => (seconds * best.operations) / numbers);
+}
+
+/** On one thread, with weights in its cache. */
+async function computing(clock, name, backend, { rounded: rounding, placed }) {
+  const row = rowBytes(name, COLS);
+  const cachedRows = Math.max(16, Math.floor(CACHED_BYTES / row / 16) * 16);
+  const weightOf = (rows) => backend.constant(`${rows}`, name, [COLS, rows], weightBytes(name, COLS, rows));
+  const [cached, met] = [weightOf(cachedRows), weightOf(MET_ROWS)];
+  const x = someNumbers(backend, MANY_ROWS, COLS);
+  const out = backend.tensor('F32', MANY_ROWS, Math.max(MET_ROWS, cachedRows));
+  const times = (rows, weight, repeated) => () =>
+    timeOf(backend, out, products(backend, rows, x, out, [weight]), repeated);
+  const took = await clock.operationsOf({
+    cached: times(1, cached, 32),
+    few: times(FEW_ROWS, met, 2),
+    many: times(MANY_ROWS, met, 1),
+  });
+  // Of one matrix, for each number of it.
+  const [few, many] = [took.few, took.many].map((all) => all / (COLS * MET_ROWS));
   const perRow = (many - few) / (MANY_ROWS - FEW_ROWS);
   return {
-    reach: rounded((streamed.length * bytes) / best.streamed / best.read),
-    cap: rounded((repeated.length * cachedBytes) / best.cached / best.operations),
-    multiply: rounded(2 / perRow),
+    cap: rounded((cachedRows * row) / took.cached),
+    multiply: rounded(2 / (perRow - rounding / MET_ROWS - placed / COLS)),
     unpack: rounded(Math.max(0, few - FEW_ROWS * perRow)),
   };
 }
 
-/** Normally distributed numbers where the format can be written, any bytes otherwise: both cost the same. */
-function weightBytes(name) {
-  const row = rowBytes(name, COLS);
-  const data = new Uint8Array(row * ROWS);
-  const { encode } = dtype(name);
-  const pool = 64;
-  for (let i = 0; i < pool; i++) {
-    if (encode)
-      encode(
-        Float32Array.from(someIds(COLS, 30_000, i + 1), (id) => (id / 15_000 - 1) * 0.02),
-        0,
-        data,
-        i * row,
-        COLS,
-      );
-    else data.set(someIds(row, 100, i + 1), i * row);
-  }
-  for (let i = pool; i < ROWS; i++) data.copyWithin(i * row, (i % pool) * row, ((i % pool) + 1) * row);
-  return data;
+/** By all threads, out of a mapped file that no cache holds. */
+async function streaming(clock, name, backend) {
+  const wanted = { cols: COLS, rows: ROWS, cuts: [], least: STREAMED_BYTES };
+  const [weights] = await mapWeights(backend, name, wanted);
+  const [x, out] = [someNumbers(backend, 1, COLS), backend.tensor('F32', 1, ROWS)];
+  const { streamed } = await clock.bytesOf({
+    streamed: () => timeOf(backend, out, products(backend, 1, x, out, weights)),
+  });
+  return rounded((weights.length * ROWS * rowBytes(name, COLS)) / streamed);
 }
 
-function rounded(value) {
-  return Number(value.toPrecision(3));
+function percent(share) {
+  return `${Math.round(share * 100)} %`;
 }

@@ -22,6 +22,8 @@ const kernels = JSON.parse(
 );
 
 const PROMPT_TOKENS = 512;
+/** The answer is 128 tokens deep in its middle, where decoding is predicted. */
+const DEPTH_TOKENS = 96;
 const DECODE_TOKENS = 64;
 const CONTEXT_TOKENS = 4096;
 /** What a prediction may be off by. */
@@ -79,10 +81,10 @@ function page(beyond) {
   return `# The planner beside what was measured
 
 \`npm run bench:planner -- MODEL.gguf ... --out ${flags.out}\` writes this page and
-[${flags.out}.json](../bench/results/${flags.out}.json); \`npm run bench:kernels -- --write\` before it measures what the
-predictions are made of: the kernels by number format, and no model.
+[${flags.out}.json](../bench/results/${flags.out}.json); \`npm run bench:kernels -- --out\` before it measures what the
+predictions are made of: the kernels by number format and operation, and no model.
 
-Memory is what the engine holds with ${CONTEXT_TOKENS} tokens of context, in GB; decoding starts behind 16 tokens and takes
+Memory is what the engine holds with ${CONTEXT_TOKENS} tokens of context, in GB; decoding starts behind ${DEPTH_TOKENS} tokens and takes
 ${DECODE_TOKENS}, prompts have ${PROMPT_TOKENS}, in tokens/s. The bandwidth of memory (the last column, GB/s) and the 8-bit
 arithmetic were probed before and after every single run, and each prediction is made from that. Medians of ${rounds}
 rounds. Allowed: memory within 5 %, decoding 20 %, prompts 30 %; ${beyond.length === 0 ? 'all are within it' : `beyond it: ${beyond.join('; ')}`}.
@@ -125,7 +127,7 @@ async function measure(path) {
         const before = [rates(), rates()];
         const usage = await once(
           opened,
-          what === 'prefill' ? PROMPT_TOKENS : 16,
+          what === 'prefill' ? PROMPT_TOKENS : DEPTH_TOKENS,
           what === 'prefill' ? 1 : DECODE_TOKENS,
         );
         const after = [rates(), rates()];

@@ -1,8 +1,8 @@
 /**
- * Owns: how long Hadal's products of weights take on a machine: what its kernels reach by number format, as measured.
+ * Owns: how long Hadal's kernels take on a machine: products of weights by number format, and what there is besides.
  * Refuses to know: models, placements, how the figures are measured.
  *
- * kernel-rates.json is written by `npm run bench:kernels -- --write` and by nothing else: no figure in it is chosen so
+ * kernel-rates.json is written by `npm run bench:kernels -- --out` and by nothing else: no figure in it is chosen so
  * that a prediction comes out right. It knows nothing of models, so bench/planner, which does, can judge it.
  */
 import { readFileSync } from 'node:fs';
@@ -10,8 +10,10 @@ import { z } from 'zod';
 import type { DTypeName } from '../dtypes/dtype.ts';
 import { dtype } from '../dtypes/table.ts';
 import type { Machine } from './machine.ts';
+import type { StepNumbers, StepWork } from './step-work.ts';
 
 const positive = z.number().positive();
+const each = z.number().min(0);
 const schema = z.strictObject({
   made: z.strictObject({
     by: z.string(),
@@ -19,6 +21,26 @@ const schema = z.strictObject({
     machine: z.string(),
     isa: z.string(),
     rounds: positive,
+  }),
+  operations: z.strictObject({
+    regionSeconds: each.describe('a region of all threads that has next to nothing to do'),
+    callSeconds: each.describe('an operation on next to nothing'),
+    stepSeconds: each.describe('a token of an engine whose model does next to nothing'),
+    // 8-bit operations for each number, head and attended token, or multiply-add.
+    rounded: each,
+    placed: each,
+    normed: each,
+    rotated: each,
+    turned: each,
+    gated: each,
+    kept: each,
+    routed: each,
+    picked: each,
+    heads: each.describe('a head of a prompt row with one token that it attends to'),
+    attended: each.describe('a multiply-add of the same'),
+    expanded: each.describe('a multiply-add that makes keys and values of latents'),
+    generated: each.describe('a multiply-add of attention of one row'),
+    generatedLatent: each.describe('the same of latent attention'),
   }),
   formats: z.record(
     z.string(),
@@ -43,11 +65,28 @@ export interface KernelRate {
   readonly unpack: number;
 }
 
-/** The measured rates by number format. Example: `readKernelRates().Q4_K?.reach`. */
-export function readKernelRates(): Readonly<Partial<Record<string, KernelRate>>> {
-  return schema.parse(JSON.parse(readFileSync(new URL('./kernel-rates.json', import.meta.url), 'utf8')))
-    .formats;
+/** What was measured. Example: `readKernelRates().formats.Q4_K?.reach`. */
+export function readKernelRates(): KernelRates {
+  return schema.parse(JSON.parse(readFileSync(new URL('./kernel-rates.json', import.meta.url), 'utf8')));
 }
+
+/** The rates by number format, and what there is besides products. */
+export interface KernelRates {
+  readonly formats: Readonly<Partial<Record<string, KernelRate>>>;
+  readonly operations: z.output<typeof schema>['operations'];
+}
+
+/** What every token's activations go through, whether it is read or generated. */
+const SMALL = [
+  'rounded',
+  'placed',
+  'normed',
+  'rotated',
+  'turned',
+  'gated',
+  'kept',
+  'routed',
+] as const satisfies readonly StepNumbers[];
 
 /** Hadal's kernels without AVX2: this part of what the measured ones reach. */
 const PLAIN_KERNELS = { memory: 0.2, processor: 0.1 };
@@ -67,6 +106,16 @@ export interface KernelTimes {
   isComputing(of: FormatCost): boolean;
   /** So many multiply-adds with weights that are unpacked once. */
   multiplySeconds(of: FormatCost, multiplyAdds: number): number;
+  /** What a token that is generated takes besides, behind so many others: attention, and everything that is small. */
+  generateSeconds(work: StepWork, attendedTokens: number, depthTokens: number): StepSeconds;
+  /** What a prompt of so many tokens takes besides. */
+  promptSeconds(work: StepWork, tokens: number): StepSeconds;
+}
+
+/** Seconds of what is no product of weights. */
+export interface StepSeconds {
+  readonly attention: number;
+  readonly rest: number;
 }
 
 /**
@@ -75,11 +124,15 @@ export interface KernelTimes {
  * @example kernelTimes(machine).readSeconds({ dtype: 'Q8_0', bytes: 1.4e9, numbers: 1.3e9 }) // 0.05
  */
 export function kernelTimes({ cpu, memory }: Pick<Machine, 'cpu' | 'memory'>): KernelTimes {
-  const rates = readKernelRates();
+  const { formats: rates, operations: besides } = readKernelRates();
   const plain = !cpu.features.some((name) => name.startsWith('avx2') || name.startsWith('avx512'));
   const of = plain ? PLAIN_KERNELS : { memory: 1, processor: 1 };
   const bytesPerSecond = memory.bytesPerSecond * of.memory;
   const operations = cpu.int8PerSecond * of.processor;
+  const threads = Math.max(1, cpu.cores);
+  /** Seconds of all numbers that a token passes through, by all threads. */
+  const numbersSeconds = ({ numbers }: StepWork) =>
+    SMALL.reduce((sum, what) => sum + numbers[what] * besides[what], 0) / operations;
   const rateOf = (name: DTypeName): KernelRate => {
     const found = rates[name];
     if (found !== undefined) return found;
@@ -104,6 +157,26 @@ export function kernelTimes({ cpu, memory }: Pick<Machine, 'cpu' | 'memory'>): K
     multiplySeconds({ dtype: name, numbers }, multiplyAdds) {
       const { multiply, unpack } = rateOf(name);
       return (numbers * unpack + (2 * multiplyAdds) / multiply) / operations;
+    },
+    generateSeconds(work, attendedTokens, depthTokens) {
+      const width = work.attended.generated * attendedTokens + work.indexed * depthTokens;
+      const rate = work.latent ? besides.generatedLatent : besides.generated;
+      const fixed =
+        work.regions * besides.regionSeconds + work.calls * besides.callSeconds + besides.stepSeconds;
+      // One row is too little to share: a single thread does what is small.
+      const small =
+        numbersSeconds(work) * threads + (work.numbers.picked * besides.picked * threads) / operations;
+      return { attention: (width * rate) / operations, rest: fixed + small };
+    },
+    promptSeconds(work, tokens) {
+      const pairs = (tokens * (tokens + 1)) / 2;
+      const looking = work.numbers.heads * besides.heads + work.attended.prompt * besides.attended;
+      const expanding = work.expanded * besides.expanded;
+      const fixed = work.regions * besides.regionSeconds + work.calls * besides.callSeconds;
+      return {
+        attention: (pairs * (looking + work.indexed * besides.attended) + tokens * expanding) / operations,
+        rest: fixed + tokens * numbersSeconds(work),
+      };
     },
   };
 }

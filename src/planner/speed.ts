@@ -6,6 +6,7 @@ import type { DTypeName } from '../dtypes/dtype.ts';
 import { type FormatCost, kernelTimes } from './kernel-rates.ts';
 import type { Machine } from './machine.ts';
 import type { Held, Placement } from './placement.ts';
+import type { StepWork } from './step-work.ts';
 import { cacheBytes, type PlannedTensor, type Subject } from './subject.ts';
 
 /** What limits a rate. */
@@ -29,9 +30,6 @@ export interface Efficiency {
   readonly perLayer: number;
 }
 
-/** What engines spend on every layer of a step besides: barriers, launches, exchanges between GPUs. */
-const HADAL_PER_LAYER_SECONDS = 25e-6;
-
 /**
  * Shares of other engines, assumed, not fitted: of llama.cpp on a processor what bench/engine saw, on GPUs what the
  * projects' own published runs reach on DeepSeek models, rounded down. Hadal's own are measured by number format
@@ -49,9 +47,6 @@ const SHARED_MEMORY = 0.5;
 /** An engine that can run a placement. */
 export type EngineName = 'hadal' | OtherEngine;
 type OtherEngine = keyof typeof EFFICIENCY;
-
-/** Products of 32-bit floats, which attention is made of, over those of 8-bit integers: four lanes in one, and two chains in one. */
-const FLOATS_OF_INT8 = 1 / 4;
 
 /** Prompt tokens that are computed together. */
 const CHUNK_TOKENS = 512;
@@ -129,7 +124,7 @@ export function prefillRate(
   return rateOf(chunk, [...(split === 'tensor' ? [slowest(times)] : times), steps]);
 }
 
-/** All of it in memory: every weight that a token reads at the rate of its format's kernels, and the cache. */
+/** All of it in memory: every weight that a token reads at the rate of its format's kernels, the cache, and the rest. */
 function hadalDecodeRate(
   subject: Subject,
   machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>,
@@ -139,14 +134,25 @@ function hadalDecodeRate(
   const kernels = kernelTimes(here);
   const read = byFormat(subject, ({ share }) => share);
   const seconds = (of: readonly FormatCost[]) => of.reduce((sum, cost) => sum + kernels.readSeconds(cost), 0);
-  const cache = cacheReadBytes(subject, depthTokens) / here.memory.bytesPerSecond;
+  const { attention, rest } = kernels.generateSeconds(
+    workOf(subject),
+    attendedTokens(subject, depthTokens),
+    depthTokens,
+  );
+  const attending = worse(
+    { seconds: cacheReadBytes(subject, depthTokens) / here.memory.bytesPerSecond, bound: 'memory bandwidth' },
+    { seconds: attention, bound: 'arithmetic' },
+  );
+  const timed = (computing: boolean, bound: Bound): Timed => ({
+    seconds:
+      seconds(read.filter((cost) => kernels.isComputing(cost) === computing)) +
+      (attending.bound === bound ? attending.seconds : 0),
+    bound,
+  });
   return rateOf(1, [
-    {
-      seconds: seconds(read.filter((cost) => !kernels.isComputing(cost))) + cache,
-      bound: 'memory bandwidth',
-    },
-    { seconds: seconds(read.filter(kernels.isComputing)), bound: 'arithmetic' },
-    { seconds: subject.layers * HADAL_PER_LAYER_SECONDS, bound: 'steps' },
+    timed(false, 'memory bandwidth'),
+    timed(true, 'arithmetic'),
+    { seconds: rest, bound: 'steps' },
   ]);
 }
 
@@ -158,8 +164,15 @@ function hadalPrefillRate(
 ): Rate {
   const kernels = kernelTimes(besideGpus(machine));
   const touched = expertsTouched(subject, chunk);
-  const unpacked = byFormat(subject, ({ part, share }) => share * (part === 'experts' ? touched : 1));
-  const added = byFormat(subject, ({ part, share }) => (part === 'output' ? share / chunk : share));
+  const unpacked = byFormat(subject, (tensor) =>
+    isExpanded(tensor) ? 0 : tensor.share * (tensor.part === 'experts' ? touched : 1),
+  );
+  const filling = panelRows(subject, chunk);
+  const added = byFormat(subject, (tensor) => {
+    if (isExpanded(tensor)) return 0;
+    if (tensor.part === 'output') return tensor.share / chunk;
+    return tensor.share * (tensor.part === 'experts' ? filling : 1);
+  });
   const times = unpacked.map((cost, i): Timed => {
     const computing = kernels.multiplySeconds(cost, (added[i]?.numbers ?? 0) * chunk);
     return worse(
@@ -167,12 +180,32 @@ function hadalPrefillRate(
       { seconds: kernels.readSeconds(cost), bound: 'memory bandwidth' },
     );
   });
-  const attention: Timed = {
-    seconds: (subject.attentionWidth * chunk * chunk) / (machine.cpu.int8PerSecond * FLOATS_OF_INT8),
-    bound: 'arithmetic',
-  };
-  const steps: Timed = { seconds: subject.layers * HADAL_PER_LAYER_SECONDS, bound: 'steps' };
-  return rateOf(chunk, [...times, attention, steps]);
+  const { attention, rest } = kernels.promptSeconds(workOf(subject), chunk);
+  return rateOf(chunk, [
+    ...times,
+    { seconds: attention, bound: 'arithmetic' },
+    { seconds: rest, bound: 'steps' },
+  ]);
+}
+
+function workOf({ work, title }: Subject): StepWork {
+  if (work === undefined) throw new Error(`${title} is nothing that Hadal runs`);
+  return work;
+}
+
+/** Both halves of kv_b: for prompts they make keys and values, which {@link StepWork.expanded} counts. */
+function isExpanded({ name }: PlannedTensor): boolean {
+  return /\.attn_(?:kv_b|k_b|v_b)\.weight$/.test(name);
+}
+
+/** Rows are multiplied in panels of so many; of those of each expert the last one is filled by half. */
+const PANEL_ROWS = 16;
+
+/** Rows that the chosen experts multiply, over those that chose them. */
+function panelRows({ experts }: Subject, chunk: number): number {
+  if (experts === undefined) return 1;
+  const rowsEach = (chunk * experts.used) / experts.count;
+  return 1 + (PANEL_ROWS - 1) / 2 / Math.max(1, rowsEach);
 }
 
 /** The processor has a part of the bandwidth where a GPU has its memory in the same. */
@@ -210,16 +243,19 @@ interface Timed {
 
 /** Bytes of cache that one token reads: all rows, but of an indexed cache only those that are chosen. */
 function cacheReadBytes(subject: Subject, depthTokens: number): number {
+  const index = (name: string) => name.endsWith('.index');
   const sum = (names: (name: string) => boolean, tokens: number) =>
     cacheBytes({ streams: subject.streams.filter(({ name }) => names(name)) }, 'F16').perToken * tokens;
-  const index = (name: string) => name.endsWith('.index');
-  const indexed = subject.streams.some(({ name }) => index(name));
-  const rows = indexed ? Math.min(depthTokens, INDEXED_TOKENS) : depthTokens;
-  return sum(index, depthTokens) + sum((name) => !index(name), rows);
+  return sum(index, depthTokens) + sum((name) => !index(name), attendedTokens(subject, depthTokens));
 }
 
 /** Rows that V3.2's indexer chooses. */
 const INDEXED_TOKENS = 2048;
+
+function attendedTokens({ streams }: Subject, depthTokens: number): number {
+  const indexed = streams.some(({ name }) => name.endsWith('.index'));
+  return indexed ? Math.min(depthTokens, INDEXED_TOKENS) : depthTokens;
+}
 
 /** How many times the experts of one token are touched by a chunk: every expert that some token chose is read once. */
 function expertsTouched({ experts }: Subject, tokens: number): number {

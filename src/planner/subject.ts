@@ -16,6 +16,7 @@ import { cacheCost } from '../model/streams.ts';
 import { type Part, planBytes, specNumbers } from '../model/weights.ts';
 import { chooseTypes } from '../quantize/choose-types.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
+import { type StepWork, stepWork } from './step-work.ts';
 import { outlineV4, type V4Outline } from './v4-outline.ts';
 
 /** What a tensor is for. */
@@ -48,6 +49,8 @@ export interface Subject {
   readonly heads: number;
   /** Multiply-adds of one token with one attended token, all layers together. */
   readonly attentionWidth: number;
+  /** What Hadal does besides reading weights; absent where it does not know the architecture. */
+  readonly work?: StepWork;
   /** Bytes of Hadal's scratch tensors; an estimate where it does not know the architecture. */
   readonly scratchBytes: number;
   readonly contextTokens: number;
@@ -124,6 +127,7 @@ export function subjectOf(model: FamilyModel, quantization: Quantization): Subje
     layers: facts.layers,
     heads: facts.heads,
     attentionWidth: outline.attentionWidth,
+    ...(outline.work === undefined ? {} : { work: outline.work }),
     scratchBytes: outline.scratchBytes,
     contextTokens: outline.contextTokens,
     tensors: [...tensors, ...beside],
@@ -160,7 +164,8 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
     architecture: config.architecture,
     layers: config.layers,
     heads: config.attention.heads,
-    attentionWidth: attentionWidthOf(config),
+    attentionWidth: stepWork(config).attended.prompt,
+    work: stepWork(config),
     scratchBytes: scratchBytesOf(config) + (predicts ? predictorScratchBytes(config) : 0),
     contextTokens: config.contextTokens,
     tensors: plans.map((plan): PlannedTensor => {
@@ -242,6 +247,7 @@ interface Outline {
   readonly architecture: string;
   readonly contextTokens: number;
   readonly attentionWidth: number;
+  readonly work?: StepWork;
   readonly scratchBytes: number;
   readonly facts: { readonly layers: number; readonly heads: number; readonly kvHeads: number };
   readonly experts?: { readonly count: number; readonly used: number };
@@ -267,7 +273,8 @@ function outlineOf({ shape, title }: FamilyModel, latent: 'merged' | 'split'): O
     streams,
     architecture: config.architecture,
     contextTokens: config.contextTokens,
-    attentionWidth: attentionWidthOf(config),
+    attentionWidth: stepWork(config).attended.prompt,
+    work: stepWork(config),
     scratchBytes: scratchBytesOf(config),
     facts: {
       layers: config.layers,
@@ -313,11 +320,6 @@ function scratchBytesOf({
 /** The model's hidden states, the predictor's own, pairs of both kinds, and what comes out, as predictor.ts makes them. */
 function predictorScratchBytes({ hidden, vocabSize }: ModelConfig): number {
   return 4 * (STEP_ROWS * 4 * hidden + STEP_OUTPUTS * (hidden + vocabSize));
-}
-
-function attentionWidthOf({ attention: a, layers }: ModelConfig): number {
-  const keyDim = a.kind === 'latent' ? a.nopeDim + a.ropeDim : a.headDim;
-  return layers * a.heads * (keyDim + a.valueDim);
 }
 
 function outlineOfV4({ config, specs, streams }: V4Outline, architecture: string): Outline {

@@ -181,6 +181,14 @@ pub fn map_anonymous(bytes: usize) -> Option<std::ptr::NonNull<u8>> {
     unix::map_anonymous(bytes)
 }
 
+/// Asks for large pages under memory that was not written yet, where the system has them.
+pub fn prefer_large_pages(memory: &mut [f32]) {
+    #[cfg(unix)]
+    unix::prefer_large_pages(memory);
+    #[cfg(not(unix))]
+    let _ = memory;
+}
+
 /// Gives mapped memory back.
 #[cfg(unix)]
 pub fn unmap(ptr: std::ptr::NonNull<u8>, bytes: usize) {

@@ -25,6 +25,8 @@ const MAP_NORESERVE: c_int = 0x4000;
 #[cfg(not(target_os = "linux"))]
 const MAP_NORESERVE: c_int = 0x40;
 #[cfg(target_os = "linux")]
+const MADV_HUGEPAGE: c_int = 14;
+#[cfg(target_os = "linux")]
 const SIGBUS: c_int = 7;
 #[cfg(not(target_os = "linux"))]
 const SIGBUS: c_int = 10;
@@ -69,6 +71,8 @@ const _: () = assert!(size_of::<SigAction>() == 152);
 unsafe extern "C" {
     fn mmap(at: *mut c_void, len: usize, prot: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
     fn munmap(at: *mut c_void, len: usize) -> c_int;
+    #[cfg(target_os = "linux")]
+    fn madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int;
     fn sigaction(signal: c_int, new: *const SigAction, old: *mut SigAction) -> c_int;
 }
 
@@ -83,6 +87,17 @@ pub fn map_anonymous(bytes: usize) -> Option<NonNull<u8>> {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     // SAFETY: as above.
     mapped(unsafe { mmap(std::ptr::null_mut(), bytes, PROT_READ | PROT_WRITE, flags, -1, 0) })
+}
+
+/// Asks for large pages under memory of [`map_anonymous`] that was not written yet, where the system has them.
+pub fn prefer_large_pages(memory: &mut [f32]) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: advice about pages of a mapping; what is in them stays as it is, and a refusal changes nothing.
+    unsafe {
+        madvise(memory.as_mut_ptr().cast(), size_of_val(memory), MADV_HUGEPAGE);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
 }
 
 pub fn unmap(ptr: NonNull<u8>, bytes: usize) {

@@ -47,6 +47,18 @@ mod avx512_rounding;
 mod avx512_rows;
 #[cfg(target_arch = "x86_64")]
 mod products;
+
+/// Asks memory for the line at an address, whatever is there; does nothing on processors that are asked in another way.
+pub fn ask_for(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: asking for memory never faults, wherever it is.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 #[cfg(test)]
 mod twins;
 
