@@ -6,16 +6,19 @@ import { open, readFile, rm, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Runs `work` while no other process on this machine fetches the same file; a lock of a process that is gone is broken.
+ * Runs `work` while nothing else on this machine makes the same file; a lock of a process that is gone is broken.
  *
+ * @param held told once when there is another that has the lock, and is waited for unless this throws
  * @example await alone(path, signal, () => fetchTo(path));
  */
 export async function alone<T>(
   path: string,
   signal: AbortSignal | undefined,
   work: () => Promise<T>,
+  held?: (lock: string) => void,
 ): Promise<T> {
   const lock = `${path}.lock`;
+  let told = false;
   for (;;) {
     const file = await open(lock, 'wx').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'EEXIST') return undefined;
@@ -29,7 +32,10 @@ export async function alone<T>(
     const owner = Number(await readFile(lock, 'utf8').catch(() => '0'));
     const facts = await stat(lock).catch(() => undefined);
     const young = facts !== undefined && Date.now() - facts.mtimeMs < 2_000;
-    if (!young && !isAlive(owner)) await rm(lock, { force: true });
+    const alive = isAlive(owner);
+    if (alive && !told) held?.(lock);
+    told ||= alive;
+    if (!young && !alive) await rm(lock, { force: true });
     else await sleep(200, undefined, signal === undefined ? {} : { signal });
   }
   try {

@@ -1,5 +1,13 @@
 /** Owns: tests of writing models in fewer bits: bytes, kills, refusals. Refuses to know: the command line. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +15,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { toyGguf } from '../../test/fixtures/toy-model.ts';
 import type { ToyShape } from '../../test/fixtures/toy-weights.ts';
 import { dtype } from '../dtypes/table.ts';
-import { closeModelFile, openModelFile } from '../formats/open.node.ts';
+import { closeModelFile, openModelFile, openWholeModel } from '../formats/open.node.ts';
 import { describeModel } from '../model/load.ts';
 import type { FileTypeName } from './file-types.ts';
 import { quantizeFile } from './quantize.node.ts';
@@ -49,6 +57,22 @@ beforeEach(async () => {
   writeFileSync(from, toyGguf(SHAPE, { weights: 'BF16' }));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** What is in a file or its shards is what is in a whole one. */
+async function expectSameTensors(path: string, whole: Buffer): Promise<void> {
+  const [made, one] = [await openWholeModel(path), await openModelFile(join(folder, 'whole.gguf'))];
+  try {
+    expect([...made.tensors.keys()]).toEqual([...one.tensors.keys()]);
+    for (const [name, { source, offset, bytes }] of made.tensors) {
+      const other = one.tensors.get(name)!;
+      const expected = whole.subarray(other.offset, other.offset + bytes);
+      expect(Buffer.compare(await made.sources[source]!.read(offset, bytes), expected), name).toBe(0);
+    }
+  } finally {
+    await closeModelFile(made);
+    await closeModelFile(one);
+  }
+}
 
 const request = (out: string, fileType: FileTypeName = 'Q8_0') => ({
   path: from,
@@ -110,6 +134,68 @@ test('goes on after an interruption at any tensor, to the same bytes', async () 
   await quantizeFile(request('part.gguf'));
   expect(Buffer.compare(readFileSync(out), whole)).toBe(0);
   expect(existsSync(`${out}.part`) || existsSync(`${out}.part.json`)).toBe(false);
+});
+
+test('a part that is gone or too short is begun anew, whatever the journal says of it', async () => {
+  await quantizeFile(request('whole.gguf'));
+  const whole = readFileSync(join(folder, 'whole.gguf'));
+  const out = join(folder, 'q.gguf');
+  for (const spoil of [unlinkSync, (path: string) => truncateSync(path, 100)]) {
+    const controller = new AbortController();
+    let seen = 0;
+    const onProgress = () => {
+      if (++seen === 20) controller.abort(new Error('stopped'));
+    };
+    // Shards make the journal say so after each.
+    const options = { shardBytes: 100_000, force: true };
+    const stopped = quantizeFile(request('q.gguf'), { ...options, signal: controller.signal, onProgress });
+    await expect(stopped).rejects.toThrow('stopped');
+    const { tensors } = JSON.parse(readFileSync(`${out}.part.json`, 'utf8'));
+    expect(tensors).toBeGreaterThan(0);
+    spoil(join(folder, readdirSync(folder).find((name) => /-00001-.*part$/.test(name))!));
+    const { paths, resumedTensors } = await quantizeFile(request('q.gguf'), options);
+    expect(resumedTensors).toBe(0);
+    await expectSameTensors(paths[0]!, whole);
+  }
+});
+
+test('a kill between the renames of two shards loses nothing', async () => {
+  await quantizeFile(request('whole.gguf'));
+  const whole = readFileSync(join(folder, 'whole.gguf'));
+  const onProgress = (_done: number, _total: number, tensor: string) => {
+    if (tensor === 'output.weight') throw new Error('stopped after the last');
+  };
+  const options = { shardBytes: 300_000 };
+  await expect(quantizeFile(request('s.gguf'), { ...options, onProgress })).rejects.toThrow('the last');
+  const first = join(folder, readdirSync(folder).find((name) => /^s-00001-.*part$/.test(name))!);
+  renameSync(first, first.slice(0, -'.part'.length));
+  const { paths } = await quantizeFile(request('s.gguf'), options);
+  await expectSameTensors(paths[0]!, whole);
+  expect(readdirSync(folder).filter((name) => name.includes('.part'))).toEqual([]);
+});
+
+test('a file that appears meanwhile is not replaced', async () => {
+  const out = join(folder, 'q.gguf');
+  const onProgress = () => writeFileSync(out, 'of somebody else');
+  await expect(quantizeFile(request('q.gguf'), { onProgress })).rejects.toMatchObject({
+    code: 'output-exists',
+  });
+  expect(readFileSync(out, 'utf8')).toBe('of somebody else');
+  const { resumedTensors, plan } = await quantizeFile(request('q.gguf'), { force: true });
+  expect(resumedTensors).toBe(plan.tensors.length);
+  await closeModelFile(await openModelFile(out));
+});
+
+test('two runs to one name do not mix', async () => {
+  let second: Promise<unknown> | undefined;
+  const onProgress = () => {
+    second ??= quantizeFile(request('q.gguf', 'Q4_0')).catch((error) => error);
+  };
+  await quantizeFile(request('q.gguf'), { onProgress });
+  expect(await second).toMatchObject({ code: 'output-busy' });
+  const made = await openModelFile(join(folder, 'q.gguf'));
+  expect(made.metadata.get('general.file_type')).toBe(7);
+  await closeModelFile(made);
 });
 
 test('a part made from something else is begun anew', async () => {

@@ -3,7 +3,7 @@
  * Refuses to know: where tensors come from, why each has its type.
  *
  * Nothing stands under the final name before all of it is there. Until then it is `<name>.part`, with a journal beside it
- * that says what it is made of and how many tensors are whole.
+ * that says what it is made of and how many tensors are whole, and a lock while a process writes it.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -15,6 +15,7 @@ import {
   readFile,
   rename,
   rm,
+  stat,
   statfs,
   writeFile,
 } from 'node:fs/promises';
@@ -24,6 +25,7 @@ import { HadalError } from '../error.ts';
 import { shardGguf } from '../formats/gguf/shards.ts';
 import { type GgufPlan, layOutGguf } from '../formats/gguf/write.ts';
 import type { FileLayout } from '../formats/layout.ts';
+import { alone } from '../hub/lock.node.ts';
 import type { EncodePool } from './encode-pool.node.ts';
 import type { Piece, SourceTensor } from './pieces.ts';
 
@@ -83,28 +85,87 @@ const SYNC_BYTES = 256 << 20;
  * Writes a GGUF model, or goes on where an earlier run of the same plan was stopped.
  *
  * @param path the file's name, which ends in `.gguf`; shards are named after it
- * @throws HadalError `output-exists`, `disk-full`, `output-unwritable`, the signal's reason, and what encoding throws.
+ * @throws HadalError `output-exists`, `output-busy`, `disk-full`, `output-unwritable`, the signal's reason, and what
+ *   encoding throws.
  * @example await writeModel('v2-lite-q4_k_m.gguf', plan, { pool });
  */
 export async function writeModel(path: string, plan: WritePlan, options: WriteOptions): Promise<Written> {
   const files = outFiles(path, plan, options.shardBytes);
-  for (const file of files) refuseExisting(file.path, options.force === true);
-  const journalPath = `${path}.part.json`;
-  const identity = digest(plan, files);
-  const earlier = await readJournal(journalPath);
-  const done = earlier?.identity === identity ? earlier.tensors : 0;
-  const totalBytes = files.reduce((sum, { layout }) => sum + layout.totalBytes, 0);
   try {
-    if (done === 0) await Promise.all(files.map((file) => rm(partOf(file.path), { force: true })));
-    await demandRoom(path, files);
-    await writeFile(journalPath, JSON.stringify({ identity, tensors: done }));
-    await writeFiles(files, done, totalBytes, { ...options, journalPath, identity });
-    for (const file of files) await rename(partOf(file.path), file.path);
-    await rm(journalPath, { force: true });
+    return await alone(
+      partOf(path),
+      options.signal,
+      () => writeOrGoOn(path, files, digest(plan, files), options),
+      (lock) => {
+        const next = `wait until that is done; if nothing runs, delete ${lock}`;
+        throw new HadalError('output-busy', { what: path, expected: 'that nothing else writes it', next });
+      },
+    );
   } catch (error) {
     throw explained(error, path);
   }
+}
+
+async function writeOrGoOn(
+  path: string,
+  files: readonly OutFile[],
+  identity: string,
+  options: WriteOptions,
+): Promise<Written> {
+  const journalPath = `${path}.part.json`;
+  const { tensors: done, left } = await whatIsDone(files, await readJournal(journalPath), identity);
+  const free = (file: OutFile) => refuseExisting(file.path, options.force === true);
+  left.forEach(free);
+  const totalBytes = files.reduce((sum, { layout }) => sum + layout.totalBytes, 0);
+  if (done === 0) await Promise.all(files.map((file) => rm(partOf(file.path), { force: true })));
+  await demandRoom(path, left);
+  await writeFile(journalPath, JSON.stringify({ identity, tensors: done }));
+  await writeFiles(files, done, totalBytes, { ...options, journalPath, identity });
+  for (const file of left) {
+    // Hours may lie between: what came there meanwhile is somebody's.
+    free(file);
+    await rename(partOf(file.path), file.path);
+  }
+  await rm(journalPath, { force: true });
   return { paths: files.map((file) => file.path), bytes: totalBytes, resumedTensors: done };
+}
+
+/**
+ * How many tensors are whole, and which files have not got their final name yet: a kill may come between two. A part that
+ * is not as long as the journal says is worth nothing.
+ */
+async function whatIsDone(
+  files: readonly OutFile[],
+  journal: Journal | undefined,
+  identity: string,
+): Promise<{ readonly tensors: number; readonly left: readonly OutFile[] }> {
+  const anew = { tensors: 0, left: files };
+  if (journal?.identity !== identity) return anew;
+  const left: OutFile[] = [];
+  let first = 0;
+  for (const file of files) {
+    const whole = Math.min(file.tensors.length, journal.tensors - first);
+    first += file.tensors.length;
+    const { offset, bytes } = file.layout.places[whole - 1] ?? { offset: 0, bytes: 0 };
+    const part = await stat(partOf(file.path)).catch(() => undefined);
+    if (part === undefined && whole === file.tensors.length && (await isThere(file))) continue;
+    if (whole > 0 && !(part && part.size >= offset + bytes)) return anew;
+    left.push(file);
+  }
+  return { tensors: journal.tensors, left };
+}
+
+/** Whether a file of this size and with this header stands under the final name. */
+async function isThere({ path, layout: { header, totalBytes } }: OutFile): Promise<boolean> {
+  const handle = await open(path, 'r').catch(() => undefined);
+  if (handle === undefined) return false;
+  try {
+    const start = Buffer.alloc(header.length);
+    const { bytesRead } = await handle.read(start, 0, start.length, 0);
+    return bytesRead === start.length && start.equals(header) && (await handle.stat()).size === totalBytes;
+  } finally {
+    await handle.close();
+  }
 }
 
 /**
@@ -155,6 +216,12 @@ async function writeFiles(
   let doneBytes = 0;
   let unsyncedBytes = 0;
   for (const file of files) {
+    // Whole files may have their final name already.
+    if (index + file.tensors.length <= done && !existsSync(partOf(file.path))) {
+      index += file.tensors.length;
+      for (const { bytes } of file.layout.places) doneBytes += bytes;
+      continue;
+    }
     const handle = await open(partOf(file.path), existsSync(partOf(file.path)) ? 'r+' : 'w+');
     try {
       await writeAll(handle, file.layout.header, 0);
