@@ -2,11 +2,18 @@
  * Owns: what a reader needs at its worst: hostile files below 1 MB, each read alone in this process.
  * Refuses to know: which bounds hold (test/e2e/peak-memory.test.ts), random changes (fuzz-audit.mjs, fuzz-formats.mjs).
  *
- * `node scripts/peak-memory.mjs NAME`, after a build, prints JSON: the outcome, milliseconds, and the most memory the process
- * had resident in bytes. `nothing` is a process that reads nothing; without a NAME all names are printed.
+ * `node scripts/peak-memory.mjs NAME [--whole]`, after a build, prints JSON: the outcome, milliseconds, and the most memory the
+ * process had resident in bytes. `nothing` is a process that reads nothing, and `corpus` one that reads all files of
+ * test/golden/audit, and poisoned templates, one after another. With --whole the file lies on the disk and is audited as `hadal audit` does.
+ * Without a NAME all names are printed, and which of them can be audited.
  */
-
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { crc32, deflateRawSync, inflateSync } from 'node:zlib';
+import { auditPath } from '../dist/audit/audit.node.js';
 import { readDigests } from '../dist/audit/digests.js';
 import { kindOf } from '../dist/audit/file-kind.js';
 import { judgePickleFile } from '../dist/audit/pickle-file.js';
@@ -59,8 +66,79 @@ const tokenizerWith = (model) => {
 };
 const vocabulary = ofText((json) => tokenizerFromJson(JSON.parse(json), {}, []));
 
+/** An archive with one entry, packed. */
+const packed = (name, bytes) => {
+  const data = deflateRawSync(bytes, { level: 9 });
+  const facts = Buffer.alloc(22);
+  facts.writeUInt16LE(20, 0);
+  facts.writeUInt16LE(8, 4);
+  facts.writeUInt32LE(crc32(bytes), 10);
+  facts.writeUInt32LE(data.length, 14);
+  facts.writeUInt32LE(bytes.length, 18);
+  const lengths = Buffer.of(name.length, 0, 0, 0);
+  const local = Buffer.concat([latin('PK\x03\x04'), facts, lengths, latin(name), data]);
+  const central = Buffer.concat([latin('PK\x01\x02\x14\0'), facts, lengths, Buffer.alloc(14), latin(name)]);
+  const end = Buffer.concat([
+    latin('PK\x05\x06'),
+    Buffer.alloc(4),
+    Buffer.of(1, 0, 1, 0),
+    u32(central.length),
+    u32(local.length),
+    Buffer.alloc(2),
+  ]);
+  return Buffer.concat([local, central, end]);
+};
+/** Bytes that are packed nearly as well as an archive may be: runs of zeros, and a byte of chance every so often. */
+const packable = (bytes, start = Buffer.alloc(0)) => {
+  const all = Buffer.alloc(bytes);
+  for (let at = 0, seed = 1; at < bytes; at += 1000) {
+    seed = (seed * 48_271) % 2_147_483_647;
+    all.writeUInt32LE(seed, Math.min(at, bytes - 4));
+  }
+  start.copy(all);
+  return all;
+};
+
+/** All that is kept of malicious and benign files: each is small, and what any of them needs is less than what all of them do. */
+const corpus = async () => {
+  const golden = (name) =>
+    JSON.parse(readFileSync(new URL(`../test/golden/${name}.json`, import.meta.url), 'utf8'));
+  for (const name of ['malicious', 'benign', 'benign-numpy-1']) {
+    for (const { base64, deflate } of golden(`audit/${name}`).files)
+      await refusedOrRead(() =>
+        pickle(deflate ? inflateSync(Buffer.from(deflate, 'base64')) : Buffer.from(base64, 'base64')),
+      );
+  }
+  for (const name of ['deepseek', 'llama-cpp']) {
+    for (const { template } of golden(`chat-templates/${name}`).templates)
+      for (const text of [template, `${template}{{ messages[0].content == 'x' }}`])
+        await refusedOrRead(() => auditTemplate(text, readKnownTemplates()));
+  }
+  const signed = golden('audit/signed');
+  for (const bundle of [signed.keyBundle, signed.certificateBundle])
+    await refusedOrRead(() => readSignature(bundle, 'kept'));
+};
+
 /** Names, what reads them, and their bytes, made only when they are wanted. */
 const FILES = {
+  corpus: [corpus, () => Buffer.alloc(0)],
+  'archive that unpacks to its pickle': [
+    pickle,
+    () => packed('archive/data.pkl', packable(60_000_000, latin('\x80\x02'))),
+  ],
+  'archive that unpacks to an array': [
+    pickle,
+    () =>
+      packed(
+        'a.npy',
+        packable(
+          100_000_000,
+          latin(
+            `\x93NUMPY\x01\0\x76\0${"{'descr': '|u1', 'fortran_order': False, 'shape': (99999872,), }".padEnd(117)}\n`,
+          ),
+        ),
+      ),
+  ],
   nothing: [() => {}, () => Buffer.alloc(0)],
   'pickle of marks': [pickle, () => times('(', '\x80\x02', '.')],
   'pickle of empty lists': [pickle, () => times(']', '\x80\x02', '.')],
@@ -201,20 +279,61 @@ const FILES = {
   ],
 };
 
-const name = process.argv[2];
-if (name === undefined) console.log(JSON.stringify(Object.keys(FILES)));
-else {
-  const [read, make] = FILES[name];
-  const bytes = make();
-  if (bytes.length > MOST) throw new Error(`${name}: ${bytes.length} bytes`);
-  const startMs = performance.now();
-  let outcome = 'read';
+/** Files that `hadal audit` takes, by what their names begin with. */
+const PLACES = [
+  [/^(pickle|archive)/, 'a.pt'],
+  [/^archive that unpacks to an array/, 'a.npz'],
+  [/^array/, 'a.npy'],
+  [/^GGUF/, 'a.gguf'],
+  [/^safetensors/, 'a.safetensors'],
+  [/^template of/, 'a.jinja'],
+  [/^templates in JSON/, 'tokenizer_config.json'],
+  [/^nothing/, 'a.jinja'],
+];
+const placeOf = (name) => PLACES.findLast(([names]) => names.test(name))?.[1];
+
+async function refusedOrRead(work) {
   try {
-    await read(bytes);
+    await work();
+    return 'read';
   } catch (error) {
     if (!(error instanceof HadalError)) throw error;
-    outcome = error.code;
+    return error.code;
   }
+}
+
+async function audited(name, bytes) {
+  const folder = mkdtempSync(join(tmpdir(), 'hadal-peak-'));
+  try {
+    const path = join(folder, placeOf(name));
+    writeFileSync(path, bytes);
+    return (await auditPath(path, { allowPickle: true })).verdict;
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const name = process.argv[2];
+if (name === undefined) {
+  const names = Object.keys(FILES);
+  console.log(JSON.stringify({ names, audited: names.filter((one) => placeOf(one) !== undefined) }));
+} else {
+  const [read, make] = FILES[name];
+  if (process.argv[3] === '--make') process.stdout.write(make());
+  else await measure(name, read, make);
+}
+
+async function measure(name, read, make) {
+  // What takes much memory to be made is made by another process.
+  const bytes = /unpacks/.test(name)
+    ? execFileSync(process.execPath, [fileURLToPath(import.meta.url), name, '--make'], {
+        maxBuffer: 2 * MOST,
+      })
+    : make();
+  if (bytes.length > MOST) throw new Error(`${name}: ${bytes.length} bytes`);
+  const startMs = performance.now();
+  const outcome =
+    process.argv[3] === '--whole' ? await audited(name, bytes) : await refusedOrRead(() => read(bytes));
   const ms = performance.now() - startMs;
   const peakBytes = process.resourceUsage().maxRSS * 1024;
   console.log(JSON.stringify({ outcome, bytes: bytes.length, ms, peakBytes }));

@@ -7,7 +7,8 @@ and fickling (GHSA-655q-fx9r-782v, GHSA-9gvj-pp9x-gcfr, GHSA-vvpj-8cmc-gx39, GHS
 their like), the opcodes of pickletools.py, and archives that readers differ about. Each is made here from opcodes, and
 then read by Python in a folder of its own: `fires` says whether it did what it is there for (`touch fired`, or the like)
 with this Python. What needs other modules or another system does not fire here, and is no less refused.
-`benign.json` holds what torch.save and numpy.save write.
+`benign.json` holds what torch.save and numpy.save write. `benign-numpy-1.json` holds what numpy 1 writes, whose modules have other
+names; a Python with that numpy makes it: `python scripts/reference/audit-pickles.py --numpy-1` (numpy 1.26, nothing else).
 """
 
 import base64
@@ -323,6 +324,8 @@ def benign():
     dtypes = [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.uint8, torch.int64, torch.int32, torch.int16, torch.bool, torch.complex64]
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
     tied = torch.zeros(2, 3)
+    half = torch.nn.Linear(2, 2).half()
+    big = torch.arange(16.0).reshape(4, 4)
     things = {
         "state dict": (model.state_dict(), {}),
         "state dict in the form of before 2020": (model.state_dict(), {"_use_new_zipfile_serialization": False}),
@@ -338,6 +341,19 @@ def benign():
         "empty tensor and a scalar": ({"e": torch.zeros(0, 3), "s": torch.tensor(2.5)}, {}),
         "size, dtype and device": ({"size": torch.Size([1, 2]), "dtype": torch.bfloat16, "device": torch.device("cpu")}, {}),
         "sparse tensor": ({"s": torch.eye(3).to_sparse()}, {}),
+        "state dict, protocol 4, in the form of before 2020": (model.state_dict(), {"pickle_protocol": 4, "_use_new_zipfile_serialization": False}),
+        "state dict, protocol 5, in the form of before 2020": (model.state_dict(), {"pickle_protocol": 5, "_use_new_zipfile_serialization": False}),
+        "checkpoint in the form of before 2020": ({"state_dict": half.state_dict(), "optimizer": torch.optim.SGD(half.parameters(), lr=0.1, momentum=0.9).state_dict(), "epoch": 3, "args": {"lr": 0.1, "betas": (0.9, 0.95)}}, {"_use_new_zipfile_serialization": False}),
+        "views and rows in columns in the form of before 2020": ({"a": big[1:3], "b": big.t(), "c": big[:, ::2], "d": big}, {"_use_new_zipfile_serialization": False}),
+        "parameters in the form of before 2020": (torch.nn.ParameterList([torch.nn.Parameter(torch.ones(2), requires_grad=False), torch.nn.Parameter(torch.zeros(1))]).state_dict(), {"_use_new_zipfile_serialization": False}),
+        "model with buffers": (torch.nn.Sequential(torch.nn.Conv1d(2, 3, 1), torch.nn.BatchNorm1d(3)).state_dict(), {}),
+        "model with buffers in the form of before 2020": (torch.nn.Sequential(torch.nn.Conv1d(2, 3, 1), torch.nn.BatchNorm1d(3)).state_dict(), {"_use_new_zipfile_serialization": False}),
+        "adapter": (collections.OrderedDict([("base_model.model.layers.0.self_attn.q_proj.lora_A.weight", torch.ones(2, 4)), ("base_model.model.layers.0.self_attn.q_proj.lora_B.weight", torch.zeros(4, 2))]), {"pickle_protocol": 4}),
+        "tensors with arrays and scalars of numpy beside them": ({"w": torch.ones(2), "mean": np.zeros(3, np.float32), "best": np.float64(0.5), "step": np.int64(3)}, {}),
+        "the same in the form of before 2020": ({"w": torch.ones(2), "mean": np.zeros(3, np.float32), "best": np.float64(0.5), "step": np.int64(3)}, {"_use_new_zipfile_serialization": False, "pickle_protocol": 4}),
+        "conjugate": ({"c": torch.ones(2, dtype=torch.complex64).conj()}, {}),
+        "quantized tensor": ({"q": torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.qint8)}, {}),
+        "quantized by channel": ({"q": torch.quantize_per_channel(torch.ones(2, 3), torch.ones(2), torch.zeros(2), 0, torch.qint8)}, {}),
         "float8": ({"w": torch.ones(4, 4).to(torch.float8_e4m3fn), "s": torch.ones(1)}, {}),
         **{f"tensor of {str(d)[6:]}": ({"w": torch.ones(2, 3).to(d)}, {}) for d in dtypes},
         **{f"tensor of {str(d)[6:]} in the form of before 2020": ({"w": torch.ones(2, 3).to(d)}, {"_use_new_zipfile_serialization": False}) for d in dtypes},
@@ -350,6 +366,10 @@ def benign():
         out = io.BytesIO()
         torch.save(model.state_dict(), out)
         yield f"state dict called {name}", name, out.getvalue()
+    yield from benign_numpy()
+
+
+def benign_numpy():
     arrays = {"float32": np.ones((2, 3), np.float32), "float16": np.zeros(5, np.float16), "int64": np.arange(4), "columns first": np.asfortranarray(np.ones((2, 3))), "scalar": np.array(1.5), "empty": np.zeros((0, 2)), "complex": np.ones(2, np.complex64), "bool": np.array([True]), "big-endian": np.ones(2, ">f4")}
     for title, array in arrays.items():
         out = io.BytesIO()
@@ -364,6 +384,7 @@ def benign():
     for protocol in range(6):
         yield f"pickle of an array, protocol {protocol}", "a.pkl", pickle.dumps({"a": np.ones((2, 3), np.float32), "s": np.float32(2)}, protocol)
         yield f"pickle of plain values, protocol {protocol}", "a.pkl", pickle.dumps({"a": [1, -2, 3.5, None, True, "text", b"bytes", (1, 2)], "big": 2**70, "s": {1, 2}, "f": frozenset([3]), "o": collections.OrderedDict(x=1)}, protocol)
+        yield f"pickle of arrays in two orders and of scalars, protocol {protocol}", "a.pkl", pickle.dumps([np.asfortranarray(np.ones((2, 3))), np.arange(3, dtype=">i2"), np.zeros((0, 2)), np.float16(1), np.bool_(True), np.int64(2), np.complex64(1j)], protocol)
 
 
 def write(name, what, entries, versions):
@@ -371,10 +392,17 @@ def write(name, what, entries, versions):
     (OUT / name).write_text(json.dumps({"certificate": certificate, "files": entries}, indent=1) + "\n")
 
 
+def kept(entries):
+    return [{"name": n, "file": f, "deflate": base64.b64encode(zlib.compress(d, 9)).decode()} for n, f, d in entries]
+
+
 OUT.mkdir(parents=True, exist_ok=True)
+if "--numpy-1" in sys.argv:
+    write("benign-numpy-1.json", "files of numpy.save and pickle.dumps with numpy 1", kept(benign_numpy()), {})
+    sys.exit()
 if "--benign-only" not in sys.argv:
     write("malicious.json", "files that run code when Python reads them, or that readers differ about", malicious(), {})
 if "--malicious-only" not in sys.argv:
     import torch
 
-    write("benign.json", "files of torch.save, numpy.save and pickle.dumps", [{"name": n, "file": f, "deflate": base64.b64encode(zlib.compress(d, 9)).decode()} for n, f, d in benign()], {"torch": torch.__version__})
+    write("benign.json", "files of torch.save, numpy.save and pickle.dumps", kept(benign()), {"torch": torch.__version__})

@@ -85,6 +85,8 @@ async function judgeArchive(source: ByteSource): Promise<PickleFileContent> {
   const pickle = inside.get('data.pkl');
   if (pickle === undefined)
     throw wrong(source, 'an archive of PyTorch, with data.pkl, or one of arrays', 'another');
+  // torch.save packs nothing, and a pickle is held whole to be judged: a small file must not make a large one of it.
+  if (pickle.method !== 0) throw wrong(source, 'data.pkl stored as it is', 'it packed');
   const content = judgePickle(await whole(source, pickle), `${source.name}, ${pickle.name}`);
   if (content.end !== pickle.bytes) throw leftOver(source, content.end, pickle.bytes);
   const storages = distinct(source, content.storages);

@@ -3,7 +3,7 @@
  * Refuses to know: opcodes.
  *
  * Everything that is not in this list is refused, whatever it is. Names are whole: no attribute of an attribute.
- * Sources: what torch.save of PyTorch 2.15 and numpy 2.4 write (test/golden/audit), and their older forms; the names that `torch.load` allows with
+ * Sources: what torch.save of PyTorch 2.15 and numpy 1.26 and 2.4 write (test/golden/audit), and their older forms; the names that `torch.load` allows with
  * `weights_only=True` (torch/_weights_only_unpickler.py) are a superset.
  */
 
@@ -48,7 +48,7 @@ const table = new Map<string, Use>([
   ['numpy dtype', 'call-and-build'],
   ['_codecs encode', 'call'],
   ...['builtins', '__builtin__'].flatMap((module): [string, Use][] =>
-    ['set', 'frozenset', 'complex', 'bytearray'].map((name) => [`${module} ${name}`, 'call']),
+    ['set', 'frozenset', 'complex', 'bytearray', 'bytes'].map((name) => [`${module} ${name}`, 'call']),
   ),
 ]);
 

@@ -259,6 +259,13 @@ class PickleReader {
     const { module, name, use } = callee;
     const full = `${module}.${name}`;
     if (full === '_codecs.encode') this.#checkEncode(given.items);
+    // A number would be a length to allocate. Protocols below 3 have no other way to write no bytes.
+    if (/\.bytes$/.test(full) && given.items.length > 0)
+      throw this.#refused('pickle-call', 'bytes of nothing', 'others');
+    if (/\.bytearray$/.test(full) && given.items.some(({ kind }) => kind === 'number'))
+      throw this.#refused('pickle-call', 'a bytearray of bytes', 'one of a length');
+    if (name === '_reconstruct' && !isEmptyShape(given.items[1]))
+      throw this.#refused('pickle-call', 'an array that begins empty', 'one of a length');
     if (/^(_rebuild_|_reconstruct|_frombuffer)/.test(name)) this.#tensors++;
     if (full === 'collections.OrderedDict' && given.items.some(({ kind }) => kind !== 'list')) {
       throw this.#refused('pickle-call', 'an OrderedDict of nothing or a list', 'another');
@@ -389,6 +396,13 @@ function text(bytes: Uint8Array): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+function isEmptyShape(value: Value | undefined): boolean {
+  return (
+    value?.kind === 'tuple' &&
+    value.items.every((item) => item.kind === 'number' && Number(item.number) === 0)
+  );
 }
 
 function wordsOf(value: Value): string {

@@ -4,6 +4,8 @@
  */
 import { defineCommand } from 'citty';
 import { evaluateText, type TextEvaluation } from '../evaluate/perplexity.ts';
+import { resolveModel } from '../hub/fetch.node.ts';
+import { isOffline } from '../hub/offline.node.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { examine } from './examining.ts';
@@ -61,7 +63,7 @@ export const command = defineCommand({
   },
   async run({ rawArgs, cmd, data }) {
     const surroundings = data as Surroundings;
-    const { terminal, interruption } = surroundings;
+    const { terminal, interruption, env } = surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { words: 2 });
     const name = given.word(0, 'MODEL', `hadal ${text.usage}`);
     if (given.text('task') !== undefined) {
@@ -73,6 +75,8 @@ export const command = defineCommand({
     const windows = given.number('windows', { min: 1, whole: true });
     const threads = given.number('threads', { min: 1, max: 1024, whole: true });
     const against = given.text('against');
+    // What would have to be fetched is said before the other one is loaded.
+    if (against !== undefined && isOffline(env)) await resolveModel(against, { env });
     const judged = await textOf(given.words[1], surroundings);
     const opening = { contextTokens: windowTokens + 1, ...(threads === undefined ? {} : { threads }) };
     await using model = await openShown(name, surroundings, opening);

@@ -2,9 +2,12 @@
  * Owns: `hadal evaluate --task`: who is examined, by which items, and how the scores are shown.
  * Refuses to know: how tasks are run and scored.
  */
+import { HadalError } from '../error.ts';
 import { runTask, type Score, type TaskResult } from '../evaluate/run-task.node.ts';
 import { localSubject, urlSubject } from '../evaluate/subject.ts';
+import type { Task } from '../evaluate/task.ts';
 import { readItems, readTask } from '../evaluate/task-files.node.ts';
+import { isOffline } from '../hub/offline.node.ts';
 import type { Arguments } from './arguments.ts';
 import type { Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
@@ -34,6 +37,7 @@ export async function examine(name: string, given: Arguments, surroundings: Surr
     });
   }
   const task = await readTask(given.text('task')!);
+  if (isOffline(env)) demandNothingOutside(given.text('url'), task);
   const shotsPath = given.text('shots');
   const fewshot = given.number('num-fewshot', { min: 0, max: 100, whole: true });
   const limit = given.number('limit', { min: 1, whole: true });
@@ -74,6 +78,20 @@ export async function examine(name: string, given: Arguments, surroundings: Surr
   terminal.progress('');
   if (given.has('json')) terminal.json({ model: name, ...(url && { url }), results, ...result });
   else terminal.out(report(result));
+}
+
+/** What a task would go out for, or start, is said before anything is done. */
+function demandNothingOutside(url: string | undefined, { task, program }: Task): void {
+  const refuse = (code: string, what: string, expected: string, got: string) =>
+    new HadalError(code, { what, expected, got, next: 'run it where there is a network' });
+  if (url !== undefined) {
+    const expected = 'a model on this machine, since nothing may go out';
+    throw refuse('offline-connection', `--url ${url}`, expected, 'a server');
+  }
+  if (program !== undefined) {
+    const expected = 'a task that starts no programs, since nothing may go out';
+    throw refuse('offline-program', `the task ${task}`, expected, "one that runs a model's code in Python");
+  }
 }
 
 const percent = (part: number) => `${(100 * part).toFixed(1)} %`;

@@ -2,7 +2,7 @@
  * Owns: `--offline` and `HADAL_OFFLINE` of commands: what is refused at the start, the namespace, and what is said about it.
  * Refuses to know: how going out is prevented.
  */
-import { createServer, type Server } from 'node:net';
+import { createServer, isIP, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { HadalError } from '../error.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
@@ -43,8 +43,7 @@ export async function wentOffline(
 ): Promise<boolean> {
   const { env } = surroundings;
   // A server may be told of another configuration.
-  const asked = isOffline(env) || (when !== 'guarded' && name !== 'serve' && (await usual(env)).offline);
-  if (!asked) return false;
+  if (!isOffline(env) && (name === 'serve' || !(await saysOffline(env, when)))) return false;
   process.env[OFFLINE] = '1';
   if (when === 'sealed') return ranSealed(surroundings, []);
   if (when === 'guarded') goOffline();
@@ -57,8 +56,15 @@ export async function wentOffline(
   });
 }
 
-async function usual(env: Surroundings['env']) {
-  return (await import('../server/config.ts')).usualConfig(env);
+/** A broken configuration keeps nobody from the commands that need none: they go offline, in doubt. */
+async function saysOffline(env: Surroundings['env'], when: WhenOffline): Promise<boolean> {
+  const { usualConfig } = await import('../server/config.ts');
+  try {
+    return usualConfig(env).offline === true;
+  } catch (error) {
+    if (when === 'guarded') return true;
+    throw error;
+  }
 }
 
 /**
@@ -67,7 +73,8 @@ async function usual(env: Surroundings['env']) {
  *
  * @param listening where a server is to listen; the socket goes along into the namespace
  * @returns whether the program ran elsewhere, and there is nothing left to do
- * @throws HadalError `offline-model` for a model that is not on disk, `offline-unsealed`, and what listening throws.
+ * @throws HadalError `offline-model` for a model that is not on disk, `offline-lookup` for a name to listen at,
+ *   `offline-unsealed`, and what listening throws.
  * @example if (await ranSealed(surroundings, [model])) return;
  */
 export async function ranSealed(
@@ -76,6 +83,14 @@ export async function ranSealed(
   listening?: { readonly host: string; readonly port: number },
 ): Promise<boolean> {
   for (const model of models) await resolveModel(model, { env: { ...env, [OFFLINE]: '1' } });
+  if (listening !== undefined && listening.host !== 'localhost' && isIP(listening.host) === 0) {
+    throw new HadalError('offline-lookup', {
+      what: `--host ${listening.host}`,
+      expected: 'an address in numbers, since no name may be looked up',
+      got: 'a name',
+      next: 'give its address, or 0.0.0.0 for all of this machine',
+    });
+  }
   const programs = [fileURLToPath(engineMainFile())];
   if (isSealed(env)) {
     goOffline({ programs, tools: TOOLS });
