@@ -69,25 +69,35 @@ export function parseBody<T extends z.ZodType>(
   }
   const result = schema.safeParse(body);
   if (result.success) return { fields: result.data, withoutEffect };
-  throw invalidField(result.error);
+  throw invalidField(result.error.issues[0]!, table, body);
 }
 
-/** The first thing that a schema found wrong, as an error that names the field. */
-export function invalidField(error: z.core.$ZodError): HadalError {
-  const issue = deepest(error.issues[0]!);
+/** What a schema found wrong, as an error that names the field. What may stand there the table says best, else the schema. */
+function invalidField(found: z.core.$ZodIssue, table: FieldTable, body: unknown): HadalError {
+  const issue = deepest(found);
+  const [name] = issue.path;
+  const rule = issue.path.length === 1 && Object.hasOwn(table, name!) ? table[name as string] : undefined;
+  const [, expected = issue.message] = /^[^:]*: expected (.*?)(?:, received .*)?$/.exec(issue.message) ?? [];
   return new HadalError('request-invalid', {
     what: fieldPath(issue.path) || 'the request',
-    got: issue.message.replace(/^Invalid input: /, ''),
+    expected: issue.code === 'invalid_union' && rule !== undefined ? rule.note : expected,
+    got: shown(issue.path.reduce<unknown>(within, body)),
     next: 'correct the request',
   });
 }
 
-/** Of a union the branch that came furthest, which is the one that was meant. */
+function within(value: unknown, key: PropertyKey): unknown {
+  const has = typeof value === 'object' && value !== null && Object.hasOwn(value, key);
+  return has ? (value as Record<PropertyKey, unknown>)[key] : undefined;
+}
+
+/** Of a union the branch that came furthest, which is the one that was meant; of a field where several did, the field. */
 function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
   const inner = issue.errors.flatMap(([first]) => (first ? [deepest(first)] : []));
-  const best = inner.toSorted((a, b) => b.path.length - a.path.length)[0];
+  const [best, second] = inner.toSorted((a, b) => b.path.length - a.path.length);
   if (best === undefined || best.path.length === 0) return issue;
+  if (issue.path.length === 1 && second?.path.length === best.path.length) return issue;
   return { ...best, path: [...issue.path, ...best.path] };
 }
 

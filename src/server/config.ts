@@ -110,10 +110,11 @@ export function readConfig(path: string): ServeConfig {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
     throw new HadalError('config-missing', {
       what: path,
       expected: 'a configuration file',
-      got: (error as NodeJS.ErrnoException).code ?? String(error),
+      got: code === 'ENOENT' ? 'nothing there' : (code ?? String(error)),
       next: 'check the path',
     });
   }

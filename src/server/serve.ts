@@ -119,7 +119,8 @@ export async function startServer(settings: ServeSettings, signal: AbortSignal):
   } catch (error) {
     listening.drop();
     await close(0);
-    throw error;
+    // Callers are sent to the log; who starts the server may know at once.
+    throw error instanceof HadalError && error.code === 'model-unloadable' ? error.cause : error;
   }
   return { url: listening.url, models, close };
 }

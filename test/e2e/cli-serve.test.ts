@@ -99,6 +99,21 @@ test('a configuration: models on demand by another name, its schema on request',
   expect([refused.code, refused.err]).toEqual([1, expect.stringContaining('prot')]);
 });
 
+test('what cannot be served is said at once, with why', async () => {
+  for (const [args, words] of [
+    [[join(folder.path, 'none.gguf')], 'none.gguf: expected a model file, got nothing there; check the path'],
+    [['smolm2'], 'smolm2: expected a model file or a known name, got neither; did you mean smollm2?'],
+    [
+      ['--config', join(folder.path, 'none.json')],
+      'none.json: expected a configuration file, got nothing there',
+    ],
+  ] as const) {
+    const { code, err } = await hadal(['serve', ...args, '--port', '0']);
+    expect(code).toBe(1);
+    expect(err.trim().split('\n').at(-1)).toContain(words);
+  }
+});
+
 test('beyond this machine only with keys', async () => {
   const env = { HADAL_HOME: join(folder.path, 'open') };
   const refused = await hadal(['serve', toy, '--host', '0.0.0.0', '--port', '0'], { env });

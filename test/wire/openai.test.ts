@@ -66,6 +66,24 @@ test('errors arrive as the client knows them', async () => {
   expect(server.errors).toEqual([]);
 });
 
+test.each([
+  [{ prompt: 5 }, 'prompt: expected a text, token ids, or a list of either'],
+  [{ prompt: 5 }, ', got 5; correct the request'],
+  [{}, ', got nothing; correct the request'],
+  [{ prompt: 'x', model: 3 }, 'model: expected string, got 3; correct the request'],
+  [{ prompt: 'x', top_p: 7 }, 'top_p: expected number to be <=1, got 7; correct the request'],
+  [{ prompt: ['x', ['y']] }, 'prompt: expected a text, token ids, or a list of either'],
+  [{ prompt: 'x', stop: [5] }, 'stop[0]: expected string, got 5; correct the request'],
+])('%j is refused with where, what and what instead', async (body, words) => {
+  const response = await fetch(`${server.url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'toy', ...body }),
+  });
+  expect(response.status).toBe(400);
+  expect(((await response.json()) as { error: { message: string } }).error.message).toContain(words);
+});
+
 describe('completions', () => {
   const asked = { model: 'toy', prompt: 'hello', max_tokens: 6, temperature: 0 };
 
@@ -397,7 +415,7 @@ describe('keys', () => {
     const stranger = as(other.secret, 0);
     await expect(stranger.chat.completions.create(hello)).rejects.toMatchObject({ status: 403 });
     expect((await stranger.models.list()).data).toEqual([]);
-    await expect(stranger.models.retrieve('toy')).rejects.toMatchObject({ status: 404 });
+    await expect(stranger.models.retrieve('toy')).rejects.toMatchObject({ status: 403 });
     await expect(as('wrong', 0).models.list()).rejects.toMatchObject({
       status: 401,
       code: 'invalid_api_key',

@@ -5,8 +5,8 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { type ListedModel, modelDocument, modelsDocument } from '../../api/openai/models.ts';
 import type { ServerEnv, ServerParts } from '../context.ts';
-import { type ModelStatus, unknownModel } from '../models.ts';
-import { visible } from '../visible.ts';
+import type { ModelStatus } from '../models.ts';
+import { allowed, visible } from '../visible.ts';
 import { OPENAI_BASES } from './openapi-parts.ts';
 
 /** Adds both routes under every base. */
@@ -33,14 +33,15 @@ export function models(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
       method: 'get',
       path: `${base}/models/{model}`,
       summary: 'Show one model',
-      responses: { 200: { description: 'The model' }, 404: { description: 'No such model' } },
+      responses: {
+        200: { description: 'The model' },
+        403: { description: 'Not for this key' },
+        404: { description: 'No such model' },
+      },
     });
     app.get(`${base}/models/:model`, (c) => {
-      const name = c.req.param('model');
-      const names = visible(parts.models, c.get('key'));
-      const served = parts.models.find(name);
-      const status = parts.models.status().find(({ model }) => model === served);
-      if (status === undefined || !names.includes(status.model.name)) throw unknownModel(name, names);
+      const { name } = allowed(parts.models, c.req.param('model'), c.get('key'));
+      const status = parts.models.status().find(({ model }) => model.name === name)!;
       return c.json(modelDocument(listed(status), startedSeconds));
     });
   }
