@@ -115,6 +115,44 @@ test('a draw is always a candidate, whatever the numbers', () => {
   );
 });
 
+/** As it is defined: everything sorted, the fewest of the best that together weigh enough. */
+function plainNucleus(logits: Float32Array, temperature: number, topP: number): [number, number][] {
+  const high = Math.max(...logits);
+  const all = [...logits].map((logit, id): [number, number] => [id, Math.exp((logit - high) / temperature)]);
+  const wanted = topP * all.reduce((sum, [, weight]) => sum + weight, 0);
+  const best = all.toSorted(([a], [b]) => logits[b]! - logits[a]! || a - b);
+  let mass = 0;
+  const nucleus = best.filter(([, weight]) => {
+    const wants = mass < wanted;
+    mass += weight;
+    return wants && weight > 0;
+  });
+  return nucleus.length > 0 ? nucleus : best.slice(0, 1);
+}
+
+test('the nucleus is that of a full sort: of flat, steep and equal logits, bit by bit', () => {
+  const anything = fc.record({
+    logits: fc.array(fc.oneof(fc.float({ noNaN: true, min: -30, max: 30 }), fc.constant(1)), {
+      minLength: 1,
+      maxLength: 200,
+    }),
+    temperature: fc.constantFrom(0.01, 0.3, 1, 10),
+    topP: fc.oneof(
+      fc.constantFrom(0, 0.5, 0.95, 1 - 1e-6, 1 - 1e-12),
+      fc.double({ min: 0, max: 0.999, noNaN: true }),
+    ),
+  });
+  fc.assert(
+    fc.property(anything, ({ logits, temperature, topP }) => {
+      const values = Float32Array.from(logits);
+      const { ids, weights } = candidates(values, { temperature, topP });
+      const ours = [...weights].map((weight, i) => [ids![i]!, weight]);
+      expect(ours.filter(([, weight]) => weight! > 0)).toEqual(plainNucleus(values, temperature, topP));
+    }),
+    { numRuns: 500, seed: 6 },
+  );
+});
+
 test('the largest are those of a full sort', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: -9, max: 9 }), { maxLength: 80 }), fc.nat(90), (values, count) => {

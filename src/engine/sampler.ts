@@ -26,7 +26,13 @@ export function brokenLogits(): HadalError {
 
 /** Whether nothing can be said by these logits. Example: `areBroken(Float32Array.of(1, NaN)) // true` */
 export function areBroken(logits: Float32Array): boolean {
-  return logits.some(Number.isNaN) || !Number.isFinite(logits[argmax(logits)]);
+  let high = Number.NEGATIVE_INFINITY;
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id]!;
+    if (Number.isNaN(logit)) return true;
+    if (logit > high) high = logit;
+  }
+  return !Number.isFinite(high);
 }
 
 /** Chooses the tokens of one answer. */
@@ -152,27 +158,33 @@ export interface Candidates {
  */
 export function candidates(logits: Float32Array, sampling: Sampling): Candidates {
   const { temperature, topK = 0, topP = 1, minP = 0 } = sampling;
-  const vocab = logits.length;
-  const high = logits[argmax(logits)]!;
-  const weight = (id: number) => Math.exp((logits[id]! - high) / temperature);
-  const limited = topK > 0 && topK < vocab;
-  const ids = limited
-    ? largest(logits, topK)
-    : topP < 1
-      ? nucleusCandidates(logits, weight, topP)
-      : undefined;
-  let weights = ids
-    ? Float64Array.from(ids, weight)
-    : Float64Array.from({ length: vocab }, (_, id) => weight(id));
+  const limited = topK > 0 && topK < logits.length;
+  let ids = limited ? largest(logits, topK) : undefined;
+  let weights = weightsOf(logits, ids, temperature);
   if (topP < 1) {
-    const all = limited ? sum(weights) : sumOver(vocab, weight);
+    const wanted = topP * sum(weights);
+    if (ids === undefined) {
+      const all = weights;
+      ids = nucleusHolders(logits, all, wanted);
+      weights = Float64Array.from(ids, (id) => all[id]!);
+    }
     let count = 0;
-    for (let mass = 0; count < weights.length && mass < topP * all; ) mass += weights[count++]!;
+    for (let mass = 0; count < weights.length && mass < wanted; ) mass += weights[count++]!;
     weights = weights.subarray(0, Math.max(1, count));
   }
   // The best token weighs exactly 1, so min-p is a bound on the weight itself.
   if (minP > 0) weights = weights.map((w) => (w < minP ? 0 : w));
   return { ids: ids?.subarray(0, weights.length), weights };
+}
+
+/** What tokens weigh beside the best, which weighs 1: of all, or of these. A plain loop: it runs for every token of an answer. */
+function weightsOf(logits: Float32Array, ids: Int32Array | undefined, temperature: number): Float64Array {
+  const high = logits[argmax(logits)]!;
+  const weights = new Float64Array(ids?.length ?? logits.length);
+  for (let i = 0; i < weights.length; i++) {
+    weights[i] = Math.exp((logits[ids === undefined ? i : ids[i]!]! - high) / temperature);
+  }
+  return weights;
 }
 
 /**
@@ -194,26 +206,36 @@ export function draw(logits: Float32Array, sampling: Sampling, random: number): 
   return ids?.[last] ?? last;
 }
 
-/**
- * Tokens that may belong to the nucleus, best first. A token below (1 - p) / vocab of the mass cannot: all such tokens
- * together weigh less than the part that the nucleus leaves out.
- */
-function nucleusCandidates(logits: Float32Array, weight: (id: number) => number, topP: number): Int32Array {
-  const vocab = logits.length;
-  const least = ((1 - topP) * sumOver(vocab, weight)) / vocab;
-  let count = 0;
-  for (let id = 0; id < vocab; id++) if (weight(id) >= least) count++;
-  return largest(logits, Math.max(1, count));
-}
+/** Bounds of weight between which tokens are looked for; below the last of them lies next to nothing. */
+const FIRST_BOUND = 0.01;
+const BOUND_STEP = 16;
+const LAST_BOUND = 1e-12;
+/** Sums in another order differ by less. */
+const SUM_ERROR = 1e-9;
 
-function sumOver(count: number, weight: (id: number) => number): number {
-  let total = 0;
-  for (let id = 0; id < count; id++) total += weight(id);
-  return total;
+/** Tokens that together weigh what is wanted, best first, and not many more: only these need be sorted. */
+function nucleusHolders(logits: Float32Array, weights: Float64Array, wanted: number): Int32Array {
+  for (let bound = FIRST_BOUND; ; bound = bound < LAST_BOUND ? Number.MIN_VALUE : bound / BOUND_STEP) {
+    let count = 0;
+    let mass = 0;
+    for (let id = 0; id < weights.length; id++) {
+      const weight = weights[id]!;
+      if (weight < bound) continue;
+      count++;
+      mass += weight;
+    }
+    if (mass < wanted * (1 + SUM_ERROR) && bound > Number.MIN_VALUE) continue;
+    const ids = new Int32Array(count);
+    let at = 0;
+    for (let id = 0; id < weights.length; id++) if (weights[id]! >= bound) ids[at++] = id;
+    return ids.sort((a, b) => logits[b]! - logits[a]! || a - b);
+  }
 }
 
 function sum(weights: Float64Array): number {
-  return sumOver(weights.length, (i) => weights[i]!);
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) total += weights[i]!;
+  return total;
 }
 
 /**
@@ -227,7 +249,9 @@ export function logprobsOf(
   count: number,
 ): { logprob: number; top: TokenLogprob[] } {
   const high = logits[argmax(logits)]!;
-  const total = high + Math.log(sumOver(logits.length, (i) => Math.exp(logits[i]! - high)));
+  let mass = 0;
+  for (let i = 0; i < logits.length; i++) mass += Math.exp(logits[i]! - high);
+  const total = high + Math.log(mass);
   const top = Array.from(largest(logits, count), (i) => ({ id: i, logprob: logits[i]! - total }));
   return { logprob: logits[id]! - total, top };
 }
