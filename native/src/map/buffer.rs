@@ -117,7 +117,6 @@ pub fn as_bytes_mut(words: &mut [f32]) -> &mut [i8] {
 }
 
 /// Words seen as unsigned bytes, to write.
-#[cfg(target_arch = "aarch64")]
 pub fn as_unsigned_mut(words: &mut [f32]) -> &mut [u8] {
     // SAFETY: as above.
     unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words)) }

@@ -5,8 +5,6 @@ mod buffer;
 mod file;
 mod tensors;
 
-pub use buffer::{Buffer, as_bytes, as_bytes_mut, as_ints, as_ints_mut, as_shorts, as_shorts_mut, refuse_beyond_memory};
-#[cfg(target_arch = "aarch64")]
-pub use buffer::as_unsigned_mut;
+pub use buffer::{Buffer, as_bytes, as_bytes_mut, as_ints, as_ints_mut, as_shorts, as_shorts_mut, as_unsigned_mut, refuse_beyond_memory};
 pub use file::{Bytes, Mapping, prefer_large_pages};
 pub use tensors::{Mat, MatMut, Tensors, View};

@@ -1,20 +1,20 @@
-//! Owns: the table of AVX2 with FMA and F16C: integer dot products of the 32-blocks by hand here, those of other
-//! formats beside it, the rest compiled for it.
+//! Owns: the table of AVX2 with FMA and F16C: products by hand (beside it), the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
 use super::blocks::*;
 use super::avx2_floats as floats;
-use super::avx2_k::{levels, rows256};
+use super::avx2_lanes::{lanes32, lanes256};
+use super::avx2_rows::{rows32, rows256};
 use super::doubles::Pair;
 use super::featured::{featured, featured_search, featured_table};
-use super::unpack::{FP4_DOUBLED, IQ4_LEVELS, halved_e8m0};
-use super::{Floats, Kernels, Row, RowsFn, Scaled, products, scalar};
+use super::{Floats, Kernels, Lanes, LanesFn, Row, RowsFn, Scaled, products, scalar};
 use crate::encode::encode;
 use crate::encode::grid_fit::{FittedGrid, GridKind, fit_grid};
 use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale};
 use crate::encode::shifted_grid::{FittedShifts, ShiftedKind, fit_shifted};
 use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;
+use crate::map::Buffer;
 use std::arch::x86_64::*;
 
 featured_table!("avx2", "avx2,fma,f16c");
@@ -22,6 +22,7 @@ featured_search!(Pair, "avx2,fma,f16c");
 
 static KERNELS: Kernels = Kernels {
     rows: ROWS,
+    lanes: LANES,
     squares: by_hand_squares,
     scaled: Some(by_hand_scaled),
     dots: by_hand_dots,
@@ -63,6 +64,33 @@ pub(super) const ROWS: [RowsFn; Format::ALL.len()] = {
     rows
 };
 
+/// The lane kernels by hand, for AVX-512 to begin from.
+pub(super) const LANES: [Option<LanesFn>; Format::ALL.len()] = {
+    let mut lanes: [Option<LanesFn>; Format::ALL.len()] = [None; Format::ALL.len()];
+    lanes[Format::Q8_0 as usize] = Some(lanes_q8_0);
+    lanes[Format::Q4_0 as usize] = Some(lanes_q4_0);
+    lanes[Format::Q4_1 as usize] = Some(lanes_q4_1);
+    lanes[Format::Q5_0 as usize] = Some(lanes_q5_0);
+    lanes[Format::Q5_1 as usize] = Some(lanes_q5_1);
+    lanes[Format::Iq4Nl as usize] = Some(lanes_iq4_nl);
+    lanes[Format::Mxfp4 as usize] = Some(lanes_mxfp4);
+    lanes[Format::Q2K as usize] = Some(lanes_q2_k);
+    lanes[Format::Q3K as usize] = Some(lanes_q3_k);
+    lanes[Format::Q4K as usize] = Some(lanes_q4_k);
+    lanes[Format::Q5K as usize] = Some(lanes_q5_k);
+    lanes[Format::Q6K as usize] = Some(lanes_q6_k);
+    lanes[Format::Iq2Xxs as usize] = Some(lanes_iq2_xxs);
+    lanes[Format::Iq2Xs as usize] = Some(lanes_iq2_xs);
+    lanes[Format::Iq2S as usize] = Some(lanes_iq2_s);
+    lanes[Format::Iq3Xxs as usize] = Some(lanes_iq3_xxs);
+    lanes[Format::Iq3S as usize] = Some(lanes_iq3_s);
+    lanes[Format::Iq1S as usize] = Some(lanes_iq1_s);
+    lanes[Format::Iq1M as usize] = Some(lanes_iq1_m);
+    lanes[Format::Tq1_0 as usize] = Some(lanes_tq1_0);
+    lanes[Format::Tq2_0 as usize] = Some(lanes_tq2_0);
+    lanes
+};
+
 /// The table, when this processor can run it.
 pub fn kernels() -> Option<&'static Kernels> {
     let fits = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
@@ -98,6 +126,27 @@ featured! {
     fn by_hand_iq1_m(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockIq1M>;
     fn by_hand_tq1_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockTq1_0>;
     fn by_hand_tq2_0(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockTq2_0>;
+    fn lanes_q8_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ8_0>;
+    fn lanes_q4_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ4_0>;
+    fn lanes_q4_1(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ4_1>;
+    fn lanes_q5_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ5_0>;
+    fn lanes_q5_1(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockQ5_1>;
+    fn lanes_iq4_nl(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockIq4Nl>;
+    fn lanes_mxfp4(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes32::<BlockMxfp4>;
+    fn lanes_q2_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ2K>;
+    fn lanes_q3_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ3K>;
+    fn lanes_q4_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ4K>;
+    fn lanes_q5_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ5K>;
+    fn lanes_q6_k(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockQ6K>;
+    fn lanes_iq2_xxs(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq2Xxs>;
+    fn lanes_iq2_xs(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq2Xs>;
+    fn lanes_iq2_s(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq2S>;
+    fn lanes_iq3_xxs(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq3Xxs>;
+    fn lanes_iq3_s(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq3S>;
+    fn lanes_iq1_s(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq1S>;
+    fn lanes_iq1_m(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq1M>;
+    fn lanes_tq1_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockTq1_0>;
+    fn lanes_tq2_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockTq2_0>;
     fn by_hand_f32(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<4, floats::F32>;
     fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::F16>;
     fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::Bf16>;
@@ -112,141 +161,6 @@ featured! {
     fn to_half(x: &[f32], bytes: &mut [u8]) = floats_to_halves;
 }
 
-/// A block of 32 as AVX2 multiplies it: y = d * q + m.
-trait Block: AnyBytes {
-    /// # Safety
-    /// The processor has AVX2 and F16C.
-    unsafe fn d(&self) -> f32;
-    /// 0 where the format has none.
-    ///
-    /// # Safety
-    /// The processor has AVX2 and F16C.
-    unsafe fn m(&self) -> f32 {
-        0.0
-    }
-    /// Sums of q[4i..4i + 4] . x[4i..4i + 4].
-    ///
-    /// # Safety
-    /// The processor has AVX2.
-    unsafe fn products(&self, x: __m256i) -> __m256i;
-}
-
-/// Sums of four neighbouring products of unsigned and signed bytes; no sum of two may leave i16.
-#[target_feature(enable = "avx2")]
-fn products(unsigned: __m256i, signed: __m256i) -> __m256i {
-    _mm256_madd_epi16(_mm256_maddubs_epi16(unsigned, signed), _mm256_set1_epi16(1))
-}
-
-/// The 32 nibbles of 16 bytes, low ones first.
-#[target_feature(enable = "avx2")]
-pub(super) fn nibbles(q: &[u8; 16]) -> __m256i {
-    // SAFETY: 16 bytes are there; the load may lie at any address.
-    let q = unsafe { _mm_loadu_si128(q.as_ptr().cast()) };
-    let both = _mm256_set_m128i(_mm_srli_epi16(q, 4), q);
-    _mm256_and_si256(both, _mm256_set1_epi8(15))
-}
-
-impl Block for BlockQ8_0 {
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn d(&self) -> f32 {
-        one_half(self.d)
-    }
-    #[target_feature(enable = "avx2")]
-    unsafe fn products(&self, x: __m256i) -> __m256i {
-        // SAFETY: 32 bytes are there; the load may lie at any address.
-        let q = unsafe { _mm256_loadu_si256(self.q.as_ptr().cast()) };
-        // The sign moves from q to x, so that one factor is unsigned: 128 * 127 * 2 still fits i16.
-        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
-    }
-}
-
-impl Block for BlockQ4_0 {
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn d(&self) -> f32 {
-        one_half(self.d)
-    }
-    #[target_feature(enable = "avx2")]
-    unsafe fn products(&self, x: __m256i) -> __m256i {
-        let q = _mm256_sub_epi8(nibbles(&self.q), _mm256_set1_epi8(8));
-        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
-    }
-}
-
-impl Block for BlockQ4_1 {
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn d(&self) -> f32 {
-        one_half(self.d)
-    }
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn m(&self) -> f32 {
-        one_half(self.m)
-    }
-    #[target_feature(enable = "avx2")]
-    unsafe fn products(&self, x: __m256i) -> __m256i {
-        products(nibbles(&self.q), x)
-    }
-}
-
-/// Bit j of h as 16 in byte j.
-#[target_feature(enable = "avx2")]
-fn fifth_bits(h: [u8; 4]) -> __m256i {
-    let which = _mm256_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202, 0x0101_0101_0101_0101, 0);
-    let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(i32::from_le_bytes(h)), which);
-    let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201u64.cast_signed());
-    _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit), _mm256_set1_epi8(16))
-}
-
-impl Block for BlockQ5_0 {
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn d(&self) -> f32 {
-        one_half(self.d)
-    }
-    #[target_feature(enable = "avx2")]
-    unsafe fn products(&self, x: __m256i) -> __m256i {
-        let u = _mm256_or_si256(nibbles(&self.q), fifth_bits(self.h));
-        let q = _mm256_sub_epi8(u, _mm256_set1_epi8(16));
-        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
-    }
-}
-
-impl Block for BlockQ5_1 {
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn d(&self) -> f32 {
-        one_half(self.d)
-    }
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn m(&self) -> f32 {
-        one_half(self.m)
-    }
-    #[target_feature(enable = "avx2")]
-    unsafe fn products(&self, x: __m256i) -> __m256i {
-        products(_mm256_or_si256(nibbles(&self.q), fifth_bits(self.h)), x)
-    }
-}
-
-impl Block for BlockIq4Nl {
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn d(&self) -> f32 {
-        one_half(self.d)
-    }
-    #[target_feature(enable = "avx2")]
-    unsafe fn products(&self, x: __m256i) -> __m256i {
-        let q = levels(&IQ4_LEVELS, nibbles(&self.q));
-        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
-    }
-}
-
-impl Block for BlockMxfp4 {
-    unsafe fn d(&self) -> f32 {
-        halved_e8m0(self.e)
-    }
-    #[target_feature(enable = "avx2")]
-    unsafe fn products(&self, x: __m256i) -> __m256i {
-        let q = levels(&FP4_DOUBLED, nibbles(&self.q));
-        products(_mm256_abs_epi8(q), _mm256_sign_epi8(x, q))
-    }
-}
-
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn one_half(bytes: [u8; 2]) -> f32 {
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bytes)))))
@@ -257,27 +171,6 @@ pub(super) fn sum_of(x: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-}
-
-/// As `scalar::rows32`; eight running sums, one for each four numbers of a block.
-#[target_feature(enable = "avx2,fma,f16c")]
-fn rows32<B: Block>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
-    scalar::each_product(weights, xs, out, |row, x| row32::<B>(row, x));
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn row32<B: Block>(row: &[u8], x: &Row) -> f32 {
-    let mut sums = _mm256_setzero_ps();
-    let mut offsets = 0.0f32;
-    let (quants, _) = x.q.as_chunks::<32>();
-    for (b, block) in blocks_of::<B>(row).iter().enumerate() {
-        // SAFETY: 32 bytes are there; this function has AVX2 and F16C.
-        let (products, d, m) =
-            unsafe { (block.products(_mm256_loadu_si256(quants[b].as_ptr().cast())), block.d(), block.m()) };
-        sums = _mm256_fmadd_ps(_mm256_set1_ps(d * x.scale[b]), _mm256_cvtepi32_ps(products), sums);
-        offsets += m * x.scaled_sums[b];
-    }
-    sum_of(sums) + offsets
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -1,4 +1,4 @@
-//! Owns: the runs of 32 signed bytes of IQ1, IQ2, IQ3, TQ1_0 and TQ2_0 with AVX2, for the products of `avx2_k`.
+//! Owns: the runs of 32 bytes of IQ1, IQ2, IQ3, TQ1_0 and TQ2_0 with AVX2.
 //! Refuses to know: tensors, threads, operations. Layouts are those of `lattice`, which is the scalar twin.
 
 use super::avx2_k::{Runs, bits, bytes32};
@@ -29,21 +29,25 @@ fn fours(point: impl Fn(usize) -> &'static [i8; 4]) -> __m256i {
     _mm256_set_epi32(word(7), word(6), word(5), word(4), word(3), word(2), word(1), word(0))
 }
 
-/// The bytes of `q`, negative where the bit of their sign byte is set.
+/// The bytes of `q`, negative where the bit of their sign byte is set, plus `more`.
 #[target_feature(enable = "avx2")]
-fn signed(q: __m256i, sign: impl Fn(usize) -> u8) -> __m256i {
+fn signed(q: __m256i, sign: impl Fn(usize) -> u8, more: i32) -> __m256i {
     let minus = minus(std::array::from_fn(sign));
-    _mm256_sub_epi8(_mm256_xor_si256(q, minus), minus)
+    _mm256_sub_epi8(_mm256_xor_si256(q, minus), _mm256_sub_epi8(minus, _mm256_set1_epi8(more as i8)))
 }
 
 macro_rules! lattice_runs {
-    ($($name:ident $points:ident $count:literal;)*) => {
+    ($($name:ident $points:ident $count:literal, up to $largest:literal, groups of $group:literal;)*) => {
         $(
             impl Runs for $name {
+                const LARGEST: i32 = 2 * $largest;
+                const MINUS: i32 = $largest;
+                const GROUP: usize = $group;
+                #[inline]
                 #[target_feature(enable = "avx2")]
                 unsafe fn run(&self, run: usize) -> __m256i {
                     let q = $points(|k| self.point($count * run + k));
-                    signed(q, |k| Lattice::signs(self, 4 * run + k))
+                    signed(q, |k| Lattice::signs(self, 4 * run + k), $largest)
                 }
             }
         )*
@@ -51,26 +55,36 @@ macro_rules! lattice_runs {
 }
 
 lattice_runs! {
-    BlockIq2Xxs eights 4;
-    BlockIq2Xs eights 4;
-    BlockIq2S eights 4;
-    BlockIq3Xxs fours 8;
-    BlockIq3S fours 8;
+    BlockIq2Xxs eights 4, up to 43, groups of 32;
+    BlockIq2Xs eights 4, up to 43, groups of 16;
+    BlockIq2S eights 4, up to 43, groups of 16;
+    BlockIq3Xxs fours 8, up to 62, groups of 32;
+    BlockIq3S fours 8, up to 15, groups of 32;
 }
 
-/// 8 * coordinate + 1, or - 1 in an eight that is moved down.
+/// What makes the numbers of IQ1 unsigned.
+const MOVED: i32 = 9;
+
+/// 8 * coordinate + 1, or - 1 in an eight that is moved down; plus `MOVED`.
 #[target_feature(enable = "avx2")]
 fn moved(point: impl Fn(usize) -> (&'static [i8; 8], bool)) -> __m256i {
     let points = [point(0), point(1), point(2), point(3)];
     let two = eights(|k| points[k].0);
     let two = _mm256_add_epi8(two, two);
     let four = _mm256_add_epi8(two, two);
-    let delta = |k: usize| if points[k].1 { -1 } else { 0x0101_0101_0101_0101 };
+    let delta = |k: usize| {
+        let delta = MOVED as i8 + if points[k].1 { -1 } else { 1 };
+        i64::from_le_bytes([delta.cast_unsigned(); 8])
+    };
     let deltas = _mm256_set_epi64x(delta(3), delta(2), delta(1), delta(0));
     _mm256_add_epi8(_mm256_add_epi8(four, four), deltas)
 }
 
 impl Runs for BlockIq1S {
+    const LARGEST: i32 = 2 * MOVED;
+    const MINUS: i32 = MOVED;
+    const GROUP: usize = 32;
+    #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn run(&self, run: usize) -> __m256i {
         moved(|k| self.point(4 * run + k))
@@ -78,19 +92,22 @@ impl Runs for BlockIq1S {
 }
 
 impl Runs for BlockIq1M {
+    const LARGEST: i32 = 2 * MOVED;
+    const MINUS: i32 = MOVED;
+    const GROUP: usize = 16;
+    #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn run(&self, run: usize) -> __m256i {
         moved(|k| self.point(4 * run + k))
     }
 }
 
-/// The digits, minus 1, of 16 bytes that are fractions in base 3, each at the place of its power of 3.
+/// The digits of 16 bytes that are fractions in base 3, each at the place of its power of 3.
 #[target_feature(enable = "avx2")]
 fn digits(bytes: __m128i, powers: __m256i) -> __m128i {
     let rest = _mm256_and_si256(_mm256_mullo_epi16(_mm256_cvtepu8_epi16(bytes), powers), _mm256_set1_epi16(255));
     let digits = _mm256_srli_epi16(_mm256_mullo_epi16(rest, _mm256_set1_epi16(3)), 8);
-    let packed = _mm_packus_epi16(_mm256_castsi256_si128(digits), _mm256_extracti128_si256(digits, 1));
-    _mm_sub_epi8(packed, _mm_set1_epi8(1))
+    _mm_packus_epi16(_mm256_castsi256_si128(digits), _mm256_extracti128_si256(digits, 1))
 }
 
 impl BlockTq1_0 {
@@ -118,6 +135,10 @@ impl BlockTq1_0 {
 }
 
 impl Runs for BlockTq1_0 {
+    const LARGEST: i32 = 2;
+    const MINUS: i32 = 1;
+    const GROUP: usize = 32;
+    #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn run(&self, run: usize) -> __m256i {
         _mm256_set_m128i(self.part(2 * run + 1), self.part(2 * run))
@@ -125,8 +146,12 @@ impl Runs for BlockTq1_0 {
 }
 
 impl Runs for BlockTq2_0 {
+    const LARGEST: i32 = 2;
+    const MINUS: i32 = 1;
+    const GROUP: usize = 32;
+    #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn run(&self, run: usize) -> __m256i {
-        _mm256_sub_epi8(bits(bytes32(&self.q, run / 4 * 32), run % 4 * 2, 0, 3), _mm256_set1_epi8(1))
+        bits(bytes32(&self.q, run / 4 * 32), run % 4 * 2, 0, 3)
     }
 }

@@ -40,9 +40,19 @@ static KERNELS: Kernels = {
     panels[Format::Q4K as usize] = Some(Panels { from: 2, run: panels_q4_k });
     panels[Format::Q5K as usize] = Some(Panels { from: 2, run: panels_q5_k });
     panels[Format::Q6K as usize] = Some(Panels { from: 4, run: panels_q6_k });
+    // Formats without panels have lanes, as with AVX2.
+    let mut lanes = avx2::LANES;
+    let mut format = 0;
+    while format < panels.len() {
+        if panels[format].is_some() {
+            lanes[format] = None;
+        }
+        format += 1;
+    }
     Kernels {
         rows,
         woven: true,
+        lanes,
         panels,
         squares: avx2::by_hand_squares,
         scaled: Some(by_hand_scaled),

@@ -194,8 +194,8 @@ fn twice_shifted(bytes: &[u8], low: i16, high: i16) -> __m512i {
 
 /// The eight scales and, after them, the eight mins of Q4_K and Q5_K as bytes, out of [d, dmin, scales].
 #[inline]
-#[target_feature(enable = "avx512f,avx512vl,avx2")]
-fn six_bits(head: __m128i) -> __m128i {
+#[target_feature(enable = "avx2")]
+pub(super) fn six_bits(head: __m128i) -> __m128i {
     // Words a, b, c follow d and dmin. The first four of each are the low six bits of a and b, the others a nibble of c
     // under two high bits of a and b.
     let low = _mm_srlv_epi32(_mm_shuffle_epi32(head, 0b11_10_11_01), _mm_setr_epi32(0, 0, 0, 4));

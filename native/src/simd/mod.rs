@@ -20,7 +20,7 @@ mod neon_instructions;
 mod neon_lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon_rows;
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod panels;
 pub mod scalar;
 pub mod unpack;
@@ -28,11 +28,17 @@ pub mod weave;
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_blocks;
+#[cfg(target_arch = "x86_64")]
 mod avx2_floats;
 #[cfg(target_arch = "x86_64")]
 mod avx2_k;
 #[cfg(target_arch = "x86_64")]
+mod avx2_lanes;
+#[cfg(target_arch = "x86_64")]
 mod avx2_lattice;
+#[cfg(target_arch = "x86_64")]
+mod avx2_rows;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
 #[cfg(target_arch = "x86_64")]
@@ -105,7 +111,6 @@ impl<'a> Floats<'a> {
 /// A product of matrices: (a, b, out, stride of out). An element's bits depend on its own row and column alone.
 pub type ProductFn = fn(a: Floats, b: Floats, out: &mut [f32], stride: usize);
 /// Sixteen rows of activations side by side: number t of every sixteen belongs to row t.
-#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
 #[derive(Clone, Copy)]
 pub struct Lanes<'a> {
     /// [cols / 4][16], four int8 each
@@ -120,7 +125,6 @@ pub struct Lanes<'a> {
     pub scaled_sums: &'a [f32],
 }
 
-#[cfg(target_arch = "aarch64")]
 impl Lanes<'_> {
     /// Whether there is all that `blocks` blocks of `numbers` numbers need.
     fn fits(&self, blocks: usize, numbers: usize) -> bool {

@@ -16,7 +16,7 @@ const PANEL_ROWS: usize = 32;
 pub(super) struct Panel<'a> {
     /// Of a row.
     pub blocks: usize,
-    /// [rows, cols]
+    /// [rows, blocks, BLOCK_BYTES]
     pub bytes: &'a mut [u8],
     /// [rows, blocks]
     pub d: &'a mut [f32],
@@ -33,8 +33,9 @@ pub(super) type Sums = [[f32; LANES]; QUAD];
 
 /// A format's way through a panel.
 pub(super) trait Unpack {
-    /// Numbers of a block, and its words in `scales` and `mins`.
+    /// Numbers of a block, its bytes, and its words in `scales` and `mins`.
     const BLOCK: usize;
+    const BLOCK_BYTES: usize = Self::BLOCK;
     const SCALES: usize = 0;
     const MINS: usize = 0;
     /// Unpacks a row to row `r` of the panel.
@@ -89,7 +90,7 @@ pub(super) unsafe fn product<U: Unpack>(
 
 fn panel_in<U: Unpack>(work: &mut Buffer<f32>, rows: usize, blocks: usize) -> Panel<'_> {
     let all = rows * blocks;
-    let sizes = [all * U::BLOCK / 4, all, all, all * U::SCALES, all * U::MINS];
+    let sizes = [all * U::BLOCK_BYTES / 4, all, all, all * U::SCALES, all * U::MINS];
     let mut rest = work.ensure(sizes.iter().map(|size| size.next_multiple_of(LANES)).sum());
     let [bytes, d, m, scales, mins] = sizes.map(|size| {
         let (part, others) = std::mem::take(&mut rest).split_at_mut(size.next_multiple_of(LANES));
