@@ -6,7 +6,7 @@
  * read from the page cache. Processor seconds are beside: they hardly change when somebody else uses the machine.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,12 +14,15 @@ import { parseArgs } from 'node:util';
 import { digits, table } from '../../dist/cli/figures.js';
 import { spreadOf } from '../../dist/cli/measuring.js';
 import { layOutGguf } from '../../dist/formats/gguf/write.js';
+import { imatrixBytes } from '../../dist/formats/imatrix.js';
+import { closeModelFile, openModelFile } from '../../dist/formats/open.node.js';
 import { FILE_TYPES } from '../../dist/quantize/file-types.js';
 import { keepResults } from '../kept.mjs';
 
 const USAGE = `usage: npm run bench:quantize -- [TYPE ...] [flags]
 
   TYPE            Q4_K_M, Q6_K, IQ4_XS … ; Q4_K_M otherwise
+  --imatrix FILE  an importance matrix (.dat); one of noise otherwise for types that need one, none for others
   --model FILE    a GGUF file in BF16; one of noise in the shape of a Llama otherwise
   --numbers N     millions of weights of the file of noise; 64 otherwise
   --rounds N      runs of each; 5 otherwise
@@ -28,10 +31,13 @@ const USAGE = `usage: npm run bench:quantize -- [TYPE ...] [flags]
   --python FILE   python3 otherwise; it needs no package
   --out NAME      writes bench/results/NAME.json; otherwise only the table is shown`;
 
+/** Types that llama.cpp makes with an importance matrix alone. */
+const NEEDY = /^(IQ[12]|IQ3_XXS)/;
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    imatrix: { type: 'string' },
     model: { type: 'string' },
     numbers: { type: 'string', default: '64' },
     rounds: { type: 'string', default: '5' },
@@ -51,10 +57,15 @@ async function bench(types) {
   try {
     const model = flags.model === undefined ? join(folder, 'noise-bf16.gguf') : resolve(flags.model);
     if (flags.model === undefined) writeNoise(model, Number(flags.numbers) * 1e6);
+    const noise = join(folder, 'noise.dat');
+    if (flags.imatrix === undefined) await writeNoisyImatrix(noise, model);
     const rows = [];
-    for (const type of types) rows.push(await compared(type, model, folder));
-    const shown = rows.map(({ type, hadal, llama, faster, cheaper }) => [
-      type,
+    for (const type of types) {
+      const imatrix = flags.imatrix ?? (NEEDY.test(type) ? noise : undefined);
+      rows.push(await compared(type, model, folder, imatrix && resolve(imatrix)));
+    }
+    const shown = rows.map(({ type, imatrix, hadal, llama, faster, cheaper }) => [
+      imatrix ? `${type}, weighed` : type,
       ...[hadal, llama].map(
         ({ wall }) => `${digits(wall.median)} (${digits(wall.min)} to ${digits(wall.max)})`,
       ),
@@ -76,12 +87,13 @@ async function bench(types) {
 }
 
 /** Both by turns: seconds of each, and how many times llama.cpp takes what Hadal takes. */
-async function compared(type, model, folder) {
+async function compared(type, model, folder, imatrix) {
   const out = join(folder, 'out.gguf');
   const { number } = FILE_TYPES[type];
+  const given = imatrix === undefined ? [] : [imatrix];
   const ways = {
-    hadal: [process.execPath, [here('hadal.mjs'), model, out, type, flags.threads]],
-    llama: [flags.python, [here('llama.py'), libraries, model, out, String(number), flags.threads]],
+    hadal: [process.execPath, [here('hadal.mjs'), model, out, type, flags.threads, ...given]],
+    llama: [flags.python, [here('llama.py'), libraries, model, out, String(number), flags.threads, ...given]],
   };
   const seconds = { hadal: [], llama: [] };
   const processor = { hadal: [], llama: [] };
@@ -96,7 +108,8 @@ async function compared(type, model, folder) {
   const of = (who) => ({ wall: spreadOf(seconds[who]), processor: spreadOf(processor[who]) });
   const [hadal, llama] = [of('hadal'), of('llama')];
   const faster = llama.wall.median / hadal.wall.median;
-  return { type, hadal, llama, faster, cheaper: llama.processor.median / hadal.processor.median };
+  const cheaper = llama.processor.median / hadal.processor.median;
+  return { type, imatrix: imatrix !== undefined, hadal, llama, faster, cheaper };
 }
 
 /** What a process prints, which is seconds, and the processor time that it took in all. */
@@ -167,6 +180,24 @@ function writeNoise(path, numbers) {
       dtype === 'F32' ? new Uint8Array(Float32Array.from({ length: hidden }, () => 1).buffer) : noise;
     writeSync(file, what, 0, bytes, offset);
   }
+}
+
+/** An importance matrix for every matrix of a model: most columns matter little, some much. */
+async function writeNoisyImatrix(path, model) {
+  const file = await openModelFile(model);
+  const entries = new Map();
+  for (const { name, shape } of file.tensors.values()) {
+    if (shape.length < 2) continue;
+    let state = 7;
+    const sums = Float32Array.from({ length: shape[0] }, () => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0;
+      return 0.001 + 5 * (state / 2 ** 31) ** 4;
+    });
+    entries.set(name, { sums, counts: Float32Array.of(1) });
+  }
+  await closeModelFile(file);
+  const bytes = imatrixBytes({ datasets: ['noise'], chunks: 1, entries }, 'dat');
+  writeFileSync(path, Buffer.concat([...bytes]));
 }
 
 /** BF16 of sums of four noises, about 0.02 large. */

@@ -18,10 +18,11 @@ export function librariesOf(peer) {
   return join(resolve(peer), 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64');
 }
 
-/** Quantizes with llama_model_quantize, to the number of a file type. */
-export async function llamaQuantize({ peer, path, out, number, threads = 2 }) {
+/** Quantizes with llama_model_quantize, to the number of a file type; `imatrix` is a file in the older layout. */
+export async function llamaQuantize({ peer, path, out, number, threads = 2, imatrix }) {
   const script = here('../../bench/quantize/llama.py');
   const words = [script, librariesOf(peer), resolve(path), resolve(out), `${number}`, `${threads}`];
+  if (imatrix) words.push(resolve(imatrix));
   await promisify(execFile)(python, words);
 }
 

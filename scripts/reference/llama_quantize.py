@@ -5,6 +5,7 @@ Made for llama.cpp v0.5.0 (node-llama-cpp 3.22.1): Params are the fields of its 
 import ctypes
 import glob
 import os
+import struct
 
 
 class Params(ctypes.Structure):
@@ -15,6 +16,26 @@ class Params(ctypes.Structure):
         ("keep_split", ctypes.c_bool), ("dry_run", ctypes.c_bool), ("imatrix", ctypes.c_void_p),
         ("kv_overrides", ctypes.c_void_p), ("tt_overrides", ctypes.c_void_p), ("prune_layers", ctypes.c_void_p),
     ]
+
+
+class Importance(ctypes.Structure):
+    """One tensor of params.imatrix, which is an array that ends with one of no name."""
+
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_float)), ("size", ctypes.c_size_t)]
+
+
+def importances(path):
+    """params.imatrix out of an importance matrix in the older layout; to be kept by the caller as long as it is used."""
+    with open(path, "rb") as file:
+        numbers = lambda kind, count=1: struct.unpack(f"<{count}{kind}", file.read(4 * count))
+        (tensors,), entries = numbers("i"), []
+        for _ in range(tensors):
+            name = file.read(*numbers("i"))
+            calls, size = numbers("i", 2)
+            means = (ctypes.c_float * size)(*(number / calls for number in numbers("f", size)))
+            entries.append(Importance(name, ctypes.cast(means, ctypes.POINTER(ctypes.c_float)), size))
+    entries.append(Importance(None, None, 0))
+    return (Importance * len(entries))(*entries)
 
 
 def library(folder, hear=lambda text: None):

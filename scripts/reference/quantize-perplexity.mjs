@@ -1,6 +1,7 @@
 /**
  * Makes test/golden/quantize/perplexity.json: perplexity of padded SmolLM2 in every type that Hadal writes, quantized by
- * Hadal and by llama.cpp; both files in llama.cpp, and Hadal's in Hadal.
+ * Hadal and by llama.cpp; both files in llama.cpp, and Hadal's in Hadal. Types that need an importance matrix are made with
+ * the same one by both: Hadal's, of another text.
  *
  *   node scripts/reference/quantize-perplexity.mjs MODEL PEER WORK OUT [TYPE ...]     (after a build)
  *     MODEL  SmolLM2-135M-Instruct.Q4_1.gguf; what is quantized is its padded F16 (scripts/pad-model.mjs)
@@ -15,6 +16,9 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { evaluateText } from '../../dist/evaluate/perplexity.js';
 import { remembered } from '../../dist/evaluate/remembered.node.js';
+import { openFile } from '../../dist/formats/byte-source.node.js';
+import { imatrixBytes, readImatrix } from '../../dist/formats/imatrix.js';
+import { collectImatrix } from '../../dist/quantize/collect-imatrix.node.js';
 import { FILE_TYPES, WRITTEN_TYPES } from '../../dist/quantize/file-types.js';
 import { quantizeFile } from '../../dist/quantize/quantize.node.js';
 import { openModel, openTokenizer } from '../../dist/runtime/open.node.js';
@@ -23,6 +27,9 @@ import { llamaQuantize, llamaScorer } from './llama-peer.mjs';
 
 const [modelPath, peer, folder, out, ...asked] = process.argv.slice(2);
 const TEXT = 'test/fixtures/texts/devils-dictionary.txt';
+const CALIBRATION = 'LICENSE';
+/** Types that llama.cpp makes with an importance matrix alone. */
+const NEEDY = /^(IQ[12]|IQ3_XXS)/;
 const [WINDOW_TOKENS, WINDOWS] = [512, 7];
 const text = readFileSync(new URL(`../../${TEXT}`, import.meta.url), 'utf8');
 mkdirSync(folder, { recursive: true });
@@ -46,9 +53,19 @@ const types = existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')).types : {}
 const wanted = asked.length > 0 ? asked : WRITTEN_TYPES.filter((type) => FILE_TYPES[type].number > 1);
 for (const type of wanted) {
   const files = { hadal: join(folder, 'hadal.gguf'), llama: join(folder, 'llama.gguf') };
-  await quantizeFile({ path, out: files.hadal, fileType: type }, { force: true });
-  await llamaQuantize({ peer, path, out: files.llama, number: FILE_TYPES[type].number });
+  const imatrix = NEEDY.test(type) ? await imatrixFile() : undefined;
+  await quantizeFile(
+    {
+      path,
+      out: files.hadal,
+      fileType: type,
+      ...(imatrix && { imatrix: { path: imatrix, matrix: await matrixOf(imatrix) } }),
+    },
+    { force: true },
+  );
+  await llamaQuantize({ peer, path, out: files.llama, number: FILE_TYPES[type].number, imatrix });
   types[type] = {
+    ...(imatrix && { importance: true }),
     hadal: {
       bytes: statSync(files.hadal).size,
       inHadal: await inHadal(files.hadal, (scorer) => judge(scorer, references.hadal)),
@@ -61,6 +78,24 @@ for (const type of wanted) {
   };
   console.log(type, JSON.stringify(types[type]));
   write();
+}
+
+/** The importance matrix of the model on another text than the one that is judged, in the older layout. */
+async function imatrixFile() {
+  const file = join(folder, 'imatrix.dat');
+  if (!existsSync(file)) {
+    const other = readFileSync(new URL(`../../${CALIBRATION}`, import.meta.url), 'utf8');
+    const matrix = await collectImatrix({ path, text: other, dataset: CALIBRATION });
+    writeFileSync(file, Buffer.concat([...imatrixBytes(matrix, 'dat')]));
+  }
+  return file;
+}
+
+async function matrixOf(file) {
+  const source = await openFile(file);
+  const matrix = await readImatrix(source);
+  await source.close();
+  return matrix;
 }
 
 async function judge(scorer, against) {
@@ -101,6 +136,7 @@ function write() {
     model:
       'SmolLM2-135M-Instruct.Q4_1.gguf, dequantized to F16 and padded to rows of 768 (scripts/pad-model.mjs)',
     text: `${TEXT}: the first ${WINDOWS} windows of ${WINDOW_TOKENS} tokens, the second half of each judged`,
+    imatrix: `of ${CALIBRATION}, by Hadal, where \`importance\` is said`,
     date: new Date().toISOString().slice(0, 10),
   };
   const inOrder = Object.keys(FILE_TYPES).filter((type) => type in types);

@@ -18,7 +18,7 @@ import tempfile
 import gguf
 import numpy as np
 
-from llama_quantize import library
+from llama_quantize import Importance, library
 
 TYPES = {
     "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_K_S": 16, "Q5_1": 9, "Q5_0": 8, "Q4_K_M": 15, "Q4_K_S": 14,
@@ -41,10 +41,6 @@ MODELS = {
     "deepseek2, split": dict(arch="deepseek2", layers=9, hidden=256, heads=4, kv=1, inter=512, tied=False, split=True),
     "deepseek2, merged": dict(arch="deepseek2", layers=9, hidden=256, heads=4, kv=4, inter=512, tied=False, split=False),
 }
-
-
-class Importance(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_float)), ("size", ctypes.c_size_t)]
 
 
 def ones(shapes):

@@ -12,12 +12,13 @@ import type { Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { digits, formatBytes, formatCount, table } from './figures.ts';
 import { textFile } from './input-file.ts';
+import { imatrixOf } from './writing.ts';
 import { writeText } from './written.ts';
 
 /** What people choose between. */
 const USUAL: readonly FileTypeName[] = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'IQ4_XS', 'Q3_K_M', 'Q2_K'];
 /** Flags of writing one file. */
-const OTHERS = ['imatrix', 'recipe', 'shard-gb', 'force'];
+const OTHERS = ['recipe', 'shard-gb', 'force'];
 
 /**
  * Runs the comparison that a command line asks for and shows it.
@@ -37,6 +38,7 @@ export async function compare(
   const types = named.length > 0 ? [...new Set(named)] : USUAL;
   const windows = given.number('windows', { min: 1, whole: true });
   const threads = given.number('threads', { min: 1, max: 256, whole: true });
+  const imatrix = await imatrixOf(given.text('imatrix'));
   const text = await textFile(given.text('compare')!);
   const stem = ggufStem(basename(path));
   const results = given.text('out') ?? join(dirname(path), `${stem}.compare.jsonl`);
@@ -49,6 +51,7 @@ export async function compare(
       text,
       results,
       requantize: given.has('requantize'),
+      ...imatrix,
       ...(windows === undefined ? {} : { windows }),
       ...(threads === undefined ? {} : { threads }),
     },

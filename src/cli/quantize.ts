@@ -4,18 +4,16 @@
  */
 import { basename, dirname, join } from 'node:path';
 import { defineCommand } from 'citty';
-import { openFile } from '../formats/byte-source.node.ts';
 import { ggufStem } from '../formats/gguf/shards.ts';
-import { readImatrix } from '../formats/imatrix.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
-import { type QuantizeRequest, quantizeFile } from '../quantize/quantize.node.ts';
+import { quantizeFile } from '../quantize/quantize.node.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import { compare } from './comparing.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { admissionOf } from './policy.ts';
-import { askedType, shownWriting, TYPE_NAMES, tellWritten } from './writing.ts';
+import { askedType, imatrixOf, shownWriting, TYPE_NAMES, tellWritten } from './writing.ts';
 
 export const text: CommandText = {
   usage: 'quantize FILE TYPE [flags]',
@@ -76,16 +74,6 @@ export const command = defineCommand({
     tellWritten(terminal, given, path, base, written, performance.now() - startedMs);
   },
 });
-
-async function imatrixOf(path: string | undefined): Promise<Pick<QuantizeRequest, 'imatrix'>> {
-  if (path === undefined) return {};
-  const source = await openFile(path);
-  try {
-    return { imatrix: { path, matrix: await readImatrix(source) } };
-  } finally {
-    await source.close();
-  }
-}
 
 /** Several types, a picture and windows are there for comparing alone. */
 function refuseWords(given: Arguments): void {

@@ -1,9 +1,12 @@
 /**
- * Owns: what `quantize` and `convert` share: the type that is asked for, what is shown before, meanwhile and after.
+ * Owns: what `quantize` and `convert` share: the type and the importance matrix that are asked for, what is shown before,
+ * meanwhile and after.
  * Refuses to know: what is written and how.
  */
+import { openFile } from '../formats/byte-source.node.ts';
+import { readImatrix } from '../formats/imatrix.ts';
 import { type FileTypeName, WRITTEN_TYPES, writtenTypeNamed } from '../quantize/file-types.ts';
-import type { QuantizeOptions, QuantizePlan } from '../quantize/quantize.node.ts';
+import type { QuantizeOptions, QuantizePlan, QuantizeRequest } from '../quantize/quantize.node.ts';
 import { parseRecipe, type Recipe } from '../quantize/recipe.ts';
 import type { Written } from '../quantize/write-model.node.ts';
 import type { Arguments } from './arguments.ts';
@@ -35,6 +38,22 @@ export async function askedType(
   if (recipePath === undefined) return undefined;
   const recipe = await textFile(recipePath, 'a recipe');
   return parseRecipe(recipe, recipePath);
+}
+
+/**
+ * The importance matrix of a flag, as a part of a request; nothing without the flag.
+ *
+ * @throws HadalError `imatrix-invalid`, `file-unreadable`
+ * @example await quantizeFile({ path, out, fileType, ...(await imatrixOf(given.text('imatrix'))) })
+ */
+export async function imatrixOf(path: string | undefined): Promise<Pick<QuantizeRequest, 'imatrix'>> {
+  if (path === undefined) return {};
+  const source = await openFile(path);
+  try {
+    return { imatrix: { path, matrix: await readImatrix(source) } };
+  } finally {
+    await source.close();
+  }
 }
 
 /** The names of types, for a usage error. */

@@ -76,6 +76,23 @@ test('goes on where it was stopped, past a line that was cut off, and measures a
   expect(other).toEqual([false, false]);
 });
 
+test('types are made with an importance matrix, and what another one made is measured anew', async () => {
+  const types = ['Q4_0'] as const;
+  const weighed = (scale: number) => {
+    const sums = Float32Array.from({ length: 64 }, (_, i) => 1 + scale * (i % 3));
+    const entries = new Map([['blk.0.attn_q.weight', { sums, counts: Float32Array.of(1) }]]);
+    return { path: 'toy-imatrix.gguf', matrix: { datasets: [], chunks: 1, entries } };
+  };
+  const plain = await compareTypes({ ...request, types });
+  const known: boolean[] = [];
+  const onRow = (_: CompareRow, resumed: boolean) => known.push(resumed);
+  const one = await compareTypes({ ...request, types, imatrix: weighed(9) }, { onRow });
+  await compareTypes({ ...request, types, imatrix: weighed(9) }, { onRow });
+  await compareTypes({ ...request, types, imatrix: weighed(2) }, { onRow });
+  expect(known).toEqual([false, false, true, true, false, false]);
+  expect(one.rows[1]!.kl).not.toBe(plain.rows[1]!.kl);
+});
+
 test('the picture names every type and figure, and what it is of', async () => {
   const { rows } = await compareTypes(request);
   const svg = compareChart('a <toy> in 2 types', 'a note', rows);

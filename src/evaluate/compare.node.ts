@@ -7,9 +7,10 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EngineHost } from '../engine/host.node.ts';
+import { type Imatrix, meansOf } from '../formats/imatrix.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
-import { identityOf, quantizeFile } from '../quantize/quantize.node.ts';
+import { identityOf, type QuantizeRequest, quantizeFile } from '../quantize/quantize.node.ts';
 import { type OpenedModel, openModel } from '../runtime/open.node.ts';
 import { digestOf, keptResults } from './kept-results.node.ts';
 import { evaluateText, type Scorer } from './perplexity.ts';
@@ -25,6 +26,8 @@ export interface CompareRequest {
   readonly results: string;
   readonly windowTokens?: number;
   readonly windows?: number;
+  /** What types are made with that need one, or gain by it. */
+  readonly imatrix?: QuantizeRequest['imatrix'];
   /** Allow a reference that is quantized already. */
   readonly requantize?: boolean;
   readonly threads?: number;
@@ -77,14 +80,15 @@ const [PROMPT_TOKENS, ANSWER_TOKENS, ROUNDS] = [128, 32, 3];
  * @example await compareTypes({ path: 'v2-lite-bf16.gguf', types: ['Q8_0', 'Q4_K_M'], text, results: 'v2-lite.compare.jsonl' });
  */
 export async function compareTypes(
-  { path, types, text, results, requantize = false, ...request }: CompareRequest,
+  { path, types, text, results, requantize = false, imatrix, ...request }: CompareRequest,
   { signal, onProgress, onRow }: CompareOptions = {},
 ): Promise<Comparison> {
   const { windowTokens = WINDOW_TOKENS, windows, threads } = request;
   const opening = { contextTokens: windowTokens + 1, ...(threads === undefined ? {} : { threads }) };
   const working = `${results}.tmp`;
   const source = await sourceOf(path);
-  const identity = digestOf(source.identity, text, windowTokens, windows ?? 'all');
+  const weighed = imatrix ? [imatrixDigest(imatrix.matrix)] : [];
+  const identity = digestOf(source.identity, text, windowTokens, windows ?? 'all', ...weighed);
   const { before: known, keep } = await keptResults<KnownRow>(results, identity);
   const rows: CompareRow[] = [];
   let tokens = known[0]?.tokens ?? 0;
@@ -139,7 +143,7 @@ export async function compareTypes(
     const out = join(working, `${type}.gguf`);
     await mkdir(working, { recursive: true });
     const { bytes } = await quantizeFile(
-      { path, out, fileType: type, requantize },
+      { path, out, fileType: type, requantize, ...(imatrix && { imatrix }) },
       {
         force: true,
         ...(threads === undefined ? {} : { threads }),
@@ -153,6 +157,11 @@ export async function compareTypes(
       await rm(out, { force: true });
     }
   }
+}
+
+function imatrixDigest({ entries }: Imatrix): string {
+  const named = [...entries].flatMap(([name, entry]) => [name, meansOf(entry).join()]);
+  return digestOf(...named);
 }
 
 /** The reference itself as a scorer that leaves its rows for the others. */
