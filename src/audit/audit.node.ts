@@ -270,8 +270,9 @@ class Auditor {
       const pickled = kind === 'pickle' || (isPickleName(name) && !DISGUISES.has(kind));
       const said = kindsOfName(name);
       if (pickled && !this.#options.allowPickle) {
-        const what = KIND_WORDS[kind === 'zip' ? 'zip' : 'pickle'];
-        const says = `it is ${what}: pickled weights run code when they are read; take the model's safetensors or GGUF files instead`;
+        const what =
+          kind === 'zip' ? 'a zip archive of a pickle, which runs code when it is read' : KIND_WORDS.pickle;
+        const says = `it is ${what}; take the model's safetensors or GGUF files instead`;
         this.#tell('refuse', 'pickle', name, says);
       } else if (said !== undefined && !said.includes(kind) && !(pickled && isPickleName(name))) {
         const should = said.map((one) => KIND_WORDS[one]).join(' or ');

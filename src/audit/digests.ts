@@ -7,8 +7,10 @@ import { HadalError } from '../error.ts';
 import type { ByteSource } from '../formats/tensor-info.ts';
 import { quoted } from './finding.ts';
 
-/** Large enough that the disk is the limit, small enough that two of them do not matter. */
-const CHUNK_BYTES = 8 << 20;
+/** Large enough that the disk is the limit, small enough that a few of them do not matter. */
+const CHUNK_BYTES = 4 << 20;
+/** One is digested while the disk is busy with the others. */
+const CHUNKS = 3;
 /** Node's names of the digests. */
 const NAMES = { sha256: 'sha256', blake2b: 'blake2b512' } as const;
 
@@ -22,7 +24,8 @@ export interface DigestOptions {
 }
 
 /**
- * The digest of a source, hexadecimal. The next piece is read while one is digested.
+ * The digest of a source, hexadecimal. The next pieces are read while one is digested, into the same memory again and again:
+ * new memory for each would cost more than half of what the digest does.
  *
  * @throws HadalError as the source's reads do.
  * @example await digestOfSource(source)
@@ -31,13 +34,23 @@ export async function digestOfSource(source: ByteSource, options: DigestOptions 
   const { algorithm = 'sha256', onRead } = options;
   const { start, end } = options.range ?? { start: 0, end: source.size };
   const hash = createHash(NAMES[algorithm]);
-  const read = (at: number) => (at < end ? source.read(at, Math.min(CHUNK_BYTES, end - at)) : undefined);
-  let next = read(start);
-  for (let at = start; next !== undefined; ) {
-    const piece = await next;
-    at += piece.length;
-    next = read(at);
+  const pending: { readonly memory: Uint8Array; readonly piece: Promise<Uint8Array> }[] = [];
+  let at = start;
+  const begin = (memory: Uint8Array) => {
+    if (at >= end) return;
+    const length = Math.min(CHUNK_BYTES, end - at);
+    const piece = source.read(at, length, memory);
+    // Where an earlier one fails, nobody waits for this one.
+    piece.catch(() => undefined);
+    pending.push({ memory, piece });
+    at += length;
+  };
+  const bytes = Math.min(CHUNK_BYTES, Math.max(0, end - start));
+  while (pending.length < CHUNKS && at < end) begin(new Uint8Array(bytes));
+  for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
+    const piece = await next.piece;
     hash.update(piece);
+    begin(next.memory);
     onRead?.(piece.length);
   }
   return hash.digest('hex');

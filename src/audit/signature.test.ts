@@ -1,6 +1,7 @@
 /**
  * Owns: signatures against the vectors of the specification and against a folder that its own tool signed.
  */
+import { createHash } from 'node:crypto';
 import {
   mkdirSync,
   mkdtempSync,
@@ -29,6 +30,13 @@ const kept = JSON.parse(
   root: string;
   leaf: string;
 };
+/** The vector comes without it: scripts/reference/oms-vector-key.py finds it by the digest that the bundle gives. */
+const VECTOR_KEY = `-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEsu6rZGBTjxtvRWPMixT+3HyndV0J0Ybt
+aHZUcO4DEK+OJHO/4e32bb/fbJKSpRgcBsIpKLcVijUomyFOERbd7u+BTPSUjGZD
+Qq6J7lTvp/EAXQGOKxW9RP0MGX3qAkvi
+-----END PUBLIC KEY-----
+`;
 const now = Date.parse('2027-01-01');
 interface Bundle {
   dsseEnvelope: { payload: string; signatures: { sig: string }[] };
@@ -68,6 +76,22 @@ describeWith(['shared'], 'the vectors of the specification', () => {
     for (const [name, kind, found] of judged) {
       expect([name, found]).toEqual([name, kind === 'valid' ? 'none' : 'signature-broken']);
     }
+  });
+
+  test('the key of the vector made its signature, by its digest in the bundle; no other did', () => {
+    const text = readFileSync(join(vectors, 'valid', 'key.bundle.json'), 'utf8');
+    const { verificationMaterial } = JSON.parse(text) as {
+      verificationMaterial: { publicKey: { hint: string } };
+    };
+    expect(createHash('sha256').update(VECTOR_KEY).digest('hex')).toBe(verificationMaterial.publicKey.hint);
+    const signature = readSignature(text, 'vector');
+    expect(verifySignature(signature, readTrust([VECTOR_KEY]), now)).toMatch(/^the key [0-9a-f]{64}$/);
+    expect(code(() => verifySignature(signature, readTrust([kept.signerKey]), now))).toBe('signature-false');
+    const { signed } = signature;
+    const other = Uint8Array.from(signed, (byte, i) => (i === signed.length - 5 ? byte ^ 1 : byte));
+    expect(code(() => verifySignature({ ...signature, signed: other }, readTrust([VECTOR_KEY]), now))).toBe(
+      'signature-false',
+    );
   });
 
   test('the certificate of the vector made its signature, and is trusted by its authority alone', () => {

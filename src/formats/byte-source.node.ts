@@ -93,9 +93,9 @@ function sourceOver(
     path: resolve(path),
     fd,
     size,
-    async read(offset, length) {
+    async read(offset, length, into) {
       checkRange(path, size, offset, length);
-      const bytes = new Uint8Array(length);
+      const bytes = into === undefined ? new Uint8Array(length) : into.subarray(0, length);
       for (let done = 0; done < length; ) {
         const { bytesRead } = await readSome(bytes, done, length - done, offset + done);
         if (bytesRead === 0) {

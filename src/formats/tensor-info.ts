@@ -61,7 +61,8 @@ export interface ByteSource {
   /** The number under which the system has it open, where there is one: what is mapped is what is open. */
   readonly fd?: number;
   readonly size: number;
-  read(offset: number, length: number): Promise<Uint8Array>;
+  /** The bytes; they lie in `into`, of at least so many, where the source has to copy them and it is given. */
+  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
