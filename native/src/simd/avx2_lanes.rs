@@ -2,7 +2,8 @@
 //! Refuses to know: tensors, threads, operations.
 //!
 //! A lane does what `avx2_rows` does for its two rows, in the same order, so products have the same bits here and there.
-//! Unsigned bytes are multiplied as they are, as many products in a word as cannot leave it; signed ones as words.
+//! Unsigned bytes are multiplied as they are, as many products in a word as cannot leave it; of signed ones the magnitudes,
+//! with the signs moved to the activations.
 
 use super::Lanes;
 use super::avx2::one_half;
@@ -88,32 +89,27 @@ unsafe fn dot_bytes<const V: usize, const STEPS: usize>(bytes: *const u8, stride
     }
 }
 
-/// exact[i][v] += products of 32 words of each row, `stride` bytes apart.
+/// exact[i][v] += products of 32 signed bytes of each row, which follow their magnitudes.
 ///
 /// # Safety
 /// As `pairs`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn dot_words<const V: usize>(words: *const u8, stride: usize, q: *const i32, exact: &mut Exact<V>) {
-    for v in 0..V {
-        // Four lanes to a vector, the sums of even and of odd pairs side by side.
-        let mut sums = [[_mm256_setzero_si256(); 2]; QUAD];
-        for step in 0..8 {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let lanes = q.add(LANES * step + 8 * v).cast::<__m128i>();
-                let x = [0, 1].map(|half| _mm256_cvtepi8_epi16(_mm_loadu_si128(lanes.add(half))));
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let w = _mm256_set1_epi64x(words.add(i * stride + 8 * step).cast::<i64>().read_unaligned());
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(w, x));
-                    }
+unsafe fn dot_signed<const V: usize>(bytes: *const u8, stride: usize, q: *const i32, exact: &mut Exact<V>) {
+    let ones = _mm256_set1_epi16(1);
+    for step in 0..8 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let x: [__m256i; V] = std::array::from_fn(|v| _mm256_loadu_si256(q.add(LANES * step + 8 * v).cast()));
+            for (i, exact) in exact.iter_mut().enumerate() {
+                let at = bytes.add(i * stride + 4 * step).cast::<i32>();
+                let (size, sign) = (_mm256_set1_epi32(at.read_unaligned()), _mm256_set1_epi32(at.add(8).read_unaligned()));
+                for (exact, x) in exact.iter_mut().zip(x) {
+                    // 128 * 127 * 2 still fits a word.
+                    let two = _mm256_maddubs_epi16(size, _mm256_sign_epi8(x, sign));
+                    *exact = _mm256_add_epi32(*exact, _mm256_madd_epi16(two, ones));
                 }
             }
-        }
-        for (exact, [low, high]) in exact.iter_mut().zip(sums) {
-            let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(low, high));
-            exact[v] = _mm256_add_epi32(exact[v], both);
         }
     }
 }
@@ -169,12 +165,12 @@ impl<B: Block> Unpack for Of32<B> {
         for (b, block) in blocks_of::<B>(row).iter().enumerate() {
             let at = r * panel.blocks + b;
             let to = panel.bytes[Self::BLOCK_BYTES * at..Self::BLOCK_BYTES * (at + 1)].as_mut_ptr().cast::<__m256i>();
-            // SAFETY: this function has AVX2; there is room for 32 bytes, or as many words.
+            // SAFETY: this function has AVX2; there is room for 32 bytes, or twice as many.
             unsafe {
                 let u = block.numbers();
                 if B::LARGEST == SIGNED {
-                    _mm256_storeu_si256(to, _mm256_cvtepi8_epi16(_mm256_castsi256_si128(u)));
-                    _mm256_storeu_si256(to.add(1), _mm256_cvtepi8_epi16(_mm256_extracti128_si256(u, 1)));
+                    _mm256_storeu_si256(to, _mm256_abs_epi8(u));
+                    _mm256_storeu_si256(to.add(1), u);
                 } else {
                     _mm256_storeu_si256(to, u);
                 }
@@ -223,7 +219,7 @@ unsafe fn multiply32<B: Block, const V: usize>(panel: &Panel, r: usize, lanes: &
             let bytes = panel.bytes.as_ptr().add(size * (r * n + b));
             let q = lanes.q.as_ptr().add(LANES * 8 * b);
             match B::LARGEST {
-                SIGNED => dot_words::<V>(bytes, size * n, q, &mut exact),
+                SIGNED => dot_signed::<V>(bytes, size * n, q, &mut exact),
                 largest if together(largest) == 8 => dot_bytes::<V, 8>(bytes, size * n, q, &mut exact),
                 largest if together(largest) == 4 => dot_bytes::<V, 4>(bytes, size * n, q, &mut exact),
                 _ => dot_bytes::<V, 1>(bytes, size * n, q, &mut exact),
