@@ -6,7 +6,7 @@
  * well. So two standard errors, derived from the KL divergence, are allowed beside it, and between makers only what is
  * worse counts; that rule was chosen after most of these figures were seen. Within the mark itself, both files in
  * llama.cpp, are Q8_0, Q5_1, Q4_K_M and Q2_K; the same file in both engines, Q8_0, Q5_1, Q5_0, Q4_K_S, IQ4_NL, Q4_1 and
- * Q3_K_M.
+ * Q3_K_M. Types of two and three bits are far from the model itself, and in Hadal's making nearer to it than in llama.cpp's.
  */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
@@ -23,7 +23,9 @@ interface Made {
 }
 const golden: {
   readonly reference: Readonly<Record<'hadal' | 'llama', Pick<Figures, 'perplexity'>>>;
-  readonly types: Readonly<Record<string, Readonly<Record<'hadal' | 'llama', Made>>>>;
+  readonly types: Readonly<
+    Record<string, Readonly<Record<'hadal' | 'llama', Made>> & { readonly importance?: true }>
+  >;
 } = JSON.parse(readFileSync(new URL('./perplexity.json', import.meta.url), 'utf8'));
 
 const TOKENS = 7 * 255;
@@ -39,8 +41,11 @@ test('the model itself has the same perplexity in both engines', () => {
 
 test.each(Object.entries(golden.types))(
   '%s made by Hadal is as good as by llama.cpp',
-  (_, { hadal, llama }) => {
-    expect(hadal.bytes).toBe(llama.bytes);
+  (_, { hadal, llama, importance }) => {
+    // Hadal's file says which importance matrix it was made with.
+    const said = hadal.bytes - llama.bytes;
+    expect(said).toBeGreaterThanOrEqual(0);
+    expect(said).toBeLessThan(importance ? 512 : 1);
     expect(hadal.inLlama.kl).toBeLessThan(1.05 * llama.inLlama.kl);
     const ratio = hadal.inLlama.perplexity / llama.inLlama.perplexity;
     expect(Math.log(ratio)).toBeLessThan(HALF_A_PERCENT + chance(hadal.inLlama.kl, llama.inLlama.kl));
