@@ -24,6 +24,7 @@ import {
   chooseFor,
   fileTypeMetadata,
   identityOf,
+  inputsOf,
   plannedTensors,
   planOf,
   type QuantizeOptions,
@@ -80,9 +81,9 @@ export async function convertFolder(
       ...fileTypeMetadata(fileType),
       ...(await tokenizerOf(file, folder, config.vocabSize)),
     ];
-    const identity = await identityOf(file);
+    const written = { metadata, tensors, inputs: inputsOf(file), identity: await identityOf(file) };
     return {
-      ...(await writeModel(out, { metadata, tensors, identity }, { pool, ...options })),
+      ...(await writeModel(out, written, { pool, ...options })),
       plan,
       fileType,
     };

@@ -1,6 +1,7 @@
 /** Owns: tests of writing models in fewer bits: bytes, kills, refusals. Refuses to know: the command line. */
 import {
   existsSync,
+  linkSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -184,6 +185,18 @@ test('a file that appears meanwhile is not replaced', async () => {
   const { resumedTensors, plan } = await quantizeFile(request('q.gguf'), { force: true });
   expect(resumedTensors).toBe(plan.tensors.length);
   await closeModelFile(await openModelFile(out));
+});
+
+test('what is read is not replaced, not even when asked to', async () => {
+  const before = readFileSync(from);
+  await expect(quantizeFile({ ...request('q.gguf'), out: from }, { force: true })).rejects.toMatchObject({
+    code: 'output-is-input',
+  });
+  linkSync(from, join(folder, 'same.gguf'));
+  await expect(quantizeFile(request('same.gguf'), { force: true })).rejects.toMatchObject({
+    code: 'output-is-input',
+  });
+  expect(Buffer.compare(readFileSync(from), before)).toBe(0);
 });
 
 test('two runs to one name do not mix', async () => {

@@ -87,6 +87,7 @@ export async function quantizeFile(
       {
         metadata: [...metadataOf(file, fileType), ...(imatrix ? imatrixMetadata(imatrix) : [])],
         tensors: weighed?.tensors ?? planned,
+        inputs: inputsOf(file),
         identity: await identityOf(file),
       },
       { pool, ...options },
@@ -206,6 +207,11 @@ export function fileTypeMetadata(fileType: FileTypeName): [string, TypedValue][]
     ['general.quantization_version', typed('u32', 2)],
     ['general.file_type', typed('u32', FILE_TYPES[fileType].number)],
   ];
+}
+
+/** The files that a model is read from. Example: `inputsOf(file) // ['v2-lite-bf16.gguf']` */
+export function inputsOf({ sources }: ModelFile): string[] {
+  return sources.flatMap(({ path }) => path ?? []);
 }
 
 /** Names, sizes and times of the inputs. */

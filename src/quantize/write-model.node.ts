@@ -43,6 +43,8 @@ export interface PlannedTensor {
 export interface WritePlan {
   readonly metadata: GgufPlan['metadata'];
   readonly tensors: readonly PlannedTensor[];
+  /** The files that are read, which are never replaced. */
+  readonly inputs: readonly string[];
   /** What it is made from: sizes and times of the inputs and the options. A part made from anything else is begun anew. */
   readonly identity: string;
 }
@@ -85,12 +87,13 @@ const SYNC_BYTES = 256 << 20;
  * Writes a GGUF model, or goes on where an earlier run of the same plan was stopped.
  *
  * @param path the file's name, which ends in `.gguf`; shards are named after it
- * @throws HadalError `output-exists`, `output-busy`, `disk-full`, `output-unwritable`, the signal's reason, and what
+ * @throws HadalError `output-is-input`, `output-exists`, `output-busy`, `disk-full`, `output-unwritable`, the signal's reason, and what
  *   encoding throws.
  * @example await writeModel('v2-lite-q4_k_m.gguf', plan, { pool });
  */
 export async function writeModel(path: string, plan: WritePlan, options: WriteOptions): Promise<Written> {
   const files = outFiles(path, plan, options.shardBytes);
+  for (const file of files) await refuseInputs(file.path, plan.inputs);
   try {
     return await alone(
       partOf(path),
@@ -326,6 +329,20 @@ export async function demandPlace(path: string, force: boolean): Promise<void> {
   await access(dirname(path), constants.W_OK).catch((error: unknown) => {
     throw explained(error, path);
   });
+}
+
+async function refuseInputs(path: string, inputs: readonly string[]): Promise<void> {
+  const there = await stat(path).catch(() => undefined);
+  for (const input of there ? inputs : []) {
+    const { dev, ino } = await stat(input);
+    if (dev !== there!.dev || ino !== there!.ino) continue;
+    throw new HadalError('output-is-input', {
+      what: path,
+      expected: 'another file than the one that is read',
+      got: input,
+      next: 'choose another name with --out, and delete the original afterwards if you can do without it',
+    });
+  }
 }
 
 function refuseExisting(path: string, force: boolean): void {
