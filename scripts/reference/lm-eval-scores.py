@@ -1,11 +1,13 @@
 """Makes test/golden/evaluate/lm-eval.json: what lm-evaluation-harness makes of a model behind `hadal serve`, item by item.
 
-  python scripts/reference/lm-eval-scores.py MODEL OUT
+  python scripts/reference/lm-eval-scores.py MODEL OUT [TASK ...]
     MODEL  SmolLM2-135M-Instruct.Q4_1.gguf
-    OUT    test/golden/evaluate/lm-eval.json
-Needs: lm-eval[api] 0.4.9.2 with transformers below 5 and datasets below 4, and a built checkout: it starts `hadal serve` itself.
+    OUT    test/golden/evaluate/lm-eval.json; tasks that are not named keep what it has
+    TASK   all otherwise
+Needs: lm-eval[api] 0.4.9.2 with transformers below 5 and datasets below 4, gguf, and a built checkout: it starts `hadal serve` itself.
 
-Tasks are Hadal's own files with what lm-eval needs beside: where the items are. Examples are the first of a file.
+Tasks are Hadal's own files with what lm-eval needs beside: where the items are. Examples are the first of a file. What is
+likeliest is judged by the log-probabilities that the server has of prompts, cut by transformers' tokenizer of the model.
 """
 import datetime
 import json
@@ -20,15 +22,22 @@ import lm_eval
 import lm_eval.tasks
 import yaml
 from lm_eval.tasks import TaskManager
+from transformers import AutoTokenizer
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 GOLDEN = os.path.join(ROOT, "test/golden/evaluate")
 PORT = 11799
+OWN = os.path.join(ROOT, "src/evaluate/tasks")
 # Hadal's task, the items, examples in a prompt.
 TASKS = {
-    "sums": (os.path.join(ROOT, "src/evaluate/tasks/gsm8k.json"), "sums", 5),
+    "sums": (os.path.join(OWN, "gsm8k.json"), "sums", 5),
     "letters": (os.path.join(GOLDEN, "letters.yaml"), "facts", 3),
+    "mmlu": (os.path.join(OWN, "mmlu.json"), "facts", 3),
+    "gpqa": (os.path.join(OWN, "gpqa.json"), "facts", 0),
+    "cloze": (os.path.join(GOLDEN, "cloze.yaml"), "facts", 2),
 }
+# The likeliest of choices; the others write.
+LIKELIEST = ("mmlu", "gpqa", "cloze")
 NOT_LM_EVAL = ("source", "group_by", "program", "program_timeout_s", "shuffled_choices", "target_filter")
 # Examples are of the item's subject: lm-eval has a task for each.
 SUBJECTS = ("geography", "science")
@@ -43,7 +52,9 @@ def written(folder, name, path, items, shots, subject=None):
         rows[split] = os.path.join(folder, f"{name}{suffix}.jsonl")
         lines = [json.loads(line) for line in open(os.path.join(GOLDEN, f"{items}{suffix}.jsonl"))]
         with open(rows[split], "w") as f:
-            f.writelines(json.dumps(line) + "\n" for line in lines if subject is None or line["subject"] == subject)
+            # GPQA's name of the field.
+            lines = [line | {"Question": line["question"]} for line in lines if subject in (None, line.get("subject"))]
+            f.writelines(json.dumps(line) + "\n" for line in lines)
     task |= {
         "task": name, "dataset_path": "json", "dataset_kwargs": {"data_files": rows}, "test_split": "test",
         "fewshot_split": "train", "fewshot_config": {"sampler": "first_n"}, "num_fewshot": shots,
@@ -73,7 +84,7 @@ def in_order(task, found):
         return [found[json.loads(line)["question"]] for line in f]
 
 
-def main(model, out):
+def main(model, out, *wanted):
     out = os.path.abspath(out)
     about = json.loads(subprocess.check_output(["node", os.path.join(ROOT, "dist/cli/main.js"), "version", "--json"]))
     child, name = served(model)
@@ -81,31 +92,46 @@ def main(model, out):
         # It tells where tasks are, and fails for those outside its own folder.
         with tempfile.TemporaryDirectory(dir=os.path.dirname(lm_eval.tasks.__file__)) as folder:
             names = {}
-            for task, (path, items, shots) in TASKS.items():
+            for task in wanted or TASKS:
+                path, items, shots = TASKS[task]
                 for subject in SUBJECTS if items == "facts" else (None,):
                     part = task if subject is None else f"{task}_{subject}"
                     written(folder, part, path, items, shots, subject)
                     names[part] = task
-            args = {
-                "model": name, "base_url": f"http://127.0.0.1:{PORT}/v1/completions", "num_concurrent": 1,
-                "max_retries": 1, "tokenized_requests": False, "tokenizer_backend": None, "max_length": 2048,
-            }
-            result = lm_eval.simple_evaluate(
-                model="local-completions", model_args=args, tasks=list(names), log_samples=True,
-                task_manager=TaskManager(include_path=folder, include_defaults=False), bootstrap_iters=0,
-            )
+            tokenizer = os.path.join(folder, "tokenizer")
+            where, file = os.path.split(os.path.abspath(model))
+            AutoTokenizer.from_pretrained(where, gguf_file=file).save_pretrained(tokenizer)
+            manager = TaskManager(include_path=folder, include_defaults=False)
+            samples = {}
+            for likeliest in (False, True):
+                parts = [part for part, task in names.items() if (task in LIKELIEST) == likeliest]
+                if not parts:
+                    continue
+                args = {
+                    "model": name, "base_url": f"http://127.0.0.1:{PORT}/v1/completions", "num_concurrent": 1,
+                    "max_retries": 1, "max_length": 2048, "tokenized_requests": likeliest,
+                    "tokenizer_backend": "huggingface" if likeliest else None,
+                } | ({"tokenizer": tokenizer} if likeliest else {})
+                result = lm_eval.simple_evaluate(
+                    model="local-completions", model_args=args, tasks=parts, log_samples=True,
+                    task_manager=manager, bootstrap_iters=0,
+                )
+                samples |= result["samples"]
     finally:
         child.terminate()
         child.wait()
     tasks = {}
-    for part, samples in result["samples"].items():
+    for part, found in samples.items():
         of = tasks.setdefault(names[part], {})
-        for sample in samples:
+        for sample in found:
             key = sample["doc"]["question"]
             item = of.setdefault(key, {"scores": {}})
-            [[asked, _]] = sample["arguments"]
-            [[answer]] = sample["resps"]
-            item |= {"asked": asked, "answer": answer}
+            arguments, resps = sample["arguments"], sample["resps"]
+            item["asked"] = arguments[0][0]
+            if names[part] in LIKELIEST:
+                item |= {"choices": [choice for _, choice in arguments], "answer": [logprob for [[logprob, _]] in resps]}
+            else:
+                [[item["answer"]]] = resps
             for metric in sample["metrics"]:
                 item["scores"][f"{metric},{sample['filter']}"] = sample[metric]
     document = {
@@ -116,11 +142,13 @@ def main(model, out):
             "isa": about["backend"]["isa"],
             "date": datetime.date.today().isoformat(),
         },
-        "tasks": {task: in_order(task, found) for task, found in tasks.items()},
     }
+    kept = json.load(open(out))["tasks"] if os.path.exists(out) else {}
+    kept |= {task: in_order(task, found) for task, found in tasks.items()}
+    document["tasks"] = {task: kept[task] for task in TASKS if task in kept}
     with open(out, "w") as f:
         json.dump(document, f, indent=1, ensure_ascii=False)
         f.write("\n")
 
 
-main(*sys.argv[1:3])
+main(*sys.argv[1:])
