@@ -25,14 +25,14 @@ export async function alone<T>(
       throw error;
     });
     if (file !== undefined) {
-      await file.write(`${process.pid}\n`);
+      await file.write(`${process.pid} ${await startOf(process.pid)}\n`);
       await file.close();
       break;
     }
-    const owner = Number(await readFile(lock, 'utf8').catch(() => '0'));
+    const [owner = '', started = ''] = (await readFile(lock, 'utf8').catch(() => '')).trim().split(' ');
     const facts = await stat(lock).catch(() => undefined);
     const young = facts !== undefined && Date.now() - facts.mtimeMs < 2_000;
-    const alive = isAlive(owner);
+    const alive = isAlive(Number(owner)) && (started === '' || started === (await startOf(Number(owner))));
     if (alive && !told) held?.(lock);
     told ||= alive;
     if (!young && !alive) await rm(lock, { force: true });
@@ -43,6 +43,16 @@ export async function alone<T>(
   } finally {
     await rm(lock, { force: true });
   }
+}
+
+/**
+ * When a process was started, in the system's ticks; empty where that cannot be known. In a container that is started again
+ * the same numbers go to other processes.
+ */
+async function startOf(processId: number): Promise<string> {
+  const facts = await readFile(`/proc/${processId}/stat`, 'utf8').catch(() => '');
+  // The name before, in parentheses, may hold spaces. Source: proc(5), field 22.
+  return facts.slice(facts.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
 function isAlive(processId: number): boolean {
