@@ -3,11 +3,20 @@
  * Refuses to know: how files are fetched.
  *
  * The server is a process of its own, and its file is in the page cache. Pulling checks the SHA-256 and waits until the disk
- * has the file, as `curl`, `sha256sum` and `sync` one after the other do; curl alone does neither.
+ * has the file, as `curl`, `sha256sum` and `sync` one after the other do; curl alone does neither. Where there are few
+ * cores, what each of them takes of the processor bounds all: seconds for each GB are shown, the server's for curl's turns.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  createReadStream,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { arch, cpus, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +30,15 @@ const USAGE = `usage: npm run bench:hub -- [flags]
   --folder DIR   where files go, /dev/shm to leave the disk out; the system's folder for temporary files otherwise
   --rounds N     how often each is measured, by turns; 7 otherwise
   --out NAME     writes bench/results/NAME.json; otherwise only the table is shown`;
+
+/** Of /proc/PID/stat, a second. */
+const TICKS = 100;
+const WHO = {
+  server: 'server of curl',
+  curl: 'curl',
+  checked: 'curl, sha256sum, sync',
+  hadal: 'hadal pull',
+};
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { values: flags } = parseArgs({
@@ -49,16 +67,31 @@ async function bench(bytes, rounds, parent) {
     const port = await new Promise((resolve) => server.stdout.once('data', (text) => resolve(Number(text))));
     const url = `http://127.0.0.1:${port}/model.gguf`;
     const rates = { curl: [], checked: [], hadal: [] };
+    const processor = { server: [], curl: [], checked: [], hadal: [] };
+    const serverSeconds = () => {
+      const [user, system] = readFileSync(`/proc/${server.pid}/stat`, 'utf8')
+        .split(') ')[1]
+        .split(' ')
+        .slice(11, 13);
+      return (Number(user) + Number(system)) / TICKS;
+    };
+    const measure = (who, command, args, env = {}) => {
+      const { rate, seconds } = timed(bytes, command, args, env);
+      rates[who].push(rate);
+      processor[who].push((seconds * 1e9) / bytes);
+    };
     const byCurl = join(folder, 'by-curl');
     for (let round = 0; round < rounds; round++) {
-      rates.curl.push(rateOf(bytes, 'curl', ['-s', '-o', byCurl, url], {}));
+      const before = serverSeconds();
+      measure('curl', 'curl', ['-s', '-o', byCurl, url]);
+      processor.server.push(((serverSeconds() - before) * 1e9) / bytes);
       rmSync(byCurl);
       const checked = `curl -s -o ${byCurl} ${url} && sha256sum ${byCurl} && sync ${byCurl}`;
-      rates.checked.push(rateOf(bytes, 'sh', ['-c', checked], {}));
+      measure('checked', 'sh', ['-c', checked]);
       rmSync(byCurl);
       const home = join(folder, 'home');
       const args = [join(root, 'dist/cli/main.js'), 'pull', `${url}#sha256=${sha256}`];
-      rates.hadal.push(rateOf(bytes, process.execPath, args, { HADAL_HOME: home }));
+      measure('hadal', process.execPath, args, { HADAL_HOME: home });
       rmSync(home, { recursive: true });
     }
     const [curl, checked, hadal] = [rates.curl, rates.checked, rates.hadal].map(spreadOf);
@@ -72,11 +105,13 @@ async function bench(bytes, rounds, parent) {
       row('hadal pull, MB/s', hadal),
       row('hadal / curl, at least 0.8', ratio),
       row('hadal / curl, sha256sum, sync', checkedRatio),
+      ...Object.entries(processor).map(([who, all]) => row(`${WHO[who]}, processor s/GB`, spreadOf(all))),
     ];
     console.log(table(rows, [1, 2]));
     if (flags.out !== undefined) {
       const machine = `${cpus()[0]?.model}, ${cpus().length} threads, ${arch()}, Linux ${release()}`;
-      const measured = { curl, checked, hadal, ratio, checkedRatio };
+      const of = Object.fromEntries(Object.entries(processor).map(([who, all]) => [who, spreadOf(all)]));
+      const measured = { curl, checked, hadal, ratio, checkedRatio, processorSecondsPerGb: of };
       const result = { date: new Date().toISOString(), machine, bytes, rounds, folder: parent, ...measured };
       mkdirSync(join(root, 'bench/results'), { recursive: true });
       writeFileSync(join(root, 'bench/results', `${flags.out}.json`), `${JSON.stringify(result, null, 2)}\n`);
@@ -87,11 +122,28 @@ async function bench(bytes, rounds, parent) {
   }
 }
 
-/** Megabytes a second of one command, its start included. */
-function rateOf(bytes, command, args, env) {
+/** Megabytes a second of one command, its start included, and the seconds that the processor gave it. */
+function timed(bytes, command, args, env) {
   const startMs = performance.now();
-  execFileSync(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
-  return bytes / 1e3 / (performance.now() - startMs);
+  const shell = ['-c', '"$@" >/dev/null || exit; times', 'sh', command, ...args];
+  const text = execFileSync('sh', shell, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+  });
+  const rate = bytes / 1e3 / (performance.now() - startMs);
+  // The last line is of what the shell ran: user and system.
+  const parts = [
+    ...text
+      .trim()
+      .split('\n')
+      .at(-1)
+      .matchAll(/(\d+)m([\d.]+)s/g),
+  ];
+  return {
+    rate,
+    seconds: parts.reduce((sum, [, minutes, seconds]) => sum + 60 * minutes + Number(seconds), 0),
+  };
 }
 
 async function digestOf(file) {

@@ -9,7 +9,7 @@ import type { CacheDType } from '../backend/backend.ts';
 import { CONFIG_JSON } from '../formats/hf-folder.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
-import { type FamilyModel, findInFamily, readFamily } from '../hub/family.ts';
+import { type FamilyModel, findInFamily, readFamily, refuseSize } from '../hub/family.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import { type Machine, machineJsonSchema, readGpuTable, readMachine } from '../planner/machine.ts';
 import {
@@ -139,6 +139,7 @@ export async function planNamed(
     }
   }
   const colon = name.lastIndexOf(':');
+  refuseSize(readFamily(), name);
   const model = findInFamily(readFamily(), colon < 0 ? name : name.slice(0, colon));
   if (colon >= 0) return planModel(subjectOf(model, quantizationOf(name.slice(colon + 1))), machine, request);
   const best = bestPlan(model, machine, request);

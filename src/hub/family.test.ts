@@ -4,7 +4,14 @@ import { describe, expect, test } from 'vitest';
 import { cacheBytes, multiplyAddsPerToken, parameters, subjectOf, weightBytes } from '../planner/subject.ts';
 import { FILE_TYPE_NAMES, type FileTypeName } from '../quantize/file-types.ts';
 import { readCatalogue } from './catalogue.ts';
-import { familyJsonSchema, familyReference, findInFamily, parseFamily, readFamily } from './family.ts';
+import {
+  familyJsonSchema,
+  familyReference,
+  findInFamily,
+  parseFamily,
+  readFamily,
+  refuseSize,
+} from './family.ts';
 
 const family = readFamily();
 const shapes = [...new Map(family.map((model) => [model.shape, model])).values()];
@@ -83,9 +90,21 @@ describe('names', () => {
     ['deepseek-r1-14b', 'did you mean deepseek-r1-distill-qwen-14b?'],
     ['deepseek-v3.3', 'did you mean deepseek-v3'],
     ['distill-qwen', 'did you mean deepseek-r1-distill-qwen'],
+    ['r1-distill', /llama-70b or .*qwen-32b or .*qwen-14b or .*llama-8b or .*qwen-7b or .*qwen-1.5b\?/],
+    ['deepseek-r1-7b', 'did you mean deepseek-r1-distill-qwen-7b?'],
     ['gpt-5', '`hadal plan` lists the models that fit'],
   ])('%s: %s', (name, sentence) => {
     expect(() => named(name)).toThrow(sentence);
+  });
+
+  test.each([
+    ['deepseek-r1:7b', 'deepseek-r1-distill-qwen-7b'],
+    ['R1:7B', 'deepseek-r1-distill-qwen-7b'],
+    ['deepseek-r1:671b', 'deepseek-r1'],
+  ])('%s, as other tools name it, is %s', (name, truly) => {
+    const sentence = `${name}: expected a published DeepSeek model, a file or a folder, got none of these; did you mean ${truly}?`;
+    expect(() => refuseSize(family, name)).toThrow(sentence);
+    expect(() => familyReference(family, name)).toThrow(sentence);
   });
 
   test('a name leads to the repository of its files', () => {

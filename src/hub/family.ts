@@ -131,32 +131,60 @@ export function findInFamily(models: readonly FamilyModel[], name: string): Fami
       model.name === wanted || model.aliases?.includes(wanted) || model.repo.toLowerCase() === wanted,
   );
   if (found !== undefined) return found;
-  // "deepseek-r1-14b" names no model: what people mean is the distill of that size.
+  throw unknown(models, name, wanted);
+}
+
+/**
+ * Refuses `r1:7b`, as other tools name a distill: what is behind the colon is a quantization here. Throws
+ * `model-unknown` with the true names.
+ *
+ * @example refuseSize(readFamily(), 'deepseek-r1:7b'); // did you mean deepseek-r1-distill-qwen-7b?
+ */
+export function refuseSize(models: readonly FamilyModel[], text: string): void {
+  const [, name = '', size = ''] = /^([^/:]+):(\d+(?:\.\d+)?b)$/.exec(text.toLowerCase()) ?? [];
+  const model = models.find((one) => one.name === name || one.aliases?.includes(name));
+  if (model === undefined) return;
+  const distills = models.some((one) => one.name.startsWith(model.name) && one.name.includes(`-${size}`));
+  throw unknown(models, text, distills ? `${model.name}-${size}` : model.name);
+}
+
+/** "deepseek-r1-14b" names no model: what people mean is the distill of that size. */
+function unknown(models: readonly FamilyModel[], name: string, wanted: string): HadalError {
   const size = /(?<![\d.])(\d+(?:\.\d+)?)b\b/.exec(wanted)?.[1];
-  const sized = size === undefined ? [] : models.filter((model) => model.name.includes(`-${size}b`));
+  const ofSize = size === undefined ? [] : models.filter((model) => model.name.includes(`-${size}b`));
+  const before = wanted.slice(0, Math.max(0, wanted.indexOf(`-${size}b`)));
+  const ofName = before === '' ? [] : ofSize.filter((model) => model.name.startsWith(before));
+  const sized = ofName.length > 0 ? ofName : ofSize;
   const names = models.flatMap((model) => [model.name, ...(model.aliases ?? [])]);
   const guess = nearest(wanted, names);
-  const parts = models.filter((model) => model.name.includes(wanted)).map((model) => model.name);
-  const near = sized.length > 0 ? sized.map((model) => model.name) : guess ? [guess] : parts;
-  throw new HadalError('model-unknown', {
+  const same = models.filter((model) => model.name === wanted);
+  const parts = same.length > 0 ? same : models.filter((model) => model.name.includes(wanted));
+  const meant = sized.length > 0 ? sized : parts;
+  const near = meant.length > 0 ? meant.map((model) => model.name) : guess ? [guess] : [];
+  return new HadalError('model-unknown', {
     what: name,
     expected: 'a published DeepSeek model, a file or a folder',
     got: 'none of these',
     next:
       near.length > 0
-        ? `did you mean ${near.slice(0, 4).join(' or ')}?`
+        ? `did you mean ${near.slice(0, MOST_NAMED).join(' or ')}?`
         : '`hadal plan` lists the models that fit this machine, `hadal plan --all` every one',
   });
 }
+
+/** True names that are said when a name is none: there are six distills of R1. */
+const MOST_NAMED = 6;
 
 /**
  * Where the files of a model of the family are: its repository as published, or one of quantized files; undefined when the
  * name is none of the family.
  *
- * @throws HadalError `quantization-needed` when a quantization is asked for and no repository with it is known.
+ * @throws HadalError `quantization-needed` when a quantization is asked for and no repository with it is known;
+ *   as {@link refuseSize}.
  * @example familyReference(readFamily(), 'r1:Q4_K_M') // 'unsloth/DeepSeek-R1-GGUF:Q4_K_M'
  */
 export function familyReference(models: readonly FamilyModel[], text: string): string | undefined {
+  refuseSize(models, text);
   const [name = '', quantization] = text.toLowerCase().split(':');
   const model = models.find((one) => one.name === name || one.aliases?.includes(name));
   if (model === undefined) return undefined;

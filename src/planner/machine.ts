@@ -142,12 +142,18 @@ export function readMachine(path: string): Machine {
     throw new HadalError(missing ? 'machine-missing' : 'machine-broken', {
       what: path,
       expected: 'the description of a machine in JSON',
-      got: missing ? String(error.code) : String((error as Error).message),
+      got: missing ? (MISSING[String(error.code)] ?? String(error.code)) : String((error as Error).message),
       next: 'docs/guide/plan.md shows one; `hadal plan --schema` says what may be in it',
     });
   }
   return parseMachine(json, path);
 }
+
+const MISSING: Readonly<Record<string, string>> = {
+  ENOENT: 'nothing there',
+  EACCES: 'a file that may not be read',
+  EISDIR: 'a folder',
+};
 
 /**
  * Checks a described machine, and completes it with what is known of its GPUs.

@@ -252,6 +252,8 @@ describe('machines', () => {
   });
 
   test('a description that is not there says so', () => {
-    expect(() => readMachine('/nowhere/machine.json')).toThrow(/ENOENT; docs\/guide\/plan.md shows one/);
+    expect(() => readMachine('/nowhere/machine.json')).toThrow(
+      /nothing there; docs\/guide\/plan.md shows one/,
+    );
   });
 });
