@@ -76,10 +76,11 @@ export interface KernelRates {
   readonly operations: z.output<typeof schema>['operations'];
 }
 
+/** What is part of a product with one row, as {@link KernelRate.reach} has it, and has to be counted for many. */
+const OF_PRODUCTS = ['rounded', 'placed'] as const satisfies readonly StepNumbers[];
+
 /** What every token's activations go through, whether it is read or generated. */
 const SMALL = [
-  'rounded',
-  'placed',
   'normed',
   'rotated',
   'turned',
@@ -131,8 +132,8 @@ export function kernelTimes({ cpu, memory }: Pick<Machine, 'cpu' | 'memory'>): K
   const operations = cpu.int8PerSecond * of.processor;
   const threads = Math.max(1, cpu.cores);
   /** Seconds of all numbers that a token passes through, by all threads. */
-  const numbersSeconds = ({ numbers }: StepWork) =>
-    SMALL.reduce((sum, what) => sum + numbers[what] * besides[what], 0) / operations;
+  const numbersSeconds = ({ numbers }: StepWork, of: readonly (keyof StepWork['numbers'])[]) =>
+    of.reduce((sum, what) => sum + numbers[what] * besides[what], 0) / operations;
   const rateOf = (name: DTypeName): KernelRate => {
     const found = rates[name];
     if (found !== undefined) return found;
@@ -164,8 +165,7 @@ export function kernelTimes({ cpu, memory }: Pick<Machine, 'cpu' | 'memory'>): K
       const fixed =
         work.regions * besides.regionSeconds + work.calls * besides.callSeconds + besides.stepSeconds;
       // One row is too little to share: a single thread does what is small.
-      const small =
-        numbersSeconds(work) * threads + (work.numbers.picked * besides.picked * threads) / operations;
+      const small = numbersSeconds(work, [...SMALL, 'picked']) * threads;
       return { attention: (width * rate) / operations, rest: fixed + small };
     },
     promptSeconds(work, tokens) {
@@ -175,7 +175,7 @@ export function kernelTimes({ cpu, memory }: Pick<Machine, 'cpu' | 'memory'>): K
       const fixed = work.regions * besides.regionSeconds + work.calls * besides.callSeconds;
       return {
         attention: (pairs * (looking + work.indexed * besides.attended) + tokens * expanding) / operations,
-        rest: fixed + tokens * numbersSeconds(work),
+        rest: fixed + tokens * numbersSeconds(work, [...OF_PRODUCTS, ...SMALL]),
       };
     },
   };
