@@ -164,9 +164,8 @@ export function candidates(logits: Float32Array, sampling: Sampling): Candidates
   if (topP < 1) {
     const wanted = topP * sum(weights);
     if (ids === undefined) {
-      const all = weights;
-      ids = nucleusHolders(logits, all, wanted);
-      weights = Float64Array.from(ids, (id) => all[id]!);
+      ids = nucleusHolders(logits, weights, wanted);
+      weights = picked(weights, ids);
     }
     let count = 0;
     for (let mass = 0; count < weights.length && mass < wanted; ) mass += weights[count++]!;
@@ -206,6 +205,12 @@ export function draw(logits: Float32Array, sampling: Sampling, random: number): 
   return ids?.[last] ?? last;
 }
 
+function picked(weights: Float64Array, ids: Int32Array): Float64Array {
+  const own = new Float64Array(ids.length);
+  for (let i = 0; i < ids.length; i++) own[i] = weights[ids[i]!]!;
+  return own;
+}
+
 /** Bounds of weight between which tokens are looked for; below the last of them lies next to nothing. */
 const FIRST_BOUND = 0.01;
 const BOUND_STEP = 16;
@@ -228,8 +233,27 @@ function nucleusHolders(logits: Float32Array, weights: Float64Array, wanted: num
     const ids = new Int32Array(count);
     let at = 0;
     for (let id = 0; id < weights.length; id++) if (weights[id]! >= bound) ids[at++] = id;
-    return ids.sort((a, b) => logits[b]! - logits[a]! || a - b);
+    return bestFirst(logits, ids);
   }
+}
+
+/** More than any vocabulary has; 32 bits beside it are a whole number still. */
+const MOST_IDS = 2 ** 21;
+
+/** Sorts ids by their logits, largest first, ties to the lower id: as numbers, which takes a tenth of comparing them. */
+function bestFirst(logits: Float32Array, ids: Int32Array): Int32Array {
+  const values = new Float32Array(ids.length);
+  // Adding 0 makes -0 the same as 0.
+  for (let i = 0; i < ids.length; i++) values[i] = logits[ids[i]!]! + 0;
+  const bits = new Int32Array(values.buffer);
+  const keys = new Float64Array(ids.length);
+  for (let i = 0; i < ids.length; i++) {
+    const descending = bits[i]! < 0 ? bits[i]! >>> 0 : 0x7fffffff - bits[i]!;
+    keys[i] = descending * MOST_IDS + ids[i]!;
+  }
+  keys.sort();
+  for (let i = 0; i < ids.length; i++) ids[i] = keys[i]! % MOST_IDS;
+  return ids;
 }
 
 function sum(weights: Float64Array): number {
