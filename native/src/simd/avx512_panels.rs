@@ -230,22 +230,24 @@ fn product<P: Panel>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &m
     let (panels, unpacked) = if many { (PANELS, blocks * 2 * P::Block::PAIRS) } else { (1, 0) };
     let lines = blocks * P::Block::LINES;
     let work = work.ensure(panels * (lines + unpacked) * LANES);
-    for block in 0..blocks {
-        ask_ahead::<P::Block>(weights.as_ptr().wrapping_add(block * LANES * size_of::<P::Block>()));
-    }
+    let panel_bytes = LANES * row_bytes;
+    let steps = blocks * (1 + xs.len().div_ceil(AT_ONCE));
+    let step = panel_bytes.div_ceil(64 * steps) * 64;
+    Ahead { at: weights.as_ptr(), end: weights[panel_bytes..].as_ptr(), step: panel_bytes }.ask();
     // The last panel has rows of the one before it too, where it must.
     let firsts: Vec<usize> = (0..rows).step_by(LANES).map(|first| first.min(rows - LANES)).collect();
     for firsts in firsts.chunks(panels) {
+        let next = weights.as_ptr().wrapping_add(firsts[0] * row_bytes + firsts.len() * panel_bytes);
+        let mut ahead = Ahead { at: next, end: next.wrapping_add(firsts.len() * panel_bytes), step };
         for (&first, panel) in firsts.iter().zip(work.chunks_exact_mut((lines + unpacked) * LANES)) {
             let rows = &weights[first * row_bytes..(first + LANES) * row_bytes];
             let mut at = Rows::new(rows.as_ptr(), row_bytes);
-            let (mut to, mut next) = (panel.as_mut_ptr().cast::<__m512i>(), rows.as_ptr().wrapping_add(rows.len()));
+            let mut to = panel.as_mut_ptr().cast::<__m512i>();
             for _ in 0..blocks {
-                ask_ahead::<P::Block>(next);
+                ahead.ask();
                 // SAFETY: this function has the features; every row has the block, the panel its lines.
                 unsafe { P::Block::lay(at, to) };
                 at.step(size_of::<P::Block>());
-                next = next.wrapping_add(LANES * size_of::<P::Block>());
                 to = to.wrapping_add(P::Block::LINES);
             }
             if many {
@@ -260,9 +262,9 @@ fn product<P: Panel>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &m
                 let (panel, to) = (panel.as_ptr().cast::<__m512i>(), Out { at: x * rows + first, rows });
                 let xs = &xs[x..x + some];
                 if many {
-                    few::<P, _>(Unpacked(panel, panel.wrapping_add(lines)), blocks, xs, out, to);
+                    few::<P, _>(Unpacked(panel, panel.wrapping_add(lines)), blocks, xs, out, to, &mut ahead);
                 } else {
-                    few::<P, _>(Packed(panel), blocks, xs, out, to);
+                    few::<P, _>(Packed(panel), blocks, xs, out, to, &mut ahead);
                 }
             }
             x += some;
@@ -278,12 +280,24 @@ fn at_once(left: usize) -> usize {
     }
 }
 
-/// Asks for as many lines of the next panel as a block of all rows of this one has.
-#[inline]
-fn ask_ahead<B>(at: *const u8) {
-    for line in (0..LANES * size_of::<B>()).step_by(64) {
-        // SAFETY: asking for memory never faults, wherever it is.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line).cast()) };
+/// Memory that is asked for a few lines at a time while what came before it is worked on: more at once than a core
+/// keeps track of would hold up all that it reads meanwhile.
+struct Ahead {
+    at: *const u8,
+    end: *const u8,
+    /// Bytes of a step.
+    step: usize,
+}
+
+impl Ahead {
+    #[inline]
+    fn ask(&mut self) {
+        let to = self.end.min(self.at.wrapping_add(self.step));
+        while self.at < to {
+            // SAFETY: asking for memory never faults, wherever it is.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.at.cast()) };
+            self.at = self.at.wrapping_add(64);
+        }
     }
 }
 
@@ -314,21 +328,29 @@ unsafe fn unpack<B: Laid>(panel: *mut __m512i, blocks: usize) {
 
 /// `multiply` for as many rows of activations as there are, up to AT_ONCE.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-fn few<P: Panel, L: Lines<P::Block>>(panel: L, blocks: usize, xs: &[Row], out: &mut [f32], to: Out) {
+fn few<P: Panel, L: Lines<P::Block>>(panel: L, blocks: usize, xs: &[Row], out: &mut [f32], to: Out, ahead: &mut Ahead) {
     match *xs {
-        [a] => multiply::<P, L, 1>(panel, blocks, [a], out, to),
-        [a, b] => multiply::<P, L, 2>(panel, blocks, [a, b], out, to),
-        [a, b, c] => multiply::<P, L, 3>(panel, blocks, [a, b, c], out, to),
-        [a, b, c, d] => multiply::<P, L, 4>(panel, blocks, [a, b, c, d], out, to),
+        [a] => multiply::<P, L, 1>(panel, blocks, [a], out, to, ahead),
+        [a, b] => multiply::<P, L, 2>(panel, blocks, [a, b], out, to, ahead),
+        [a, b, c] => multiply::<P, L, 3>(panel, blocks, [a, b, c], out, to, ahead),
+        [a, b, c, d] => multiply::<P, L, 4>(panel, blocks, [a, b, c, d], out, to, ahead),
         _ => {}
     }
 }
 
 /// The products of a panel, whose lines are there, with X rows of activations.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-fn multiply<P: Panel, L: Lines<P::Block>, const X: usize>(panel: L, blocks: usize, xs: [Row; X], out: &mut [f32], to: Out) {
+fn multiply<P: Panel, L: Lines<P::Block>, const X: usize>(
+    panel: L,
+    blocks: usize,
+    xs: [Row; X],
+    out: &mut [f32],
+    to: Out,
+    ahead: &mut Ahead,
+) {
     let mut running = [[_mm512_setzero_ps(); X]; 16];
     for b in 0..blocks {
+        ahead.ask();
         let sums = &mut running[b % P::RUNNING];
         // SAFETY: this function has the features; `product` has laid the lines and checked the rows.
         *sums = unsafe { P::add(panel.of_block(b), &xs, b, *sums) };
