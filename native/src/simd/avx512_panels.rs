@@ -10,6 +10,7 @@ use super::avx512_laid::{LANES, Laid, Laid32, Laid256, Rows, halves_of};
 use super::weave::SHORTS;
 use crate::map::Buffer;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 /// Rows of activations whose sums are kept in registers together.
 const AT_ONCE: usize = 4;
@@ -348,13 +349,23 @@ fn multiply<P: Panel, L: Lines<P::Block>, const X: usize>(
     to: Out,
     ahead: &mut Ahead,
 ) {
-    let mut running = [[_mm512_setzero_ps(); X]; 16];
+    let none = [_mm512_setzero_ps(); X];
+    let mut running = [const { MaybeUninit::<[__m512; X]>::uninit() }; 16];
     for b in 0..blocks {
         ahead.ask();
         let sums = &mut running[b % P::RUNNING];
-        // SAFETY: this function has the features; `product` has laid the lines and checked the rows.
-        *sums = unsafe { P::add(panel.of_block(b), &xs, b, *sums) };
+        // SAFETY: sums of earlier blocks were written; this function has the features; `product` has laid the lines and
+        // checked the rows.
+        unsafe {
+            let before = if b < P::RUNNING { none } else { sums.assume_init() };
+            sums.write(P::add(panel.of_block(b), &xs, b, before));
+        }
     }
+    let written = P::RUNNING.min(blocks);
+    let mut running: [[__m512; X]; 16] = std::array::from_fn(|j| {
+        // SAFETY: the sums of the first blocks were written above.
+        if j < written { unsafe { running[j].assume_init() } } else { none }
+    });
     let mut half = P::RUNNING / 2;
     while half > 0 {
         for j in 0..half {
