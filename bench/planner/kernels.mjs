@@ -12,10 +12,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { createNativeBackend } from '../../dist/backend/native/native.node.js';
 import { rowBytes } from '../../dist/dtypes/table.js';
 import { Clock, products, rounded, someNumbers, timeOf } from './clock.mjs';
-import { measureOperations } from './operations.mjs';
+import { measureOperations, withBackend } from './operations.mjs';
 import { mapWeights, weightBytes } from './weights.mjs';
 
 const USAGE = `usage: npm run bench:kernels -- [flags]
@@ -83,15 +82,6 @@ async function main(only, rounds) {
 async function measure(clock, name, operations) {
   const { multiply, unpack, cap } = await withBackend(1, (one) => computing(clock, name, one, operations));
   return { reach: await withBackend(0, (all) => streaming(clock, name, all)), cap, multiply, unpack };
-}
-
-async function withBackend(threads, use) {
-  const backend = createNativeBackend({ threads });
-  try {
-    return await use(backend);
-  } finally {
-    await backend[Symbol.asyncDispose]();
-  }
 }
 
 /** On one thread, with weights in its cache. */

@@ -30,7 +30,8 @@ export async function measureOperations(clock) {
   };
 }
 
-async function withBackend(threads, use) {
+/** Uses a native backend of so many threads (0: all cores), which is closed afterwards. */
+export async function withBackend(threads, use) {
   const backend = createNativeBackend({ threads });
   try {
     return await use(backend);

@@ -18,6 +18,17 @@ export function librariesOf(peer) {
   return join(resolve(peer), 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64');
 }
 
+/** What a golden says of what judged it, and of the model: the padded SmolLM2 in the quantizer and decoder of `peer`. */
+export function judgedBy(peer) {
+  const manifest = join(resolve(peer), 'node_modules/node-llama-cpp/package.json');
+  const { version } = JSON.parse(readFileSync(manifest, 'utf8'));
+  return {
+    oracle: `llama_model_quantize and llama_decode of llama.cpp v0.5.0 (node-llama-cpp ${version})`,
+    model:
+      'SmolLM2-135M-Instruct.Q4_1.gguf, dequantized to F16 and padded to rows of 768 (scripts/pad-model.mjs)',
+  };
+}
+
 /** Quantizes with llama_model_quantize, to the number of a file type; `imatrix` is a file in the older layout. */
 export async function llamaQuantize({ peer, path, out, number, threads = 2, imatrix }) {
   const script = here('../../bench/quantize/llama.py');

@@ -21,7 +21,7 @@ import { quantizeFile } from '../../dist/quantize/quantize.node.js';
 import { openTokenizer } from '../../dist/runtime/open.node.js';
 import { cutWindows } from '../../dist/tokenizer/windows.js';
 import { padModel } from '../pad-model.mjs';
-import { llamaQuantize, llamaScorer } from './llama-peer.mjs';
+import { judgedBy, llamaQuantize, llamaScorer } from './llama-peer.mjs';
 
 const [modelPath, peer, dictionary, folder, out, ...types] = process.argv.slice(2);
 const [WINDOW_TOKENS, WINDOWS] = [512, 20];
@@ -108,14 +108,9 @@ function rounded(x) {
 }
 
 function write() {
-  const { version } = JSON.parse(
-    readFileSync(join(peer, 'node_modules/node-llama-cpp/package.json'), 'utf8'),
-  );
   const certificate = {
     script: 'scripts/reference/quantize-pairs.mjs',
-    oracle: `llama_model_quantize and llama_decode of llama.cpp v0.5.0 (node-llama-cpp ${version})`,
-    model:
-      'SmolLM2-135M-Instruct.Q4_1.gguf, dequantized to F16 and padded to rows of 768 (scripts/pad-model.mjs)',
+    ...judgedBy(peer),
     text: `the prose of Bierce, The Devil's Dictionary (dict-devil 1.0-13.1): the first ${WINDOWS} windows of ${WINDOW_TOKENS} tokens, the second half of each judged`,
     date: new Date().toISOString().slice(0, 10),
   };

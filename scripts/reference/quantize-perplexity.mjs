@@ -23,7 +23,7 @@ import { FILE_TYPES, WRITTEN_TYPES } from '../../dist/quantize/file-types.js';
 import { quantizeFile } from '../../dist/quantize/quantize.node.js';
 import { openModel, openTokenizer } from '../../dist/runtime/open.node.js';
 import { padModel } from '../pad-model.mjs';
-import { llamaQuantize, llamaScorer } from './llama-peer.mjs';
+import { judgedBy, llamaQuantize, llamaScorer } from './llama-peer.mjs';
 
 const [modelPath, peer, folder, out, ...asked] = process.argv.slice(2);
 const TEXT = 'test/fixtures/texts/devils-dictionary.txt';
@@ -127,14 +127,9 @@ function rounded(x) {
 }
 
 function write() {
-  const { version } = JSON.parse(
-    readFileSync(join(peer, 'node_modules/node-llama-cpp/package.json'), 'utf8'),
-  );
   const certificate = {
     script: 'scripts/reference/quantize-perplexity.mjs',
-    oracle: `llama_model_quantize and llama_decode of llama.cpp v0.5.0 (node-llama-cpp ${version})`,
-    model:
-      'SmolLM2-135M-Instruct.Q4_1.gguf, dequantized to F16 and padded to rows of 768 (scripts/pad-model.mjs)',
+    ...judgedBy(peer),
     text: `${TEXT}: the first ${WINDOWS} windows of ${WINDOW_TOKENS} tokens, the second half of each judged`,
     imatrix: `of ${CALIBRATION}, by Hadal, where \`importance\` is said`,
     date: new Date().toISOString().slice(0, 10),

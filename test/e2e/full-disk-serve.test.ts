@@ -1,10 +1,9 @@
 /** A server whose disk is full: what needs the disk is lost and said, and everything else goes on. */
-import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { MAIN, scratchFolder } from '../fixtures/command.ts';
+import { inOwnMounts, MAIN, scratchFolder } from '../fixtures/command.ts';
 import { describeWith } from '../fixtures/needs.ts';
 import { toyLlama } from '../fixtures/toy-model.ts';
 
@@ -48,30 +47,14 @@ describeWith(['mounts'], 'a server on a full disk', () => {
     mkdirSync(home);
     const toy = join(folder.path, 'toy.gguf');
     await writeFile(toy, toyLlama({ contextTokens: 512 }));
-    const child = spawn(
-      'unshare',
-      ['-rm', 'sh', '-c', SCRIPT, home, process.execPath, MAIN, toy, folder.path],
-      {
-        env: {
-          PATH: process.env.PATH,
-          HOME: '/nonexistent',
-          HADAL_HOME: home,
-          HADAL_BACKEND: 'reference',
-          HADAL_LEASE: `hadal-full-${process.pid}`,
-        },
-      },
-    );
-    const text = { out: '', err: '' };
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      text.out += chunk;
+    const { lines, err } = await inOwnMounts(SCRIPT, [home, process.execPath, MAIN, toy, folder.path], {
+      HADAL_HOME: home,
+      HADAL_BACKEND: 'reference',
+      HADAL_LEASE: `hadal-full-${process.pid}`,
     });
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-      text.err += chunk;
-    });
-    await new Promise((resolve) => child.on('close', resolve));
     const answered = '"completion_tokens":2';
-    expect(text.err).toContain('expected a place to write the keys, got ENOSPC');
-    expect(text.out.replace(/ {2,}/g, ' ').split('\n')).toEqual([
+    expect(err).toContain('expected a place to write the keys, got ENOSPC');
+    expect(lines).toEqual([
       'room 0',
       ...Array(5).fill(answered),
       'keys 1',

@@ -1,5 +1,4 @@
 /** A pull whose disk really fills midway: a file system of its own in memory, and something else that takes the room. */
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -7,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { MAIN, scratchFolder } from '../fixtures/command.ts';
+import { inOwnMounts, MAIN, scratchFolder } from '../fixtures/command.ts';
 import { describeWith } from '../fixtures/needs.ts';
 
 const DATA = Buffer.from(Array.from({ length: 30_000_000 }, (_, i) => (i * 7 + (i >> 11)) & 0xff));
@@ -58,25 +57,10 @@ describeWith(['mounts'], 'a disk that fills', () => {
     await using server = await slowServer();
     const home = join(folder.path, 'home');
     mkdirSync(home);
-    const child = spawn('unshare', ['-rm', 'sh', '-c', SCRIPT, home, process.execPath, MAIN, server.url], {
-      env: { PATH: process.env.PATH, HOME: '/nonexistent', HADAL_HOME: home },
-    });
-    const text = { out: '', err: '' };
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-      text.out += chunk;
-    });
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-      text.err += chunk;
-    });
-    await new Promise((resolve) => child.on('close', resolve));
+    const words = [home, process.execPath, MAIN, server.url];
+    const { lines, err } = await inOwnMounts(SCRIPT, words, { HADAL_HOME: home });
     const path = join(home, 'models', 'urls', SHA, 'm.gguf');
-    expect(text.err).toContain('expected room for the model, got none left; free some space');
-    expect(text.out.replace(/ {2,}/g, ' ').split('\n')).toEqual([
-      'first 1',
-      path,
-      'second 0',
-      `${SHA} ${path}`,
-      '',
-    ]);
+    expect(err).toContain('expected room for the model, got none left; free some space');
+    expect(lines).toEqual(['first 1', path, 'second 0', `${SHA} ${path}`, '']);
   });
 });
