@@ -1,5 +1,5 @@
 /**
- * Owns: what the IQ2 and IQ3 formats share: writing points with signs, seven-bit signs.
+ * Owns: what the IQ2 and IQ3 formats share: writing points with signs, seven-bit signs, scales of a nibble.
  * Refuses to know: block layouts.
  */
 import type { Grid } from './grid-search.ts';
@@ -32,4 +32,9 @@ export function writeEvenSigns(dst: Uint8Array, at: number, signs: Uint8Array, s
   dst[at + 1] = (b! >> 1) | (c! << 6);
   dst[at + 2] = (c! >> 2) | (e! << 5);
   dst[at + 3] = (e! >> 3) | (scale << 4);
+}
+
+/** Writes the nibbles of scale of two groups in each byte from `at` on. */
+export function writeScales(dst: Uint8Array, at: number, scales: Uint8Array): void {
+  for (const [group, scale] of scales.entries()) dst[at + (group >> 1)]! |= scale << ((group & 1) * 4);
 }

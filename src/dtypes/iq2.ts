@@ -7,7 +7,7 @@ import { readF16, writeScale } from './floats.ts';
 import { fitGrid, type GridKind, takeSigns } from './grid-fit.ts';
 import { gridOf } from './grid-search.ts';
 import { IQ2S, IQ2XS, IQ2XXS } from './iq-grids.ts';
-import { evenSigns, writeEvenSigns, writePoint } from './iq-lattice.ts';
+import { evenSigns, writeEvenSigns, writePoint, writeScales } from './iq-lattice.ts';
 import { weighted } from './weighting.ts';
 
 const XXS: GridKind = { grid: gridOf(IQ2XXS), size: 32, unit: 0.125 };
@@ -16,11 +16,6 @@ const S: GridKind = { grid: gridOf(IQ2S), size: 16, unit: 0.125 };
 
 /** y = d * (1/2 + scale) / 4 * coordinate. */
 const stepOf = (d: number, scale: number) => d * (0.5 + scale) * 0.25;
-
-/** Writes the nibbles of scale of two groups in each byte from `at` on. */
-function writeScales(dst: Uint8Array, at: number, scales: Uint8Array): void {
-  for (const [group, scale] of scales.entries()) dst[at + (group >> 1)]! |= scale << ((group & 1) * 4);
-}
 
 /** f16 d; for every 32 values u8 point[4] and u32 w: four times seven bits of signs, four bits of scale. */
 export const IQ2_XXS = blocks({

@@ -7,7 +7,7 @@ import { readF16, writeScale } from './floats.ts';
 import { fitGrid, type GridKind, takeSigns } from './grid-fit.ts';
 import { gridOf } from './grid-search.ts';
 import { IQ3S, IQ3XXS } from './iq-grids.ts';
-import { evenSigns, writeEvenSigns, writePoint } from './iq-lattice.ts';
+import { evenSigns, writeEvenSigns, writePoint, writeScales } from './iq-lattice.ts';
 import { weighted } from './weighting.ts';
 
 const XXS: GridKind = { grid: gridOf(IQ3XXS), size: 32, unit: 0.25 };
@@ -68,8 +68,6 @@ export const IQ3_S = blocks({
       dst[at + 2 + k] = entry & 255;
       dst[at + 66 + (k >> 3)]! |= (entry >> 8) << (k & 7);
     }
-    for (let group = 0; group < 8; group++) {
-      dst[at + 106 + (group >> 1)]! |= scales[group]! << ((group & 1) * 4);
-    }
+    writeScales(dst, at + 106, scales);
   },
 });

@@ -166,6 +166,24 @@ pub(super) fn one_half(bytes: [u8; 2]) -> f32 {
     _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(u16::from_le_bytes(bytes)))))
 }
 
+/// Of four vectors, the sums of each 128 bits: a half holds those of all four.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn half_quads(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+    let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+    let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
+}
+
+/// Sums of eight vectors.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn eight([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> __m256i {
+    let (low, high) = (half_quads(a, b, c, d), half_quads(e, f, g, h));
+    let (first, second) = (_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
+    _mm256_add_epi32(first, second)
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn sum_of(x: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

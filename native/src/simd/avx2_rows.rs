@@ -5,7 +5,7 @@
 //! the sums are added at last by halves. `avx2_lanes` does the same operations in the same order, lane by lane.
 
 use super::Row;
-use super::avx2::sum_of;
+use super::avx2::{eight, sum_of};
 use super::avx2_blocks::{Block, Factor, SIGNED};
 use super::avx2_k::{Factors, Runs};
 use super::blocks::blocks_of;
@@ -71,22 +71,6 @@ fn pairs<const LARGEST: i32>(u: __m256i, x: __m256i) -> __m256i {
     } else {
         _mm256_maddubs_epi16(u, x)
     }
-}
-
-/// Sums of each 128 bits of four vectors.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn half_quads(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-    _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d))
-}
-
-/// Sums of eight vectors.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn eight([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> __m256i {
-    let (low, high) = (half_quads(a, b, c, d), half_quads(e, f, g, h));
-    let (first, second) = (_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
-    _mm256_add_epi32(first, second)
 }
 
 #[inline]

@@ -6,7 +6,7 @@
 //! sums are added at last by halves. `avx512_lanes` does the same operations in the same order, lane by lane.
 
 use super::Row;
-use super::avx2::sum_of;
+use super::avx2::{eight, half_quads, sum_of};
 use super::avx512_blocks::{Wide32, Wide256};
 use super::blocks::blocks_of;
 use super::weave::SHORTS;
@@ -161,24 +161,6 @@ fn quads([a, b, c, d]: [__m512i; 4]) -> __m512i {
     let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd))
-}
-
-/// As `quads`, of half as wide vectors.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn half_quads(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
-    let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
-    let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
-    _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd))
-}
-
-/// Sums of eight vectors.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn eight([a, b, c, d, e, f, g, h]: [__m256i; 8]) -> __m256i {
-    let (low, high) = (half_quads(a, b, c, d), half_quads(e, f, g, h));
-    let (first, second) = (_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
-    _mm256_add_epi32(first, second)
 }
 
 /// For each vector of woven groups of 32, even ones and odd ones, which scale its words have; the high byte of a word is
