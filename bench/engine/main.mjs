@@ -157,7 +157,7 @@ function enginesWanted() {
 
 function sizesOf(session, rows) {
   const longest = Math.max(...rows.map(({ tokens = 0, depth = 0 }) => Math.max(tokens, depth)), 512);
-  if (session === 'batch') return { contextTokens: 2 * ROOM_TOKENS, sequences: MAX_BATCH };
+  if (session === 'batch') return { contextTokens: 4 * ROOM_TOKENS, sequences: MAX_BATCH };
   return { contextTokens: longest + 2 * ROOM_TOKENS, sequences: 1 };
 }
 

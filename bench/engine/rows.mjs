@@ -15,6 +15,8 @@
  */
 
 const DECODED = 48;
+/** Of each of many answers at once: they begin one after another, and count while all of them run. */
+const DECODED_OF_MANY = 160;
 const prefill = (tokens) => ({
   name: `prefill-${tokens}`,
   title: `prefill, ${tokens} tokens`,
@@ -32,7 +34,8 @@ const decode = (depth, batch = 1) => ({
   bound: 'bytes',
   batch,
   depth,
-  measure: async (child) => rateOf(await child.ask('decode', { depth, tokens: DECODED, batch })),
+  measure: async (child) =>
+    rateOf(await child.ask('decode', { depth, tokens: batch > 4 ? DECODED_OF_MANY : DECODED, batch })),
 });
 const rateOf = ({ tokens, ms }) => (tokens / ms) * 1000;
 
