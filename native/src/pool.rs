@@ -1,7 +1,8 @@
 //! Owns: the threads that compute, how they take tiles, and the lease that lets one program compute at a time.
 //! Refuses to know: what is computed in a tile.
 //!
-//! A region is one parallel piece of work. Tiles are taken from a counter, so a late or slow thread takes fewer. The
+//! A region is one parallel piece of work. Every thread has a part of the tiles of its own and takes them in order, so that
+//! weights come to it in one stream; a thread that has no more takes those of others, so a late or slow one takes fewer. The
 //! caller works too; when no tile is left it closes the region and waits only for workers that are inside, so a
 //! worker that the system has not yet woken costs nothing. Idle workers spin for at most 50 us and then park.
 //! A region that is aborted hands out no more tiles and ends in unwinding, so that nothing uses half of an answer.
@@ -34,9 +35,14 @@ const OPEN: u32 = 1 << 15;
 const INSIDE: u32 = OPEN - 1;
 const REGION: u32 = !(OPEN | INSIDE);
 
+/// The next tile of a thread's part; threads that work in their own parts share no line.
+#[repr(align(128))]
+struct Next(AtomicUsize);
+
 struct Shared {
     gate: AtomicU32,
-    next: AtomicUsize,
+    /// Of every thread.
+    next: Vec<Next>,
     tiles: AtomicUsize,
     job: UnsafeCell<Option<*const Job<'static>>>,
     stop: AtomicBool,
@@ -87,7 +93,7 @@ impl Pool {
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             gate: AtomicU32::new(0),
-            next: AtomicUsize::new(0),
+            next: (0..threads.max(1)).map(|_| Next(AtomicUsize::new(0))).collect(),
             tiles: AtomicUsize::new(0),
             job: UnsafeCell::new(None),
             stop: AtomicBool::new(false),
@@ -98,7 +104,7 @@ impl Pool {
         let mut pool = Self { shared, workers: Vec::new(), own: Scratch::default() };
         for n in 1..threads.max(1) {
             let shared = Arc::clone(&pool.shared);
-            let worker = std::thread::Builder::new().name(format!("hadal-{n}")).spawn(move || work(&shared))?;
+            let worker = std::thread::Builder::new().name(format!("hadal-{n}")).spawn(move || work(&shared, n))?;
             pool.workers.push(worker);
         }
         Ok(pool)
@@ -142,7 +148,9 @@ impl Pool {
         let erased: *const Job<'static> = unsafe { std::mem::transmute::<*const Job<'_>, *const Job<'static>>(job) };
         // SAFETY: the gate is shut and empty between regions, so nobody reads `job` now.
         unsafe { *shared.job.get() = Some(erased) };
-        shared.next.store(0, Ordering::Relaxed);
+        for (thread, next) in shared.next.iter().enumerate() {
+            next.0.store(part_of(thread, tiles, shared.next.len()).start, Ordering::Relaxed);
+        }
         shared.tiles.store(tiles, Ordering::Relaxed);
         let region = (shared.gate.load(Ordering::Relaxed) & REGION).wrapping_add(INSIDE + OPEN + 1);
         shared.gate.store(region | OPEN, Ordering::Release);
@@ -150,7 +158,7 @@ impl Pool {
             worker.thread().unpark();
         }
         let own = &mut self.own;
-        let outcome = catch_unwind(AssertUnwindSafe(|| take(shared, job, own)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| take(shared, 0, job, own)));
         shared.gate.fetch_and(!OPEN, Ordering::AcqRel);
         wait_until_empty(shared);
         // SAFETY: the gate is shut and empty again.
@@ -194,14 +202,23 @@ impl Drop for Pool {
     }
 }
 
-fn take(shared: &Shared, job: &Job<'_>, scratch: &mut Scratch) {
-    let tiles = shared.tiles.load(Ordering::Relaxed);
-    while !shared.abort.load(Ordering::Relaxed) {
-        let tile = shared.next.fetch_add(1, Ordering::Relaxed);
-        if tile >= tiles {
-            return;
+/// The tiles of a thread's own part.
+fn part_of(thread: usize, tiles: usize, threads: usize) -> Range<usize> {
+    tiles * thread / threads..tiles * (thread + 1) / threads
+}
+
+/// Takes the tiles of the thread's part, then those that other threads have not begun.
+fn take(shared: &Shared, thread: usize, job: &Job<'_>, scratch: &mut Scratch) {
+    let (tiles, threads) = (shared.tiles.load(Ordering::Relaxed), shared.next.len());
+    for owner in (thread..threads).chain(0..thread) {
+        let end = part_of(owner, tiles, threads).end;
+        while !shared.abort.load(Ordering::Relaxed) {
+            let tile = shared.next[owner].0.fetch_add(1, Ordering::Relaxed);
+            if tile >= end {
+                break;
+            }
+            job(tile, scratch);
         }
-        job(tile, scratch);
     }
 }
 
@@ -234,7 +251,7 @@ fn spin(condition: &dyn Fn() -> bool) -> bool {
     }
 }
 
-fn work(shared: &Shared) {
+fn work(shared: &Shared, thread: usize) {
     let mut scratch = Scratch::default();
     let mut done = 0;
     let wanted = |done: u32| {
@@ -259,7 +276,7 @@ fn work(shared: &Shared) {
         // SAFETY: this thread is inside the region, so the caller keeps the job alive until it leaves.
         let job = unsafe { (*shared.job.get()).map(|job| &*job) };
         if let Some(job) = job
-            && catch_unwind(AssertUnwindSafe(|| take(shared, job, &mut scratch))).is_err()
+            && catch_unwind(AssertUnwindSafe(|| take(shared, thread, job, &mut scratch))).is_err()
         {
             shared.panicked.store(true, Ordering::Relaxed);
         }

@@ -26,12 +26,15 @@ pub struct Span {
     pub decode_rows: usize,
 }
 
-/// Weight bytes of a tile of a region that reads `total`: few enough to share the work. Mostly they stay in a core's
-/// cache. Where they are read once, a stream of them is worth being long: finding the first pages of one takes as long as
-/// reading 50 KB.
+/// Weight bytes of a tile of a region that reads `total`: so few that threads end at about the same time, and that they stay
+/// in a core's cache where they are used more than once. A thread's tiles follow each other, so that all of them are one
+/// stream to it.
 fn tile_bytes(total: usize, threads: usize, streamed: bool) -> usize {
-    (total / (4 * threads)).clamp(8 << 10, if streamed { 1 << 20 } else { 96 << 10 })
+    (total / (TILES * threads)).clamp(8 << 10, if streamed { 128 << 10 } else { 96 << 10 })
 }
+
+/// Tiles for every thread of a region that has few of them.
+const TILES: usize = 8;
 
 /// Rows of each of the tiles, of about so many bytes and about as long as each other, that `rows` rows are cut into: a
 /// multiple of sixteen.

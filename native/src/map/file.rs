@@ -2,10 +2,20 @@
 //! Refuses to know: formats, tensors.
 
 use super::Buffer;
+#[cfg(unix)]
+use super::buffer::available_bytes;
 use crate::error::{Fault, Outcome};
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(unix)]
+use std::thread::JoinHandle;
+
+/// Bytes that are brought near at a time: what closing a file may have to wait for.
+#[cfg(unix)]
+const NEAR_BYTES: usize = 16 << 20;
 
 /// A whole file as bytes, for as long as somebody holds it.
 pub struct Mapping {
@@ -14,6 +24,8 @@ pub struct Mapping {
     len: usize,
     #[cfg(unix)]
     ptr: std::ptr::NonNull<u8>,
+    #[cfg(unix)]
+    near: Option<Near>,
     #[cfg(not(unix))]
     bytes: Buffer<u8>,
 }
@@ -60,7 +72,10 @@ impl Mapping {
     fn over(path: &str, file: File, len: usize) -> Outcome<Self> {
         let ptr = unix::map_file(&file, len).map_err(|error| unreadable(path, &error))?;
         unix::watch(ptr, len);
-        Ok(Self { path: path.to_owned(), file, len, ptr })
+        // A file that does not fit into what is left of memory comes by what is asked of it alone.
+        let fits = available_bytes().is_none_or(|available| len as u64 <= available);
+        let near = if fits { Near::begin(ptr, len) } else { None };
+        Ok(Self { path: path.to_owned(), file, len, ptr, near })
     }
 
     #[cfg(not(unix))]
@@ -98,8 +113,46 @@ impl Mapping {
 #[cfg(unix)]
 impl Drop for Mapping {
     fn drop(&mut self) {
+        drop(self.near.take());
         unix::forget(self.ptr);
         unmap(self.ptr, self.len.max(1));
+    }
+}
+
+/// A thread that brings a mapping near from its beginning to its end, so that steps meet neither the disk nor page faults;
+/// it ends when this is dropped.
+#[cfg(unix)]
+struct Near {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[cfg(unix)]
+impl Near {
+    /// The mapping has to outlive what is returned. Without the thread everything is as right, and slower at first.
+    fn begin(ptr: std::ptr::NonNull<u8>, len: usize) -> Option<Self> {
+        let (stop, from) = (Arc::new(AtomicBool::new(false)), ptr.as_ptr() as usize);
+        let stopped = Arc::clone(&stop);
+        let work = move || {
+            for at in (0..len).step_by(NEAR_BYTES) {
+                if stopped.load(Ordering::Relaxed) || !unix::populate(from + at, NEAR_BYTES.min(len - at)) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("hadal-near".to_owned()).spawn(work).ok()?;
+        Some(Self { stop, thread: Some(thread) })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Near {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It does nothing that could panic.
+            let _ = thread.join();
+        }
     }
 }
 

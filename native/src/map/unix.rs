@@ -27,6 +27,8 @@ const MAP_NORESERVE: c_int = 0x40;
 #[cfg(target_os = "linux")]
 const MADV_HUGEPAGE: c_int = 14;
 #[cfg(target_os = "linux")]
+const MADV_POPULATE_READ: c_int = 22;
+#[cfg(target_os = "linux")]
 const SIGBUS: c_int = 7;
 #[cfg(not(target_os = "linux"))]
 const SIGBUS: c_int = 10;
@@ -76,11 +78,30 @@ unsafe extern "C" {
     fn sigaction(signal: c_int, new: *const SigAction, old: *mut SigAction) -> c_int;
 }
 
-/// Maps a whole file for reading.
+/// Maps a whole file for reading. What has to come from the disk comes in large pages, where the file system has them.
 pub fn map_file(file: &File, len: usize) -> std::io::Result<NonNull<u8>> {
     // SAFETY: a new mapping at an address of the system's choice.
     let ptr = unsafe { mmap(std::ptr::null_mut(), len.max(1), PROT_READ, MAP_SHARED, file.as_raw_fd(), 0) };
-    mapped(ptr).ok_or_else(std::io::Error::last_os_error)
+    let ptr = mapped(ptr).ok_or_else(std::io::Error::last_os_error)?;
+    #[cfg(target_os = "linux")]
+    // SAFETY: advice about pages of the mapping above; a refusal changes nothing.
+    unsafe {
+        madvise(ptr.as_ptr().cast(), len.max(1), MADV_HUGEPAGE);
+    }
+    Ok(ptr)
+}
+
+/// Maps the pages of a range that begins at a page, as reading each of them would; false where the system does not, or the
+/// file has lost one.
+pub fn populate(at: usize, bytes: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    // SAFETY: advice that changes no byte; pages that cannot be had are reported, and raise no signal.
+    return unsafe { madvise(at as *mut c_void, bytes, MADV_POPULATE_READ) } == 0;
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (at, bytes);
+        false
+    }
 }
 
 pub fn map_anonymous(bytes: usize) -> Option<NonNull<u8>> {
