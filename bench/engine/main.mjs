@@ -10,6 +10,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { arch, availableParallelism, cpus, release, totalmem } from 'node:os';
 import { basename, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createMachineProbe } from '../../dist/backend/native/probe.node.js';
@@ -29,7 +30,8 @@ const USAGE = `usage: npm run bench:engine -- MODEL.gguf [flags]
   --threads N      threads of both engines; all cores otherwise
   --cache FORMAT   F16 (otherwise), Q8_0 or F32
   --alone          Hadal alone, without llama.cpp
-  --ik FOLDER      also ik_llama.cpp, out of the folder with its llama-bench
+  --ik FOLDER      also ik_llama.cpp, out of the folder with its llama-bench, with and without -rtr; it has no rows
+                   of many answers and of loading
   --out NAME       writes bench/results/NAME.json and docs/benchmarks.md; rows measured earlier stay in the file
   --page           only draws docs/benchmarks.md anew from bench/results
 
@@ -37,6 +39,7 @@ A quick look, about a minute: --rows decode,prefill-512 --rounds 3`;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const MAX_BATCH = 16;
+const SETTLE_MS = 250;
 const ROOM_TOKENS = 64;
 
 const { values: flags, positionals } = parseArgs({
@@ -93,13 +96,18 @@ async function bench(model) {
     if (here.length === 0) continue;
     const sizes = sizesOf(session, here);
     const opened = {};
-    if (session !== 'fresh') for (const name of Object.keys(engines)) opened[name] = await open(name, sizes);
+    const namesOf = (rows) =>
+      Object.keys(engines).filter((name) => rows.some((row) => engines[name].measures?.(row) ?? true));
+    if (session !== 'fresh') for (const name of namesOf(here)) opened[name] = await open(name, sizes);
     for (const row of here) {
-      const runs = Object.fromEntries(Object.keys(engines).map((name) => [name, []]));
+      const names = namesOf([row]);
+      const runs = Object.fromEntries(names.map((name) => [name, []]));
       for (let round = 0; round <= rounds; round++) {
-        for (const name of Object.keys(engines)) {
+        for (const name of names) {
           progress(`${row.title}: round ${round} of ${rounds}, ${name}`);
           if (row.cold) dropFromCache(model);
+          // Threads that waited for more work by spinning, as those of llama.cpp do after a turn, are asleep then.
+          await sleep(SETTLE_MS);
           const readRate = spreadOf([probe.readRate(), probe.readRate(), probe.readRate()]).median;
           const { child, openMs } = opened[name] ?? (await open(name, sizes));
           const value = await row.measure(child, { openMs });
@@ -140,7 +148,7 @@ function withEarlierRows(document, path) {
   return { ...document, rows: all.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)) };
 }
 
-/** Which engines, and how each is started. Hadal comes first: others are compared with it. */
+/** Which engines, how each is started, which rows it has, if not all. Hadal comes first: others are compared with it. */
 function enginesWanted() {
   const engines = { hadal: { drive: './drive-hadal.mjs', extra: {} } };
   if (!flags.alone) {
@@ -151,7 +159,13 @@ function enginesWanted() {
         .trim();
     engines['llama.cpp'] = { drive: './drive-llama-cpp.mjs', extra: { peer } };
   }
-  if (flags.ik !== undefined) engines.ik = { drive: './drive-ik.mjs', extra: { folder: resolve(flags.ik) } };
+  if (flags.ik !== undefined) {
+    const measures = ({ session, name }) => session === 'single' || name === 'memory';
+    for (const repack of [false, true]) {
+      const extra = { folder: resolve(flags.ik), repack };
+      engines[repack ? 'ik -rtr' : 'ik'] = { drive: './drive-ik.mjs', extra, measures };
+    }
+  }
   return engines;
 }
 

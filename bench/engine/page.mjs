@@ -49,11 +49,11 @@ function section({ date, model, machine, limits, options, engines, rows }, plot,
     unit,
     cell(cells.hadal.values),
     percent(cells.hadal.share),
-    ...peers.flatMap((peer) => [
-      cell(cells[peer].values),
-      percent(cells[peer].share),
-      `${cells[peer].ratio.median.toFixed(2)}`,
-    ]),
+    ...peers.flatMap((peer) => {
+      if (cells[peer] === undefined) return ['', '', ''];
+      const { values, share, ratio } = cells[peer];
+      return [cell(values), percent(share), ratio.median.toFixed(2)];
+    }),
   ]);
   const rates = rows.flatMap((row) =>
     Object.values(row.engines).map(({ readRate }) => readRate.median / 1e9),
@@ -74,12 +74,14 @@ ${[head, head.map((_, i) => (i > 1 ? '--:' : '---')), ...lines].map((line) => `|
 function ratioPlot({ model, rows, engines }) {
   const peers = Object.keys(engines).filter((engine) => engine !== 'hadal');
   const bars = rows.flatMap(({ title, engines: cells }) =>
-    peers.map((peer) => ({
-      label: peers.length > 1 ? `${title}, ${peer}` : title,
-      value: cells[peer].ratio.median,
-      low: cells[peer].ratio.min,
-      high: cells[peer].ratio.max,
-    })),
+    peers
+      .filter((peer) => cells[peer] !== undefined)
+      .map((peer) => ({
+        label: peers.length > 1 ? `${title}, ${peer}` : title,
+        value: cells[peer].ratio.median,
+        low: cells[peer].ratio.min,
+        high: cells[peer].ratio.max,
+      })),
   );
   return barChart(`${model.file}: Hadal over ${peers.join(' and ')}, more is better`, bars);
 }

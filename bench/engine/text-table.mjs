@@ -12,7 +12,7 @@ const percent = (share) => `${Math.round(share * 100)} %`;
  * @example console.log(textTable(document.rows));
  */
 export function textTable(rows) {
-  const names = Object.keys(rows[0]?.engines ?? {});
+  const names = [...new Set(rows.flatMap(({ engines }) => Object.keys(engines)))];
   const head = [
     'row',
     'unit',
@@ -22,6 +22,7 @@ export function textTable(rows) {
     title,
     unit,
     ...names.flatMap((name) => {
+      if (engines[name] === undefined) return name === 'hadal' ? ['', '', ''] : ['', '', '', ''];
       const { values, share, ratio, readRate } = engines[name];
       return [
         `${digits(values.median)} (${digits(values.min)} to ${digits(values.max)})`,

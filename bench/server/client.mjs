@@ -11,6 +11,7 @@ const agent = new Agent({ keepAlive: true, maxSockets: 2048 });
  * @typedef {object} Answer
  * @property {number} askedMs by `performance.now()`
  * @property {readonly number[]} eventsMs when each event with text came
+ * @property {number} endMs when the answer was complete
  * @property {number} tokens generated
  * @property {number} promptTokens
  * @property {number} cachedTokens
@@ -53,7 +54,8 @@ export function streamed(url, body, { signal, onComment } = {}) {
           return reject(new Error(`the server answered ${response.statusCode}: ${rest}`));
         }
         const { completion_tokens: tokens, prompt_tokens: promptTokens } = usage;
-        resolve({ askedMs, eventsMs, tokens, promptTokens, cachedTokens: usage.prompt_cache_hit_tokens });
+        const cachedTokens = usage.prompt_cache_hit_tokens;
+        resolve({ askedMs, eventsMs, endMs: performance.now(), tokens, promptTokens, cachedTokens });
       });
     });
     asked.on('error', reject);

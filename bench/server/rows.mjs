@@ -196,8 +196,9 @@ async function prefix({ served, vocab, rounds, progress }) {
     const shared = freshIds(SHARED, vocab);
     const first = async () => {
       const prompt = [...shared, ...freshIds(OWN, vocab)];
-      const { eventsMs, askedMs, cachedTokens } = await streamed(served.url, greedy(prompt, 2));
-      return { ms: eventsMs[0] - askedMs, cachedTokens };
+      // To the end of one token: many a token of made-up weights has no text, and so no event.
+      const { endMs, askedMs, cachedTokens } = await streamed(served.url, greedy(prompt, 1));
+      return { ms: endMs - askedMs, cachedTokens };
     };
     const cold = await first();
     const hits = [await first(), await first(), await first()];
@@ -333,6 +334,8 @@ async function load({ served, vocab, minutes, progress }) {
 
 /** Lowest, middle and highest of measurements. */
 export function spread(values) {
+  if (!values.every(Number.isFinite))
+    throw new Error(`a row has a value that is no number: ${values.join(', ')}`);
   const sorted = values.toSorted((a, b) => a - b);
   return { min: sorted[0], median: median(sorted), max: sorted.at(-1), count: sorted.length };
 }
