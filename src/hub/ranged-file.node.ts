@@ -20,6 +20,8 @@ export interface ByteRange {
 
 /** Written bytes that are not logged yet. */
 const LOG_BYTES = 4 << 20;
+/** Written bytes that the disk is asked to take while others still come: at the end little is left to wait for. */
+const SYNC_BYTES = 32 << 20;
 /** Files worth a thread that takes the digest while they come. */
 const AHEAD_BYTES = 16 << 20;
 
@@ -39,6 +41,9 @@ export class RangedFile {
   #held: ByteRange[];
   #unlogged: ByteRange[] = [];
   #unloggedBytes = 0;
+  #unsyncedBytes = 0;
+  #syncing: Promise<void> | undefined;
+  #syncError: unknown;
   #ahead: DigestAhead | undefined;
 
   private constructor(
@@ -103,6 +108,7 @@ export class RangedFile {
       });
     }
     if (bytes === 0) return;
+    if (this.#syncError !== undefined) throw this.#syncError;
     // A host without ranges sends what is there once more, and perhaps other bytes: then the whole is read at the end.
     if (this.#ahead && at < this.#ahead.toldBytes) {
       await this.#ahead[Symbol.asyncDispose]();
@@ -121,6 +127,28 @@ export class RangedFile {
     const [first] = this.#held;
     if (first?.from === 0) this.#ahead?.upTo(first.to);
     if (this.#unloggedBytes >= LOG_BYTES) await this.#writeLog();
+    this.#unsyncedBytes += bytes;
+    if (this.#unsyncedBytes >= SYNC_BYTES) this.#syncBeside();
+  }
+
+  /** Brings what was written to the disk, unless that is under way. The system tells of a failure only once. */
+  #syncBeside(): void {
+    if (this.#syncing) return;
+    this.#unsyncedBytes = 0;
+    this.#syncing = this.#file
+      .datasync()
+      .catch((error: unknown) => {
+        this.#syncError ??= error;
+      })
+      .finally(() => {
+        this.#syncing = undefined;
+      });
+  }
+
+  /** @throws what kept an earlier part from the disk. */
+  async #synced(): Promise<void> {
+    await this.#syncing;
+    if (this.#syncError !== undefined) throw this.#syncError;
   }
 
   /** Throws away what is there. */
@@ -129,6 +157,7 @@ export class RangedFile {
     this.#unlogged = [];
     this.#unloggedBytes = 0;
     await this.#ahead?.[Symbol.asyncDispose]();
+    await this.#syncing;
     await this.#log.truncate(0);
     await this.#file.truncate(0);
     await this.#log.write(header(this.#expected));
@@ -160,6 +189,7 @@ export class RangedFile {
         got,
       });
     }
+    await this.#synced();
     await this.#file.sync();
     await this.close();
     await rename(incomplete(this.#path), this.#path);
@@ -175,6 +205,7 @@ export class RangedFile {
   /** Writes the log and closes; a file without a byte is removed. */
   async close(): Promise<void> {
     await this.#ahead?.[Symbol.asyncDispose]();
+    await this.#syncing;
     await this.#writeLog().catch(() => undefined);
     await this.#log.close().catch(() => undefined);
     await this.#file.close().catch(() => undefined);
