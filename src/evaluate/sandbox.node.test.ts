@@ -27,6 +27,17 @@ describeWith(['python', 'namespace'], 'the sandbox', () => {
     expect(await runProgram('def broken(', LIMITS)).toMatchObject({ passed: false });
   });
 
+  test.each(['raise SystemExit(0)', 'exit()', 'import os\nos._exit(0)'])(
+    'a program that leaves early has not passed: %s',
+    async (leaving) => {
+      const program = `def f():\n    ${leaving.replace('\n', '\n    ')}\nf()\nassert False`;
+      for (const isolation of ['namespaces', 'none'] as const) {
+        const ended = await runProgram(program, { ...LIMITS, isolation });
+        expect(ended).toMatchObject({ passed: false, reason: 'ended early' });
+      }
+    },
+  );
+
   test.each([
     ['reads files of the machine', () => `open(${JSON.stringify(join(folder, 'secret'))}).read()`],
     ['reads who has an account', () => 'open("/etc/passwd").read()'],

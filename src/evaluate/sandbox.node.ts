@@ -8,9 +8,11 @@
  * gone, every capability is dropped, and setuid programs gain nothing.
  */
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { HadalError } from '../error.ts';
 
 /** How a program may run. */
@@ -28,13 +30,15 @@ export interface SandboxOptions {
 /** How a program ended. */
 export interface ProgramEnd {
   readonly passed: boolean;
-  /** Its exit code; `timeout`, or the signal that ended it. */
+  /** Its exit code; `timeout`, the signal that ended it, or `ended early` where it left with 0 before its last line. */
   readonly reason: number | string;
   /** The last of what it wrote to standard error. */
   readonly words: string;
 }
 
 const MEMORY_BYTES = 1 << 30;
+/** The file descriptor that a program's last line writes to. */
+const WORD_TO = 3;
 const [MOST_WORDS, MOST_FILES, MOST_PROCESSES, MOST_FILE_BYTES] = [2_000, 64, 64, 16 << 20];
 
 /** Builds the root and enters it; $1 is the folder with program.py, $2 Python's own folder, $3 the command, then limits. */
@@ -65,7 +69,8 @@ exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all prlimit "$@" "$p
 `;
 
 /**
- * Runs a program to its end, or to its limits.
+ * Runs a program to its end, or to its limits. One that leaves before its last line, with `exit()` in the middle, has not
+ * passed, as in the evaluation of HumanEval.
  *
  * @throws HadalError `sandbox-unavailable` where the system allows no namespaces, or Python is missing; the signal's reason
  * @example (await runProgram('assert 1 + 1 == 2', { timeoutMs: 5000 })).passed // true
@@ -79,6 +84,9 @@ export async function runProgram(program: string, options: SandboxOptions): Prom
     signal,
   } = options;
   signal?.throwIfAborted();
+  // What it says behind its last line; nothing that it could know.
+  const word = randomBytes(16).toString('hex');
+  const whole = `${program}\n\n__import__('os').write(${WORD_TO}, b'${word}')\n`;
   const work = await mkdtemp(join(tmpdir(), 'hadal-program-'));
   const limits = [
     `--as=${memoryBytes}`,
@@ -91,12 +99,13 @@ export async function runProgram(program: string, options: SandboxOptions): Prom
   try {
     const { executable, prefix } = await pythonHere(python);
     if (isolation === 'none') {
-      await writeFile(join(work, 'program.py'), program);
+      await writeFile(join(work, 'program.py'), whole);
       const words = ['prlimit', ...limits, executable, '-I', join(work, 'program.py')];
-      return await run(words, '', { timeoutMs, cwd: work, ...(signal && { signal }) });
+      return await run(words, '', { word, timeoutMs, cwd: work, ...(signal && { signal }) });
     }
     const inside = ['sh', '-c', ENTER, 'sh', work, prefix, executable, ...limits];
-    return await run([...NAMESPACES, ...inside], program, { timeoutMs, cwd: '/', ...(signal && { signal }) });
+    const options = { word, timeoutMs, cwd: '/', ...(signal && { signal }) };
+    return await run([...NAMESPACES, ...inside], whole, options);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
@@ -153,18 +162,24 @@ function output([command, ...words]: readonly string[]): Promise<string> {
 function run(
   [command, ...words]: readonly string[],
   input: string,
-  { timeoutMs, cwd, signal }: { timeoutMs: number; cwd: string; signal?: AbortSignal },
+  {
+    word,
+    timeoutMs,
+    cwd,
+    signal,
+  }: { readonly word: string; timeoutMs: number; cwd: string; signal?: AbortSignal },
 ): Promise<ProgramEnd> {
   return new Promise((done, failed) => {
     const child = spawn(command!, words, {
       cwd,
-      stdio: ['pipe', 'ignore', 'pipe'],
+      stdio: ['pipe', 'ignore', 'pipe', 'pipe'],
       // A group of its own, so that all of it can be ended at once.
       detached: true,
       env: { PATH: '/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin', LANG: 'C.UTF-8', PYTHONHASHSEED: '0' },
     });
     let ended = '';
     let errors = '';
+    let said = '';
     const kill = (why: string) => {
       ended ||= why;
       try {
@@ -176,12 +191,16 @@ function run(
     const timer = setTimeout(() => kill('timeout'), timeoutMs);
     const abort = () => kill('abort');
     signal?.addEventListener('abort', abort, { once: true });
-    child.stderr.on('data', (part) => {
+    child.stderr!.on('data', (part) => {
       errors = (errors + part).slice(-MOST_WORDS);
     });
+    const saying = child.stdio[WORD_TO] as Readable;
+    saying.on('data', (part) => {
+      said = (said + part).slice(0, 2 * word.length);
+    });
     // It may end before it has read everything.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(input);
+    child.stdin!.on('error', () => undefined);
+    child.stdin!.end(input);
     const over = () => {
       clearTimeout(timer);
       signal?.removeEventListener('abort', abort);
@@ -194,12 +213,14 @@ function run(
       over();
       kill('');
       if (signal?.aborted) failed(signal.reason);
-      else
+      else {
+        const early = code === 0 && ended === '' && said !== word;
         done({
-          passed: code === 0 && ended === '',
-          reason: ended || (by ?? code ?? 'unknown'),
+          passed: code === 0 && ended === '' && !early,
+          reason: early ? 'ended early' : ended || (by ?? code ?? 'unknown'),
           words: errors,
         });
+      }
     });
   });
 }
