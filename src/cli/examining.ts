@@ -8,6 +8,7 @@ import { localSubject, urlSubject } from '../evaluate/subject.ts';
 import type { Task } from '../evaluate/task.ts';
 import { readItems, readTask } from '../evaluate/task-files.node.ts';
 import { isOffline } from '../hub/offline.node.ts';
+import { modelIdentity } from '../quantize/quantize.node.ts';
 import type { Arguments } from './arguments.ts';
 import type { Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
@@ -64,7 +65,7 @@ export async function examine(name: string, given: Arguments, surroundings: Surr
       shots,
       ...(fewshot === undefined ? {} : { fewshot }),
       subject,
-      model: url === undefined ? name : `${name} at ${url}`,
+      model: model ? await modelIdentity(model.path) : `${name} at ${url}`,
       chat: given.has('chat'),
       results,
       isolation: given.has('unsafe-code') ? 'none' : 'namespaces',

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HadalError } from '../error.ts';
 import type { Scorer } from './perplexity.ts';
 
 /**
@@ -48,13 +49,19 @@ async function write(
       const { firstPosition, logits } = held;
       const vocab = logits.length / (end - firstPosition);
       const rows = logits.subarray(Math.max(0, from - firstPosition) * vocab);
-      await handle.write(new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength));
+      // Not `write`, which may write a part.
+      await handle.writeFile(new Uint8Array(rows.buffer, rows.byteOffset, rows.byteLength));
     };
     for await (const event of events) {
       await flush(event.firstPosition);
       held = event;
     }
     await flush(to);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause;
+    const next = 'make room there, or take fewer windows (--windows)';
+    const what = `the disk of ${path}, which holds the logits of the reference, is full`;
+    throw new HadalError('disk-full', { what, next }, { cause });
   } finally {
     await handle.close();
   }

@@ -1,8 +1,9 @@
 /** Owns: tests of examining by a task with a subject that says what it is told to. Refuses to know: real models. */
-import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { describeWith } from '../../test/fixtures/needs.ts';
 import { runTask } from './run-task.node.ts';
@@ -10,7 +11,7 @@ import { filtered } from './scoring.ts';
 import { wilson } from './statistics.ts';
 import { type Subject, urlSubject } from './subject.ts';
 import { type Item, parseTask } from './task.ts';
-import { readTask, TASK_NAMES } from './task-files.node.ts';
+import { readItems, readTask, TASK_NAMES } from './task-files.node.ts';
 
 let folder: string;
 let results: string;
@@ -88,6 +89,47 @@ test('a run that was stopped asks only what is left, past a line that was cut of
   expect(await runTask({ ...run, model: 'other', subject: other })).toMatchObject({ resumed: 0 });
   const lines = readFileSync(results, 'utf8').trim().split('\n');
   expect(lines).toHaveLength(3 + 1 + 3);
+});
+
+test('results are found again by the item as a whole, and by nothing that is no file of results', async () => {
+  const task = await readTask('gsm8k');
+  const item = { question: 'How much is 3?', answer: '#### 3', note: 'as published' };
+  const asking = () => subject({ complete: async () => '#### 3' });
+  const run = { task, fewshot: 0, model: 'm', results };
+  expect(await runTask({ ...run, items: [item], subject: asking() })).toMatchObject({ resumed: 0 });
+  expect(await runTask({ ...run, items: [item], subject: asking() })).toMatchObject({ resumed: 1 });
+  // Tests of programs, for example, are in no question.
+  const mended = [{ ...item, note: 'mended' }];
+  expect(await runTask({ ...run, items: mended, subject: asking() })).toMatchObject({ resumed: 0 });
+  writeFileSync(join(folder, 'm.gguf'), 'GGUF');
+  const foreign = { ...run, items: [item], results: join(folder, 'm.gguf') };
+  await expect(runTask({ ...foreign, subject: asking() })).rejects.toMatchObject({ code: 'results-foreign' });
+  const nowhere = asking();
+  const lost = { ...run, items: [item], results: join(folder, 'none', 'r.jsonl'), subject: nowhere };
+  await expect(runTask(lost)).rejects.toMatchObject({ code: 'results-unwritable' });
+  expect(nowhere.asked).toEqual([]);
+});
+
+test('items are read from tables and packed files too', async () => {
+  const csv =
+    '\ufeffQuestion,Correct Answer,Incorrect Answer 1\r\n"Which, of ""these""?\nSay.",a,b\r\n\r\nplain,c,\r\n';
+  writeFileSync(join(folder, 'gpqa.csv'), csv);
+  writeFileSync(join(folder, 'h.jsonl.gz'), gzipSync('{"prompt":"def f():"}\n{"prompt":"深"}\n'));
+  expect(await readItems(join(folder, 'gpqa.csv'))).toEqual([
+    { Question: 'Which, of "these"?\nSay.', 'Correct Answer': 'a', 'Incorrect Answer 1': 'b' },
+    { Question: 'plain', 'Correct Answer': 'c', 'Incorrect Answer 1': '' },
+  ]);
+  expect(await readItems(join(folder, 'h.jsonl.gz'))).toEqual([{ prompt: 'def f():' }, { prompt: '深' }]);
+  for (const [text, words] of [
+    ['a,b\n1', '2 values'],
+    ['a,b\n1,"2" 3', 'a stray quote'],
+  ]) {
+    writeFileSync(join(folder, 'bad.csv'), text!);
+    await expect(readItems(join(folder, 'bad.csv'))).rejects.toMatchObject({
+      code: 'items-invalid',
+      message: expect.stringContaining(words!),
+    });
+  }
 });
 
 test('GPQA: choices in an order of the item’s own, the same every time', async () => {
@@ -175,8 +217,11 @@ test('a server is asked in OpenAI’s terms, and its refusal is a sentence', asy
       if (request.url === '/v1/chat/completions') response.writeHead(404).end('no chat here');
       else if (JSON.parse(body).echo) {
         const logprobs = { token_logprobs: [null, -1, -0.5, -9], text_offset: [0, 3, 4, 6] };
+        if (JSON.parse(body).prompt.startsWith('🙂')) logprobs.text_offset = [0, 1, 2, 4];
         response.end(JSON.stringify({ choices: [{ text: '', logprobs }] }));
-      } else response.end(JSON.stringify({ choices: [{ text: ' four' }] }));
+      } else if (JSON.parse(body).prompt === 'strange') response.end('<html>');
+      else if (JSON.parse(body).prompt === 'empty') response.end('{"choices":[]}');
+      else response.end(JSON.stringify({ choices: [{ text: ' four' }] }));
     });
   }).listen(0, '127.0.0.1');
   await new Promise((up) => server.once('listening', up));
@@ -186,6 +231,11 @@ test('a server is asked in OpenAI’s terms, and its refusal is a sentence', asy
   expect(await asked.complete('2 + 2 =', request)).toBe(' four');
   // The token at the end is the server's own and belongs to no choice.
   expect(await asked.logprobs('abc', [' de'])).toEqual([-1.5]);
+  // Places are counted as Python counts characters: this one is two units of UTF-16.
+  expect(await asked.logprobs('🙂', [' de'])).toEqual([-1.5]);
+  for (const prompt of ['strange', 'empty']) {
+    await expect(asked.complete(prompt, request)).rejects.toMatchObject({ code: 'server-refused' });
+  }
   await expect(asked.chat('hi', request)).rejects.toMatchObject({ code: 'server-refused' });
   server.close();
   expect(bodies[0]).toEqual({

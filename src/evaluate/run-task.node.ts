@@ -20,7 +20,7 @@ export interface TaskRun {
   /** As many as the task says when absent. */
   readonly fewshot?: number;
   readonly subject: Subject;
-  /** Which model it is: results of another are not used. */
+  /** Which model it is, the file's size and time included: results of another are not used. */
   readonly model: string;
   /** Put questions as messages of a chat. */
   readonly chat?: boolean;
@@ -38,7 +38,7 @@ export interface TaskRunOptions {
 /** What became of one item. */
 export interface ItemResult {
   readonly index: number;
-  /** Digest of what was asked. */
+  /** Digest of the item and what was asked. */
   readonly question: string;
   readonly target: string;
   /** The answer, or the log-probability of each choice. */
@@ -109,7 +109,8 @@ export async function runTask(
   for (const [index, item] of items.entries()) {
     signal?.throwIfAborted();
     const question = ask(item);
-    const key = digestOf(JSON.stringify([question, index]));
+    // The item as well: its tests are in no question.
+    const key = digestOf(JSON.stringify([question, index, item]));
     const before = known.get(key);
     const group = task.group_by === undefined ? undefined : String(item[task.group_by]);
     const result = before ?? {

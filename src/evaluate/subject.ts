@@ -149,7 +149,11 @@ export function urlSubject({ url, model, apiKey }: ServerAddress): Subject {
           { cause },
         );
       });
-      if (response.ok) return (await response.json()) as Reply;
+      if (response.ok) {
+        const reply = (await response.json().catch(() => undefined)) as Partial<Reply> | undefined;
+        if (!Array.isArray(reply?.choices)) throw strange(base);
+        return reply as Reply;
+      }
       if (attempt < ATTEMPTS && (response.status === 429 || response.status >= 500)) {
         await new Promise((done) => setTimeout(done, 500 * 2 ** attempt));
         continue;
@@ -171,29 +175,41 @@ export function urlSubject({ url, model, apiKey }: ServerAddress): Subject {
         const { choices } = await post('completions', body, signal);
         const found = choices[0]?.logprobs;
         if (!found?.token_logprobs || !found.text_offset) throw withoutLogprobs(base);
-        const from = context.trimEnd().length;
+        const [from, to] = [lengthOf(context.trimEnd()), lengthOf(prompt)];
         let sum = 0;
         for (const [i, offset] of found.text_offset.entries()) {
-          if (offset >= from && offset < prompt.length) sum += found.token_logprobs[i] ?? 0;
+          if (offset >= from && offset < to) sum += found.token_logprobs[i] ?? 0;
         }
         sums.push(sum);
       }
       return sums;
     },
     async complete(prompt, request) {
-      const { choices } = await post('completions', { prompt, ...asked(request) }, request.signal);
-      return choices[0]?.text ?? '';
+      return textIn(await post('completions', { prompt, ...asked(request) }, request.signal));
     },
     async chat(content, request) {
       const messages = [{ role: 'user', content }];
       const { choices } = await post('chat/completions', { messages, ...asked(request) }, request.signal);
-      return choices[0]?.message?.content ?? '';
+      const [choice] = choices;
+      if (choice?.message === undefined) throw strange(base);
+      // Where all tokens went into thinking there is none.
+      return choice.message.content ?? '';
     },
     async infill(prompt, suffix, request) {
-      const { choices } = await post('completions', { prompt, suffix, ...asked(request) }, request.signal);
-      return choices[0]?.text ?? '';
+      return textIn(await post('completions', { prompt, suffix, ...asked(request) }, request.signal));
     },
   };
+
+  function textIn({ choices }: Reply): string {
+    const text = choices[0]?.text;
+    if (text === undefined) throw strange(base);
+    return text;
+  }
+}
+
+/** In characters as Unicode counts them, as servers in Python do. */
+function lengthOf(text: string): number {
+  return [...text].length;
 }
 
 interface Reply {
@@ -205,6 +221,15 @@ interface Reply {
       readonly text_offset?: number[];
     } | null;
   }[];
+}
+
+function strange(base: string): HadalError {
+  return new HadalError('server-refused', {
+    what: base,
+    expected: "an answer in OpenAI's form, with a choice",
+    got: 'something else',
+    next: 'check the address: it ends where /v1 begins',
+  });
 }
 
 function withoutLogprobs(base: string): HadalError {

@@ -3,6 +3,7 @@
  * Refuses to know: what is in them.
  */
 import { readFile } from 'node:fs/promises';
+import { gunzipSync } from 'node:zlib';
 import { HadalError } from '../error.ts';
 import { type Item, parseTask, type Task } from './task.ts';
 
@@ -26,15 +27,15 @@ export async function readTask(name: string): Promise<Task> {
 }
 
 /**
- * Items of a benchmark: a JSON array, or a JSON document a line.
+ * Items of a benchmark: a JSON array, a JSON document a line, or a table of comma-separated values (`.csv`) whose first row
+ * names the fields; also packed by gzip (`.gz`).
  *
  * @throws HadalError `file-unreadable`, `items-invalid` with the line
  * @example (await readItems('gsm8k.test.jsonl'))[0]
  */
 export async function readItems(path: string): Promise<Item[]> {
-  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw unreadable(path, 'items: JSON, or a JSON document a line', cause);
-  });
+  const text = await textOf(path);
+  if (/\.csv(\.gz)?$/i.test(path)) return table(text, path);
   if (text.trimStart().startsWith('[')) {
     const whole: unknown = json(text, path);
     return (whole as unknown[]).map((item, i) => demandRecord(item, `item ${i + 1} of ${path}`));
@@ -44,6 +45,58 @@ export async function readItems(path: string): Promise<Item[]> {
     const place = `line ${i + 1} of ${path}`;
     return [demandRecord(json(line, place), place)];
   });
+}
+
+const MOST_UNPACKED_BYTES = 1 << 29;
+
+async function textOf(path: string): Promise<string> {
+  try {
+    const bytes = await readFile(path);
+    const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;
+    return (packed ? gunzipSync(bytes, { maxOutputLength: MOST_UNPACKED_BYTES }) : bytes).toString('utf8');
+  } catch (cause) {
+    throw unreadable(path, 'items: JSON, a JSON document a line, or a .csv', cause as NodeJS.ErrnoException);
+  }
+}
+
+/** Records of a table, by the names in its first row. Source: RFC 4180. */
+function table(text: string, path: string): Item[] {
+  const [names = [], ...rows] = cells(text.replace(/^\ufeff/, ''), path);
+  return rows.map((row, i) => {
+    if (row.length === names.length) return Object.fromEntries(names.map((name, c) => [name, row[c]!]));
+    throw new HadalError('items-invalid', {
+      what: `record ${i + 1} of ${path}`,
+      expected: `${names.length} values, as the first row has names`,
+      got: `${row.length}`,
+      next: 'give a table whose first row names the fields',
+    });
+  });
+}
+
+/** The values of each record; within quotes there may be commas and line breaks, and two quotes are one. */
+function cells(text: string, path: string): string[][] {
+  const records: string[][] = [];
+  let record: string[] = [];
+  const value = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;
+  while (value.lastIndex < text.length || record.length > 0) {
+    const at = value.lastIndex;
+    const [, quoted, bare = '', end] = value.exec(text) ?? [];
+    if (end === undefined) {
+      const next = 'put values with quotes in quotes, and double those within';
+      const what = `character ${at + 1} of ${path}`;
+      throw new HadalError('items-invalid', {
+        what,
+        expected: 'comma-separated values',
+        got: 'a stray quote',
+        next,
+      });
+    }
+    record.push(quoted?.replaceAll('""', '"') ?? bare);
+    if (end === ',') continue;
+    if (record.length > 1 || record[0] !== '') records.push(record);
+    record = [];
+  }
+  return records;
 }
 
 function json(text: string, what: string): unknown {

@@ -104,7 +104,7 @@ interface CompletionChoice {
   unsent: string;
   /** Reads tokens, to know where in the text each begins. */
   readonly decoder: InstanceType<typeof TextDecoder>;
-  /** Characters before the next token. */
+  /** Characters (code points, as in Python) before the next token. */
   offset: number;
   readonly logprobs: Logprobs | null;
 }
@@ -166,7 +166,7 @@ function note(state: CompletionChoice, tokens: readonly ScoredToken[], context: 
     into.token_logprobs.push(logprob === undefined ? null : finite(logprob));
     into.top_logprobs.push(logprob === undefined ? null : byName([...top, { id, logprob }], context));
     into.text_offset.push(state.offset);
-    state.offset += decoder.decode(context.bytesOf(id), { stream: true }).length;
+    for (const _ of decoder.decode(context.bytesOf(id), { stream: true })) state.offset++;
   }
 }
 
