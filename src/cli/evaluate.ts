@@ -3,7 +3,8 @@
  * Refuses to know: how any of it is computed.
  */
 import { defineCommand } from 'citty';
-import { evaluateText, type TextEvaluation } from '../evaluate/perplexity.ts';
+import { evaluateText, type Perplexity, type TextEvaluation } from '../evaluate/perplexity.ts';
+import type { Bounds } from '../evaluate/statistics.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import { isOffline } from '../hub/offline.node.ts';
 import { type Arguments, readArguments } from './arguments.ts';
@@ -114,23 +115,28 @@ async function textOf(path: string | undefined, surroundings: Surroundings): Pro
   return textFile(path);
 }
 
-function report({ perplexity, error, tokens, windows, windowTokens, distance }: TextEvaluation): string {
+function report({ tokens, windows, windowTokens, distance, ...own }: TextEvaluation): string {
+  const from = ({ low, high }: Bounds, digits: number, times = 1) =>
+    `${(times * low).toFixed(digits)} ${Number.isFinite(high) ? `to ${(times * high).toFixed(digits)}` : 'up'}`;
   const plusMinus = (mean: number, by: number, digits: number) =>
     `${mean.toFixed(digits)} ± ${by.toFixed(digits)}`;
-  const rows = [
-    ['perplexity', plusMinus(perplexity, error, 4)],
-    ['tokens judged', `${formatCount(tokens)} in ${formatCount(windows)} windows of ${windowTokens}`],
+  const ofText = (name: string, of: Omit<Perplexity, 'tokens'>) => [
+    name,
+    plusMinus(of.perplexity, of.error, 4),
+    from(of, 4),
   ];
+  const rows = [['', '± standard error', '95 % interval'], ofText('perplexity', own)];
   if (distance) {
-    const { kl, klMedian, kl99, klMost, sameTop, reference } = distance;
+    const { kl, klMedian, kl99, kl99Bounds, klMost, sameTop, reference } = distance;
     rows.push(
-      ['reference', plusMinus(reference.perplexity, reference.error, 4)],
-      ['mean KL', `${plusMinus(kl.mean, kl.error, 6)} nats`],
-      ['median KL', klMedian.toFixed(6)],
-      ['99 % KL', kl99.toFixed(6)],
-      ['largest KL', klMost.toFixed(6)],
-      ['same best token', `${plusMinus(100 * sameTop.mean, 100 * sameTop.error, 2)} %`],
+      ofText('reference', reference),
+      ['mean KL, nats', plusMinus(kl.mean, kl.error, 6), from(kl, 6)],
+      ['median KL', klMedian.toFixed(6), ''],
+      ['99 % KL', kl99.toFixed(6), from(kl99Bounds, 6)],
+      ['largest KL', klMost.toFixed(6), ''],
+      ['same best token, %', plusMinus(100 * sameTop.mean, 100 * sameTop.error, 2), from(sameTop, 2, 100)],
     );
   }
-  return `${table(rows)}\n`;
+  const judged = `${formatCount(tokens)} tokens judged in ${formatCount(windows)} windows of ${windowTokens}`;
+  return `${table(rows)}\n${judged}\n`;
 }

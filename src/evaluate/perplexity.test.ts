@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { ScoreEvent, ScoreRequest } from '../engine/request.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { evaluateText, type Scorer } from './perplexity.ts';
-import { estimate, percentile } from './statistics.ts';
+import { estimate, meanBounds, percentile, percentileBounds } from './statistics.ts';
 
 const VOCAB = 8;
 const TEXT = Array.from({ length: 40 }, (_, i) => (i * i) % VOCAB).join('');
@@ -78,6 +78,29 @@ test('refuses a text shorter than a window, and another vocabulary', async () =>
   };
   const compared = evaluateText(even, tokenizer, TEXT, { windowTokens: 16, reference: other });
   await expect(compared).rejects.toMatchObject({ code: 'vocabulary-differs' });
+});
+
+/** Ranks are those of scipy.stats.binom.interval(0.95, n, p): 983 to 996 and 48 to 50, the upper one and one more. */
+test('95 % intervals', async () => {
+  const { low, high } = meanBounds({ mean: 10, error: 0.5 });
+  expect([low, high].map((x) => Number(x.toFixed(4)))).toEqual([9.02, 10.98]);
+  const numbers = Array.from({ length: 1000 }, (_, i) => i + 1);
+  expect(percentileBounds(numbers, 0.99)).toEqual({ low: 983, high: 997 });
+  expect(percentileBounds(numbers.slice(0, 50), 0.99)).toEqual({ low: 48, high: Number.POSITIVE_INFINITY });
+  const {
+    perplexity,
+    low: from,
+    high: to,
+    distance,
+  } = await evaluateText(leaning, tokenizer, TEXT, {
+    windowTokens: 16,
+    reference: even,
+  });
+  expect(from).toBeLessThan(perplexity);
+  expect(to * from).toBeCloseTo(perplexity ** 2, 6);
+  expect(distance!.kl.high - distance!.kl.mean).toBeCloseTo(1.96 * distance!.kl.error, 4);
+  expect(distance!.kl99Bounds.low).toBeLessThanOrEqual(distance!.kl99);
+  expect(distance!.sameTop.high).toBeGreaterThan(distance!.sameTop.mean);
 });
 
 test('estimates and percentiles', () => {

@@ -11,7 +11,15 @@ import { HadalError } from '../error.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { cutWindows } from '../tokenizer/windows.ts';
 import { best, divergence, logSoftmax } from './distributions.ts';
-import { type Estimate, estimate, percentile } from './statistics.ts';
+import {
+  type Bounds,
+  type Estimate,
+  estimate,
+  meanBounds,
+  percentile,
+  percentileBounds,
+  wilson,
+} from './statistics.ts';
 
 /** An engine as far as evaluation goes. */
 export interface Scorer {
@@ -30,8 +38,8 @@ export interface EvaluateOptions {
   readonly onProgress?: (doneWindows: number, windows: number, soFar: Perplexity) => void;
 }
 
-/** Perplexity with its standard error. */
-export interface Perplexity {
+/** Perplexity with its standard error, and where the true one lies in 95 % of the cases if tokens are independent. */
+export interface Perplexity extends Bounds {
   readonly perplexity: number;
   readonly error: number;
   /** Tokens judged. */
@@ -41,12 +49,14 @@ export interface Perplexity {
 /** How far a model is from a reference. */
 export interface Distance {
   /** KL(reference || model) in nats. */
-  readonly kl: Estimate;
+  readonly kl: Estimate & Bounds;
   readonly klMedian: number;
   readonly kl99: number;
+  /** Of {@link kl99}. */
+  readonly kl99Bounds: Bounds;
   readonly klMost: number;
   /** Part of the tokens where both have the same likeliest token. */
-  readonly sameTop: Estimate;
+  readonly sameTop: Estimate & Bounds;
   readonly reference: Perplexity;
 }
 
@@ -108,8 +118,15 @@ export async function evaluateText(
 function perplexityOf(losses: readonly number[]): Perplexity {
   const { mean, error, count } = estimate(losses);
   const perplexity = Math.exp(mean);
-  // By the delta method, as llama.cpp reports it.
-  return { perplexity, error: error * perplexity, tokens: count };
+  const { low, high } = meanBounds({ mean, error });
+  // The error by the delta method, as llama.cpp reports it.
+  return {
+    perplexity,
+    error: error * perplexity,
+    low: Math.exp(low),
+    high: Math.exp(high),
+    tokens: count,
+  };
 }
 
 function distanceOf(
@@ -117,12 +134,16 @@ function distanceOf(
   agreements: readonly number[],
   reference: Perplexity,
 ): Distance {
+  const kl = estimate(divergences);
+  const sameTop = estimate(agreements);
+  const { low, high } = wilson(sameTop.mean * sameTop.count, sameTop.count);
   return {
-    kl: estimate(divergences),
+    kl: { ...kl, ...meanBounds(kl) },
     klMedian: percentile(divergences, 0.5),
     kl99: percentile(divergences, 0.99),
+    kl99Bounds: percentileBounds(divergences, 0.99),
     klMost: divergences.reduce((most, kl) => Math.max(most, kl), 0),
-    sameTop: estimate(agreements),
+    sameTop: { ...sameTop, low, high },
     reference,
   };
 }

@@ -41,11 +41,44 @@ export function percentile(numbers: readonly number[], part: number): number {
   return sorted[low]! + (at - low) * (next - sorted[low]!);
 }
 
-/** A part of a whole, and where the true part lies in 95 % of the cases. */
-export interface Interval {
-  readonly mean: number;
+/** Where a true value lies in 95 % of the cases. */
+export interface Bounds {
   readonly low: number;
   readonly high: number;
+}
+
+/** The 97.5 % point of the normal distribution. */
+const Z = 1.959964;
+
+/**
+ * Where the true mean lies, by the normal distribution.
+ *
+ * @example meanBounds(estimate([1, 3])) // { low: 0.04, high: 3.96 }
+ */
+export function meanBounds({ mean, error }: Pick<Estimate, 'mean' | 'error'>): Bounds {
+  return { low: mean - Z * error, high: mean + Z * error };
+}
+
+/**
+ * Where the true percentile lies, whatever the distribution: between two of the numbers, by how many would have to lie
+ * below it. Infinity where there are too few numbers to say. Source: Conover, Practical Nonparametric Statistics, 3.2.
+ *
+ * @param part 0 to 1
+ * @example percentileBounds(Array.from({ length: 100 }, (_, i) => i + 1), 0.5) // { low: 40, high: 60 }
+ */
+export function percentileBounds(numbers: readonly number[], part: number): Bounds {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const rank = sorted.length * part;
+  const spread = Z * Math.sqrt(sorted.length * part * (1 - part));
+  return {
+    low: sorted[Math.floor(rank - spread) - 1] ?? Number.NEGATIVE_INFINITY,
+    high: sorted[Math.ceil(rank + spread) - 1] ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+/** A part of a whole, and where the true part lies in 95 % of the cases. */
+export interface Interval extends Bounds {
+  readonly mean: number;
   readonly count: number;
 }
 
@@ -55,9 +88,8 @@ export interface Interval {
  * @example wilson(5, 10) // { mean: 0.5, low: 0.237, high: 0.763, count: 10 }
  */
 export function wilson(successes: number, count: number): Interval {
-  const z = 1.959964;
   const mean = successes / count;
-  const middle = (successes + (z * z) / 2) / (count + z * z);
-  const half = (z / (count + z * z)) * Math.sqrt(count * mean * (1 - mean) + (z * z) / 4);
+  const middle = (successes + (Z * Z) / 2) / (count + Z * Z);
+  const half = (Z / (count + Z * Z)) * Math.sqrt(count * mean * (1 - mean) + (Z * Z) / 4);
   return { mean, low: Math.max(0, middle - half), high: Math.min(1, middle + half), count };
 }
