@@ -61,7 +61,7 @@ const PAGE_ROWS = 16;
 
 /**
  * Runs a text through a model in chunks, as llama-imatrix does, and sums the squares of what each column of each matrix is
- * multiplied with. The embedding and the head are left out.
+ * multiplied with, those of the block that predicts a further token (`nextn`) included. The embedding and the head are left out.
  *
  * @throws HadalError as `openWholeModel`, `loadModel` and `chooseBackend` do; `text-too-short`, `context-too-large`,
  *   `activations-not-finite`; the signal's reason.
@@ -112,13 +112,20 @@ export async function observeChunks(
   }
   const maxRows = Math.min(tokens, stepTokens);
   const pages = Math.ceil(tokens / PAGE_ROWS);
-  const stores = model.streams.map((stream) =>
+  const streams = [...model.streams, ...model.predictorStreams];
+  const stores = streams.map((stream) =>
     backend.cache(allowedDtype(stream, 'F32'), pages, PAGE_ROWS / stream.tokensPerRow, stream.cols),
   );
-  const forward = model.prepare(stores, maxRows, 1);
+  const forward = model.prepare(stores, maxRows, 1, { predict: model.predictorStreams.length > 0 });
   const observed = observe(backend, maxRows);
   const column = () => backend.tensor('I32', maxRows, 1);
   const columns = { tokens: column(), positions: column(), sequences: column(), slots: column() };
+  /** What the predictor is given: the token after each row, and which row it goes on from. */
+  const [following, sources] = [column(), column()];
+  backend.write(
+    sources,
+    Int32Array.from({ length: maxRows }, (_, row) => row),
+  );
   const table = backend.tensor('I32', 1, pages);
   backend.write(
     table,
@@ -137,15 +144,27 @@ export async function observeChunks(
         backend.write(columns.positions, positions);
         // Pages are in order, so that a token's row is its position.
         backend.write(columns.slots, positions);
-        forward(observed.backend, {
+        const batch = {
           rows,
           decodeRows: 0,
           ...columns,
           pages: table,
           outputs,
           outputSpan: { rows: 0, decodeRows: 0 },
-        });
-        await observed.drain(rows);
+        };
+        forward(observed.backend, batch);
+        // Nothing follows the last token of a chunk.
+        const followed = Math.min(rows, tokens - 1 - at);
+        if (forward.predict && followed > 0) {
+          backend.write(following, ids.subarray(at + 1, at + 1 + followed));
+          forward.predict(
+            observed.backend,
+            { ...batch, rows: followed, tokens: following },
+            'model',
+            sources,
+          );
+        }
+        await observed.drain();
       }
       onProgress?.(done + 1, chunks.length);
     }

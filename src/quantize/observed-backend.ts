@@ -15,11 +15,11 @@ export interface ObservedBackend {
   /** Computes as the backend does; batches of at most `maxRows` rows. */
   readonly backend: Backend;
   /**
-   * Runs the step that was recorded and adds up what its `rows` rows were multiplied with.
+   * Runs the step that was recorded and adds up what its rows were multiplied with.
    *
    * @throws HadalError `activations-not-finite`; rejects as `read` does.
    */
-  drain(rows: number): Promise<void>;
+  drain(): Promise<void>;
   /** What was seen so far, by the names of weights. */
   entries(): ReadonlyMap<string, ImatrixEntry>;
 }
@@ -43,6 +43,8 @@ interface Tap {
   readonly chosen?: { readonly ids: Tensor; readonly columns: readonly number[] };
   /** Whether its rows are counted: the rest of a row that comes in parts is not. */
   readonly counted: boolean;
+  /** Rows of this step. */
+  rows: number;
 }
 
 /**
@@ -51,7 +53,7 @@ interface Tap {
  * @example
  * const observed = observe(backend, 128);
  * forward(observed.backend, batch);
- * await observed.drain(batch.rows);
+ * await observed.drain();
  */
 export function observe(backend: Backend, maxRows: number): ObservedBackend {
   const taps = new Map<string, Tap>();
@@ -99,8 +101,9 @@ export function observe(backend: Backend, maxRows: number): ObservedBackend {
       const chosen = ids && { ids, columns: Array.from({ length: ids.cols }, (_, k) => k) };
       const into = sumsFor(names, cols, ids ? first.experts : 1);
       const copy = backend.tensor('F32', maxRows, x.cols);
-      return { copy, stretches, into, counted: true, ...(chosen ? { chosen } : {}) };
+      return { copy, stretches, into, counted: true, rows: 0, ...(chosen ? { chosen } : {}) };
     });
+    tap.rows = rows;
     backend.gather({ rows, decodeRows: 0 }, tap.copy, x, inOrder);
   }
 
@@ -128,7 +131,9 @@ export function observe(backend: Backend, maxRows: number): ObservedBackend {
           into: into(),
           chosen: { ids, columns: [k] },
           counted: start === 0,
+          rows: 0,
         }));
+        tap.rows = rows;
         backend.gather(span, tap.copy, zeros, inOrder);
         const of = { gate, up, down: identity(experts, wide, inter, start) };
         backend.experts(span, tap.copy, x, backend.columns(ids, k, 1), ones, of);
@@ -187,10 +192,13 @@ export function observe(backend: Backend, maxRows: number): ObservedBackend {
   };
   return {
     backend: observed,
-    async drain(rows) {
+    async drain() {
       routes = 0;
       const choices = new Map<number, Int32Array>();
-      for (const { copy, stretches, into, chosen, counted } of taps.values()) {
+      for (const tap of taps.values()) {
+        const { copy, stretches, into, chosen, counted, rows } = tap;
+        tap.rows = 0;
+        if (rows === 0) continue;
         const numbers = (await backend.read(copy, rows)) as Float32Array;
         if (chosen && !choices.has(chosen.ids.id)) {
           choices.set(chosen.ids.id, (await backend.read(chosen.ids, rows)) as Int32Array);

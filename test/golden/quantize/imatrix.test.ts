@@ -11,7 +11,7 @@ import { loadModel } from '../../../src/model/load.ts';
 import { observeChunks } from '../../../src/quantize/collect-imatrix.node.ts';
 import { open, VARIANTS } from '../../contract/backends.ts';
 import { worstDifference } from '../../fixtures/run-model.ts';
-import { type ToyEra, toyGgufFile } from '../../fixtures/toy-file.ts';
+import { type ToyEra, toyGgufFile, toyGgufTensors } from '../../fixtures/toy-file.ts';
 import { toyLlama } from '../../fixtures/toy-model.ts';
 import { type ToyExperts, type ToyShape, toyTokenIds } from '../../fixtures/toy-weights.ts';
 
@@ -63,6 +63,52 @@ describe.each(BACKENDS)('%s', (_, create) => {
       expect(halves.length, name).toBe(floats(of.sums).length);
       expect(worstDifference(halves, floats(of.sums)), name).toBeLessThan(1e-3);
     }
+  });
+});
+
+describe('a block that predicts a further token', () => {
+  const shape = { ...shapes.find(({ name }) => name === 'v3-like')!, draftLayers: 1 };
+  const blk = `blk.${shape.layers}.`;
+
+  test.each([7, 64])(
+    'is observed with everything of it, in steps of %d: types of two bits need it',
+    async (stepTokens) => {
+      await using backend = createReferenceBackend();
+      const file = toyGgufFile(shape);
+      const ids = toyTokenIds(shape);
+      const seen = await observeChunks(await loadModel(file, backend), backend, [ids], { stepTokens });
+      const matrices = [...file.tensors.values()].filter(
+        ({ name, shape: dims }) => name.startsWith(blk) && dims.length > 1,
+      );
+      const wanted = matrices.map(({ name }) => name).filter((name) => !name.includes('ffn_gate_inp'));
+      expect(wanted.length).toBeGreaterThan(10);
+      for (const name of wanted) {
+        const { sums, counts } = seen.get(name)!;
+        // Nothing follows the last token.
+        if (counts.length === 1) expect([name, counts[0]]).toEqual([name, ids.length - 1]);
+        expect([name, sums.some((sum) => sum > 0)]).toEqual([name, true]);
+      }
+      const chosen = seen.get(`${blk}ffn_gate_exps.weight`)!.counts;
+      expect([...chosen].reduce((a, b) => a + b)).toBe((ids.length - 1) * shape.experts!.used);
+    },
+  );
+
+  /** By plain arithmetic: the first half of what eh_proj is multiplied with are the normed embeddings of what follows. */
+  test('is observed with the tokens that follow', async () => {
+    await using backend = createReferenceBackend();
+    const ids = toyTokenIds(shape);
+    const tensors = new Map(toyGgufTensors(shape).map(({ name, values }) => [name, values]));
+    const model = await loadModel(toyGgufFile(shape), backend);
+    const { sums } = (await observeChunks(model, backend, [ids])).get(`${blk}nextn.eh_proj.weight`)!;
+    const [embeddings, norm] = [tensors.get('token_embd.weight')!, tensors.get(`${blk}nextn.enorm.weight`)!];
+    const { hidden } = shape;
+    const expected = new Float32Array(hidden);
+    for (const id of ids.slice(1)) {
+      const row = embeddings.subarray(id * hidden, (id + 1) * hidden);
+      const square = row.reduce((sum, x) => sum + x * x, 0) / hidden + shape.normEps;
+      for (let i = 0; i < hidden; i++) expected[i]! += (row[i]! * norm[i]!) ** 2 / square;
+    }
+    expect(worstDifference(Float32Array.from(sums.slice(0, hidden)), expected)).toBeLessThan(1e-3);
   });
 });
 
