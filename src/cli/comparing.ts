@@ -7,18 +7,20 @@ import { type CompareRow, type Comparison, compareTypes } from '../evaluate/comp
 import { compareChart } from '../evaluate/compare-chart.ts';
 import { ggufStem } from '../formats/gguf/shards.ts';
 import { type FileTypeName, writtenTypeNamed } from '../quantize/file-types.ts';
+import { demandPlace } from '../quantize/write-model.node.ts';
 import type { Arguments } from './arguments.ts';
 import type { Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { digits, formatBytes, formatCount, table } from './figures.ts';
 import { textFile } from './input-file.ts';
+import { admissionOf } from './policy.ts';
 import { imatrixOf } from './writing.ts';
 import { writeText } from './written.ts';
 
 /** What people choose between. */
 const USUAL: readonly FileTypeName[] = ['Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'IQ4_XS', 'Q3_K_M', 'Q2_K'];
 /** Flags of writing one file. */
-const OTHERS = ['recipe', 'shard-gb', 'force'];
+const OTHERS = ['recipe', 'shard-gb'];
 
 /**
  * Runs the comparison that a command line asks for and shows it.
@@ -29,11 +31,15 @@ const OTHERS = ['recipe', 'shard-gb', 'force'];
 export async function compare(
   path: string,
   given: Arguments,
-  { terminal, interruption }: Surroundings,
+  { terminal, env, interruption }: Surroundings,
 ): Promise<void> {
   for (const flag of OTHERS) {
     if (given.has(flag)) throw usageError({ what: `--${flag}`, expected: 'no --compare beside it' });
   }
+  const svg = given.text('svg');
+  if (svg === undefined && given.has('force'))
+    throw usageError({ what: '--force', expected: '--svg FILE beside it, or no --compare' });
+  if (svg !== undefined) await demandPlace(svg, given.has('force'));
   const named = given.words.slice(1).map(writtenTypeNamed);
   const types = named.length > 0 ? [...new Set(named)] : USUAL;
   const windows = given.number('windows', { min: 1, whole: true });
@@ -57,6 +63,7 @@ export async function compare(
     },
     {
       signal: interruption.signal,
+      ...(await admissionOf(env)),
       onProgress: (type, doing, part) =>
         terminal.progress(`${type}: ${doing}${doing === 'timing' ? '' : ` ${Math.floor(100 * part)} %`}`),
       onRow: (row, resumed) => {
@@ -66,7 +73,6 @@ export async function compare(
     },
   );
   terminal.progress('');
-  const svg = given.text('svg');
   if (svg !== undefined) await writeText(svg, picture(basename(path), comparison));
   if (given.has('json')) terminal.json({ from: path, results, ...(svg && { svg }), ...comparison });
   else terminal.out(`${table([HEAD, ...comparison.rows.map(cells)], [1, 2, 3, 4, 5, 6, 7, 8, 9])}\n`);

@@ -13,7 +13,15 @@ import { compare } from './comparing.ts';
 import type { CommandText, Surroundings } from './context.ts';
 import { usageError } from './exit-codes.ts';
 import { admissionOf } from './policy.ts';
-import { askedType, imatrixOf, shownWriting, TYPE_NAMES, tellWritten } from './writing.ts';
+import {
+  askedType,
+  imatrixOf,
+  SCHEMA_FLAG,
+  shownWriting,
+  TYPE_NAMES,
+  tellWritten,
+  toldSchema,
+} from './writing.ts';
 
 export const text: CommandText = {
   usage: 'quantize FILE TYPE [flags]',
@@ -43,6 +51,7 @@ export const command = defineCommand({
       description: 'the new file; else beside the old, named by type',
     },
     recipe: { type: 'string', valueHint: 'FILE', description: 'JSON: which tensors get which type' },
+    ...SCHEMA_FLAG,
     imatrix: { type: 'string', valueHint: 'FILE', description: 'which columns matter: `hadal imatrix`' },
     requantize: { type: 'boolean', description: 'also what is quantized already' },
     force: { type: 'boolean', description: 'replace a file that is there' },
@@ -53,6 +62,7 @@ export const command = defineCommand({
   async run({ rawArgs, cmd, data }) {
     const { terminal, env, interruption } = data as Surroundings;
     const given = readArguments(cmd.args as object, rawArgs);
+    if (toldSchema(terminal, given)) return;
     const path = await resolveModel(given.word(0, 'FILE', `hadal ${text.usage}`), { env, fetch: false });
     if (given.text('compare') !== undefined) {
       await compare(path, given, data as Surroundings);

@@ -7,13 +7,24 @@ import { openFile } from '../formats/byte-source.node.ts';
 import { readImatrix } from '../formats/imatrix.ts';
 import { type FileTypeName, WRITTEN_TYPES, writtenTypeNamed } from '../quantize/file-types.ts';
 import type { QuantizeOptions, QuantizePlan, QuantizeRequest } from '../quantize/quantize.node.ts';
-import { parseRecipe, type Recipe } from '../quantize/recipe.ts';
+import { parseRecipe, type Recipe, recipeJsonSchema } from '../quantize/recipe.ts';
 import type { Written } from '../quantize/write-model.node.ts';
 import type { Arguments } from './arguments.ts';
 import { usageError } from './exit-codes.ts';
 import { digits, formatBytes, formatCount, formatMs, table } from './figures.ts';
 import { textFile } from './input-file.ts';
 import type { Terminal } from './terminal.ts';
+
+/** The flag that shows what a recipe may hold. */
+export const SCHEMA_FLAG = {
+  schema: { type: 'boolean', description: 'print the JSON Schema of a recipe' },
+} as const;
+
+/** Prints the schema of recipes where that is asked for, and says so. Example: `if (toldSchema(terminal, given)) return;` */
+export function toldSchema(terminal: Terminal, given: Arguments): boolean {
+  if (given.has('schema')) terminal.json(recipeJsonSchema());
+  return given.has('schema');
+}
 
 /** A mix, and what a recipe sets above it. */
 export interface AskedType {

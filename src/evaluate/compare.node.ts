@@ -10,7 +10,13 @@ import type { EngineHost } from '../engine/host.node.ts';
 import { type Imatrix, meansOf } from '../formats/imatrix.ts';
 import { closeModelFile, openModelFile } from '../formats/open.node.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
-import { identityOf, type QuantizeRequest, quantizeFile } from '../quantize/quantize.node.ts';
+import {
+  demandTypes,
+  identityOf,
+  type QuantizeOptions,
+  type QuantizeRequest,
+  quantizeFile,
+} from '../quantize/quantize.node.ts';
 import { type OpenedModel, openModel } from '../runtime/open.node.ts';
 import { digestOf, keptResults } from './kept-results.node.ts';
 import { evaluateText, type Scorer } from './perplexity.ts';
@@ -39,6 +45,8 @@ export interface CompareOptions {
   /** What is being done to which type, and how far it is, 0 to 1. */
   readonly onProgress?: (type: string, doing: 'quantizing' | 'evaluating' | 'timing', part: number) => void;
   readonly onRow?: (row: CompareRow, resumed: boolean) => void;
+  /** See `QuantizeOptions.admit`: asked of the reference. */
+  readonly admit?: NonNullable<QuantizeOptions['admit']>;
 }
 
 /** One type's figures. */
@@ -76,15 +84,18 @@ const [PROMPT_TOKENS, ANSWER_TOKENS, ROUNDS] = [128, 32, 3];
 /**
  * Measures a model file and what it becomes in each type.
  *
- * @throws HadalError as `quantizeFile`, `openModel` and `evaluateText` do; the signal's reason.
+ * @throws HadalError as `quantizeFile`, `openModel`, `evaluateText` and `keptResults` do, before anything is measured where it
+ *   is known then; the signal's reason.
  * @example await compareTypes({ path: 'v2-lite-bf16.gguf', types: ['Q8_0', 'Q4_K_M'], text, results: 'v2-lite.compare.jsonl' });
  */
 export async function compareTypes(
   { path, types, text, results, requantize = false, imatrix, ...request }: CompareRequest,
-  { signal, onProgress, onRow }: CompareOptions = {},
+  { signal, onProgress, onRow, admit }: CompareOptions = {},
 ): Promise<Comparison> {
   const { windowTokens = WINDOW_TOKENS, windows, threads } = request;
   const opening = { contextTokens: windowTokens + 1, ...(threads === undefined ? {} : { threads }) };
+  const admitting = admit === undefined ? {} : { admit };
+  await demandTypes(path, types, { requantize, imatrix, ...admitting });
   const working = `${results}.tmp`;
   const source = await sourceOf(path);
   const weighed = imatrix ? [imatrixDigest(imatrix.matrix)] : [];
@@ -94,11 +105,11 @@ export async function compareTypes(
   let tokens = known[0]?.tokens ?? 0;
   let opened: OpenedModel | undefined;
   const reference = remembered(join(working, identity), async () => {
-    opened ??= await openModel(path, opening);
+    opened ??= await openModel(path, { ...opening, ...admitting });
     return opened.engine;
   });
   const measured = async (type: CompareRow['type'], file: string, fileBytes: number): Promise<CompareRow> => {
-    await using model = await openModel(file, opening);
+    await using model = await openModel(file, { ...opening, ...(type === 'reference' ? admitting : {}) });
     const scorer = type === 'reference' ? asReference(model.engine, working, identity) : model.engine;
     const found = await evaluateText(scorer, model.answerer.tokenizer, text, {
       windowTokens,
@@ -146,6 +157,7 @@ export async function compareTypes(
       { path, out, fileType: type, requantize, ...(imatrix && { imatrix }) },
       {
         force: true,
+        ...admitting,
         ...(threads === undefined ? {} : { threads }),
         ...(signal === undefined ? {} : { signal }),
         onProgress: (done, total) => onProgress?.(type, 'quantizing', done / total),

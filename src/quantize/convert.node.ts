@@ -31,7 +31,7 @@ import {
   type QuantizePlan,
 } from './quantize.node.ts';
 import type { Recipe } from './recipe.ts';
-import { demandImportance } from './weigh.ts';
+import { imatrixMetadata, type NamedImatrix, weighed } from './weigh.ts';
 import { type Written, writeModel } from './write-model.node.ts';
 
 /** What to make of a folder. */
@@ -42,6 +42,8 @@ export interface ConvertRequest {
   /** What the folder is in when absent; BF16 for FP8 folders. */
   readonly fileType?: FileTypeName;
   readonly overrides?: Recipe['overrides'];
+  /** Of the same model, by the names that its tensors have in GGUF. */
+  readonly imatrix?: NamedImatrix | undefined;
 }
 
 /**
@@ -49,11 +51,11 @@ export interface ConvertRequest {
  * stacked, draft blocks kept, tokenizer and chat template included.
  *
  * @throws HadalError as `openWholeModel`, `describeModel`, `ggufTokenizer` and `writeModel` do; `tensor-unexpected`,
- *   `tensor-not-finite`, `imatrix-needed`.
+ *   `tensor-not-finite`, `imatrix-needed`, `imatrix-mismatch`.
  * @example await convertFolder({ folder: 'DeepSeek-V2-Lite', out: 'v2-lite.gguf', fileType: 'Q4_K_M' });
  */
 export async function convertFolder(
-  { folder, out, fileType: asked, overrides = [] }: ConvertRequest,
+  { folder, out, fileType: asked, overrides = [], imatrix }: ConvertRequest,
   { threads, onPlan, admit, ...options }: QuantizeOptions = {},
 ): Promise<Written & { readonly plan: QuantizePlan; readonly fileType: FileTypeName }> {
   const file = await openWholeModel(folder);
@@ -68,10 +70,10 @@ export async function convertFolder(
       ...source,
       dtype: isQuantized(source) ? source.dtype : KEPT_AS,
     }));
-    const chosen = chooseFor(config, candidates, { fileType, overrides, importance: false });
-    const tensors = plannedTensors(sources, chosen);
-    demandImportance(tensors, 'convert to BF16, then `hadal imatrix` and `hadal quantize --imatrix`');
-    const plan = planOf(sources, chosen);
+    const importance = imatrix !== undefined;
+    const chosen = chooseFor(config, candidates, { fileType, overrides, importance });
+    const { tensors, missing } = weighed(plannedTensors(sources, chosen), imatrix, NEXT_IMATRIX);
+    const plan = { ...planOf(sources, chosen), ...(missing && { withoutImportance: missing }) };
     onPlan?.(plan);
     await using pool = new EncodePool(threads);
     const metadata: [string, MetaValue | TypedValue][] = [
@@ -80,6 +82,7 @@ export async function convertFolder(
       ['general.name', basename(resolve(folder))],
       ...fileTypeMetadata(fileType),
       ...(await tokenizerOf(file, folder, config.vocabSize)),
+      ...(imatrix ? imatrixMetadata(imatrix) : []),
     ];
     const written = { metadata, tensors, inputs: inputsOf(file), identity: await identityOf(file) };
     return {
@@ -91,6 +94,9 @@ export async function convertFolder(
     await closeModelFile(file);
   }
 }
+
+const NEXT_IMATRIX =
+  'give one with --imatrix; to make one, convert to BF16 or Q8_0 and run `hadal imatrix` on that';
 
 /** Norms, routers and biases, whatever the folder has them in. */
 const KEPT_AS: DTypeName = 'F32';

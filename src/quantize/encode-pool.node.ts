@@ -46,6 +46,7 @@ export class EncodePool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#queue.length = 0;
     await Promise.all(this.#all.map((worker) => worker.terminate()));
   }
 
@@ -78,6 +79,8 @@ export class EncodePool implements AsyncDisposable {
         next: 'run the command again: it goes on',
       };
       waiting?.reject(new HadalError('encoder-died', complaint));
+      // What waits in the queue is for another one.
+      this.#next();
     };
     worker.once('error', ({ message }) => gone(message));
     this.#all.push(worker);

@@ -384,6 +384,22 @@ test('numbers that are none are refused by the tensor’s name, and nothing is l
   expect(existsSync(join(folder, 'nan.gguf'))).toBe(false);
 });
 
+test('numbers that are none late in a tensor, while what comes before is still at work, are a sentence too', async () => {
+  const many: ToyShape = { ...SHAPE, feedForward: 12_288 };
+  const bytes = toyGguf(many, {
+    weights: 'BF16',
+    change: (tensor) =>
+      tensor.name === 'blk.0.ffn_up.weight'
+        ? { ...tensor, values: tensor.values.map((x, i) => (i === (1 << 20) + 5 ? Number.NaN : x)) }
+        : tensor,
+  });
+  writeFileSync(from, bytes);
+  await expect(quantizeFile(request('nan.gguf', 'IQ3_S'), { threads: 2 })).rejects.toMatchObject({
+    code: 'tensor-not-finite',
+    message: expect.stringContaining('blk.0.ffn_up.weight'),
+  });
+});
+
 test('a place that cannot be written to is a sentence', async () => {
   const out = join(folder, 'no such folder', 'q.gguf');
   await expect(quantizeFile({ ...request('x.gguf'), out })).rejects.toMatchObject({

@@ -7,8 +7,7 @@ import type { DTypeName } from '../dtypes/dtype.ts';
 import { dtype, rowBytes } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
 import { type TypedValue, typed } from '../formats/gguf/write.ts';
-import type { Imatrix } from '../formats/imatrix.ts';
-import { closeModelFile, openWholeModel } from '../formats/open.node.ts';
+import { closeModelFile, openModelFile, openWholeModel } from '../formats/open.node.ts';
 import type { MetaValue, ModelFile } from '../formats/tensor-info.ts';
 import type { ModelConfig } from '../model/config.ts';
 import { describeModel } from '../model/load.ts';
@@ -17,7 +16,7 @@ import { EncodePool } from './encode-pool.node.ts';
 import { FILE_TYPES, type FileTypeName } from './file-types.ts';
 import { plainTensor, type SourceTensor } from './pieces.ts';
 import type { Recipe } from './recipe.ts';
-import { demandImportance, imatrixMetadata, weigh } from './weigh.ts';
+import { imatrixMetadata, type NamedImatrix, weighed } from './weigh.ts';
 import { type PlannedTensor, type WriteOptions, type Written, writeModel } from './write-model.node.ts';
 
 /** What to make of a model. */
@@ -28,7 +27,7 @@ export interface QuantizeRequest {
   readonly fileType: FileTypeName;
   readonly overrides?: Recipe['overrides'];
   /** How much an error in each column weighs, and the file that says so. */
-  readonly imatrix?: { readonly path: string; readonly matrix: Imatrix };
+  readonly imatrix?: NamedImatrix | undefined;
   /** Quantize what is quantized already; refused otherwise, since it costs more than quantizing the original. */
   readonly requantize?: boolean;
 }
@@ -62,31 +61,21 @@ export interface QuantizePlan {
  * @example await quantizeFile({ path: 'v2-lite-bf16.gguf', out: 'v2-lite-q4_k_m.gguf', fileType: 'Q4_K_M' });
  */
 export async function quantizeFile(
-  { path, out, fileType, overrides = [], requantize = false, imatrix }: QuantizeRequest,
+  { out, imatrix, ...request }: QuantizeRequest,
   { threads, onPlan, admit, ...options }: QuantizeOptions = {},
 ): Promise<Written & { readonly plan: QuantizePlan }> {
+  const { path, fileType } = request;
   const file = await openWholeModel(path);
   try {
     await admit?.(path, file);
-    demandGguf(file, path);
-    const { config } = describeModel(file);
-    const sources = [...file.tensors.values()].map((info) => plainTensor(file, info));
-    const chosen = chooseFor(config, sources, { fileType, overrides, importance: imatrix !== undefined });
-    if (!requantize) refuseQuantized(sources, chosen, path);
-    const planned = plannedTensors(sources, chosen);
-    const weighed = imatrix && weigh(planned, imatrix.matrix, imatrix.path);
-    demandImportance(weighed?.tensors ?? planned, 'make one with `hadal imatrix` and give it: --imatrix');
-    const plan: QuantizePlan = {
-      ...planOf(sources, chosen),
-      ...(weighed ? { withoutImportance: weighed.missing } : {}),
-    };
+    const { tensors, plan } = planFile(file, { ...request, imatrix });
     onPlan?.(plan);
     await using pool = new EncodePool(threads);
     const written = await writeModel(
       out,
       {
         metadata: [...metadataOf(file, fileType), ...(imatrix ? imatrixMetadata(imatrix) : [])],
-        tensors: weighed?.tensors ?? planned,
+        tensors,
         inputs: inputsOf(file),
         identity: await identityOf(file),
       },
@@ -97,6 +86,42 @@ export async function quantizeFile(
     await closeModelFile(file);
   }
 }
+
+/**
+ * Refuses, as {@link quantizeFile} does, types that a model cannot be written in: before anything is measured or written.
+ *
+ * @throws HadalError as `quantizeFile` does, but for those of writing and of numbers
+ * @example await demandTypes('v2-lite-bf16.gguf', ['Q4_K_M', 'IQ2_XS'], { imatrix });
+ */
+export async function demandTypes(
+  path: string,
+  types: readonly FileTypeName[],
+  { admit, ...asked }: Pick<QuantizeRequest, 'imatrix' | 'requantize'> & Pick<QuantizeOptions, 'admit'>,
+): Promise<void> {
+  const file = await openWholeModel(path);
+  try {
+    await admit?.(path, file);
+    for (const fileType of types) planFile(file, { path, fileType, ...asked });
+  } finally {
+    await closeModelFile(file);
+  }
+}
+
+/** What each tensor becomes, with its importance, and the figures. */
+function planFile(
+  file: ModelFile,
+  { path, fileType, overrides = [], requantize = false, imatrix }: Omit<QuantizeRequest, 'out'>,
+): { readonly tensors: readonly PlannedTensor[]; readonly plan: QuantizePlan } {
+  demandGguf(file, path);
+  const { config } = describeModel(file);
+  const sources = [...file.tensors.values()].map((info) => plainTensor(file, info));
+  const chosen = chooseFor(config, sources, { fileType, overrides, importance: imatrix !== undefined });
+  if (!requantize) refuseQuantized(sources, chosen, path);
+  const { tensors, missing } = weighed(plannedTensors(sources, chosen), imatrix, NEXT_IMATRIX);
+  return { tensors, plan: { ...planOf(sources, chosen), ...(missing && { withoutImportance: missing }) } };
+}
+
+const NEXT_IMATRIX = 'make one with `hadal imatrix` and give it: --imatrix';
 
 /**
  * The types of a model's tensors, by what the model is.
@@ -212,6 +237,21 @@ export function fileTypeMetadata(fileType: FileTypeName): [string, TypedValue][]
 /** The files that a model is read from. Example: `inputsOf(file) // ['v2-lite-bf16.gguf']` */
 export function inputsOf({ sources }: ModelFile): string[] {
   return sources.flatMap(({ path }) => path ?? []);
+}
+
+/**
+ * Which file or folder a model is, without reading it: another one under the same name has another identity.
+ *
+ * @throws HadalError as `openModelFile` does
+ * @example await modelIdentity('v2-lite-q4_k_m.gguf')
+ */
+export async function modelIdentity(path: string): Promise<string> {
+  const file = await openModelFile(path);
+  try {
+    return await identityOf(file);
+  } finally {
+    await closeModelFile(file);
+  }
 }
 
 /** Names, sizes and times of the inputs. */

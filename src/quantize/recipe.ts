@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { DTypeName } from '../dtypes/dtype.ts';
 import { DTYPES } from '../dtypes/table.ts';
 import { HadalError } from '../error.ts';
-import { type FileTypeName, writtenTypeNamed } from './file-types.ts';
+import { type FileTypeName, WRITTEN_TYPES, writtenTypeNamed } from './file-types.ts';
 
 const ENCODABLE = DTYPES.filter(({ encode, ggmlId }) => encode !== undefined && ggmlId >= 0).map(
   ({ name }) => name,
@@ -16,17 +16,26 @@ const ENCODABLE = DTYPES.filter(({ encode, ggmlId }) => encode !== undefined && 
 export const RECIPE = z.strictObject({
   $schema: z.string().optional(),
   /** A name like Q4_K_M: what tensors get that no pattern names. */
-  base: z.string(),
+  base: z.string().describe(`what tensors get that no pattern names: ${WRITTEN_TYPES.join(', ')}`),
   tensors: z
     .array(
       z.strictObject({
         /** A regular expression over GGUF's tensor names; the first that matches wins. */
-        pattern: z.string().max(500),
-        type: z.string(),
+        pattern: z.string().max(500).describe('a regular expression over tensor names; the first match wins'),
+        type: z.string().describe(ENCODABLE.join(', ')),
       }),
     )
     .max(10_000),
 });
+
+/**
+ * The schema as JSON Schema, for editors.
+ *
+ * @example writeFileSync('recipe.schema.json', JSON.stringify(recipeJsonSchema()));
+ */
+export function recipeJsonSchema(): object {
+  return z.toJSONSchema(RECIPE, { io: 'input' });
+}
 
 /** A recipe with its patterns compiled. */
 export interface Recipe {
@@ -67,5 +76,10 @@ export function parseRecipe(text: string, name: string): Recipe {
 }
 
 function invalid(what: string, expected: string, got: string): HadalError {
-  return new HadalError('recipe-invalid', { what, expected, got, next: 'correct the recipe' });
+  return new HadalError('recipe-invalid', {
+    what,
+    expected,
+    got,
+    next: 'correct the recipe; `hadal quantize --schema` says what may be in it',
+  });
 }

@@ -10,6 +10,29 @@ import { type TypedValue, typed } from '../formats/gguf/write.ts';
 import { type Imatrix, meansOf } from '../formats/imatrix.ts';
 import type { PlannedTensor } from './write-model.node.ts';
 
+/** An importance matrix, and the file that it is from. */
+export interface NamedImatrix {
+  readonly path: string;
+  readonly matrix: Imatrix;
+}
+
+/**
+ * Planned tensors with their importance, where there is a matrix, once it is sure that none lacks what it needs.
+ *
+ * @param next what to do about types that need a matrix
+ * @throws HadalError `imatrix-mismatch`, `imatrix-needed`
+ * @example const { tensors, missing } = weighed(planned, undefined, 'give one: --imatrix');
+ */
+export function weighed(
+  planned: readonly PlannedTensor[],
+  imatrix: NamedImatrix | undefined,
+  next: string,
+): { readonly tensors: readonly PlannedTensor[]; readonly missing?: readonly string[] } {
+  const found = imatrix ? weigh(planned, imatrix.matrix, imatrix.path) : { tensors: planned };
+  demandImportance(found.tensors, next);
+  return found;
+}
+
 /** Tensors with their importance, and the names of those that should have some and have none. */
 export interface Weighed {
   readonly tensors: readonly PlannedTensor[];
@@ -22,7 +45,7 @@ export interface Weighed {
  * @throws HadalError `imatrix-mismatch` for a tensor of other columns or experts than the matrix has.
  * @example const { tensors, missing } = weigh(planned, imatrix, 'model-imatrix.gguf');
  */
-export function weigh(planned: readonly PlannedTensor[], { entries }: Imatrix, path: string): Weighed {
+function weigh(planned: readonly PlannedTensor[], { entries }: Imatrix, path: string): Weighed {
   const missing: string[] = [];
   const tensors = planned.map((tensor) => {
     const { name, shape, dtype: to } = tensor;
@@ -59,7 +82,7 @@ const LEFT_OUT: ReadonlySet<string> = new Set(['token_embd.weight', 'output.weig
  * @throws HadalError `imatrix-needed`
  * @example demandImportance(planned, 'give one: --imatrix')
  */
-export function demandImportance(planned: readonly PlannedTensor[], next: string): void {
+function demandImportance(planned: readonly PlannedTensor[], next: string): void {
   const found = planned.find(
     ({ name, dtype: to, source, importance }) =>
       NEEDY.has(to) && to !== source.dtype && importance === undefined && !LEFT_OUT.has(name),
@@ -81,10 +104,7 @@ export function demandImportance(planned: readonly PlannedTensor[], next: string
 export function imatrixMetadata({
   path,
   matrix: { datasets, entries, chunks },
-}: {
-  readonly path: string;
-  readonly matrix: Imatrix;
-}): [string, TypedValue][] {
+}: NamedImatrix): [string, TypedValue][] {
   const [dataset] = datasets;
   return [
     ['quantize.imatrix.file', typed('string', path)],

@@ -276,7 +276,10 @@ async function writeTensor(
   try {
     for (const piece of source.pieces()) {
       signal?.throwIfAborted();
-      ahead.push(encoded(piece));
+      const made = encoded(piece);
+      // It may fail before its turn has come, and is heard then.
+      made.catch(() => undefined);
+      ahead.push(made);
       if (ahead.length > 2 * pool.threads) await writeFirst();
     }
     while (ahead.length > 0) await writeFirst();

@@ -303,6 +303,7 @@ test('every command that loads a model asks the policy, by the environment and t
     [['bench', toy], 'gguf'],
     [['tokenize', toy, 'hello'], 'gguf'],
     [['quantize', toy, 'Q8_0', '--out', join(folder, 'out.gguf')], 'gguf'],
+    [['quantize', toy, '--compare', join(folder, 'judged.txt'), '--out', join(folder, 'out.jsonl')], 'gguf'],
     [['imatrix', toy, join(folder, 'judged.txt'), '--out', join(folder, 'out.gguf')], 'gguf'],
     [['convert', golden('hf/bf16'), '--out', join(folder, 'out.gguf')], 'safetensors'],
   ];
