@@ -60,8 +60,8 @@ function isOwnOrigin(origin: string, host: string): boolean {
 }
 
 /**
- * What is wrong with a request before it is read: a target that names a server itself, no Host header, several, or one
- * that is no name.
+ * What is wrong with a request before it is read: a target that names a server itself or holds a backslash, no Host header,
+ * several, or one that is no name.
  *
  * @param rawHeaders names and values in turn, as Node has them
  * @returns the error, or undefined
@@ -71,12 +71,47 @@ export function requestLineError(
   rawHeaders: readonly string[],
 ): HadalError | undefined {
   const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]?.toLowerCase() === 'host');
-  const next = 'send it to this server directly';
-  if (!target?.startsWith('/')) {
-    const got = 'one of another form';
-    return new HadalError('request-line-refused', { what: 'the target', expected: 'a path', got, next });
+  if (!target?.startsWith('/')) return lineError('the target', 'a path', 'one of another form');
+  if (target.split('?')[0]!.includes('\\')) return lineError('the target', 'a path', 'a backslash in it');
+  if (hosts.length !== 1) return lineError('Host', 'one name', `${hosts.length} headers`);
+  const [host = ''] = hosts;
+  // What a URL reads as another name (127.1, 0x7f.1) is none.
+  const same = URL.canParse(`http://${host}`) && new URL(`http://${host}`).hostname === hostName(host);
+  return same ? undefined : lineError('Host', 'one name', 'something else');
+}
+
+function lineError(what: string, expected: string, got: string): HadalError {
+  return new HadalError('request-line-refused', {
+    what,
+    expected,
+    got,
+    next: 'send it to this server directly',
+  });
+}
+
+/**
+ * What is wrong with what Node could not read as a request.
+ *
+ * @param code of Node's error
+ * @example unreadableError('HPE_HEADER_OVERFLOW', 16_384).code; // 'headers-too-large'
+ */
+export function unreadableError(code: string | undefined, maxHeaderBytes: number): HadalError {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new HadalError('headers-too-large', {
+        what: 'the headers of the request',
+        expected: `at most ${maxHeaderBytes} bytes`,
+        got: 'more',
+        next: 'send fewer or shorter ones',
+      });
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new HadalError('request-too-slow', {
+        what: 'the request',
+        expected: 'all of it in time',
+        got: 'a part',
+        next: 'send it again at once',
+      });
+    default:
+      return lineError('the request', 'HTTP/1.1', 'something else');
   }
-  if (hosts.length === 1 && hostName(hosts[0]) !== undefined) return undefined;
-  const got = hosts.length === 1 ? 'something else' : `${hosts.length} headers`;
-  return new HadalError('request-line-refused', { what: 'Host', expected: 'one name', got, next });
 }

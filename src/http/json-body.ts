@@ -3,7 +3,6 @@
  * Refuses to know: what the fields mean.
  */
 import type { MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { HadalError } from '../error.ts';
 
 /** Bounds of a request body. */
@@ -21,32 +20,15 @@ export interface JsonEnv {
 /** Methods whose requests say something. */
 const WITH_BODY: readonly string[] = ['POST', 'DELETE'];
 
-/** Refuses bodies that are too large, whatever they hold. */
-export function limitBody({ maxBytes }: BodyLimits): MiddlewareHandler {
-  const onError = (): never => {
-    throw new HadalError('body-too-large', {
-      what: 'the request',
-      expected: `a body of at most ${maxBytes} bytes`,
-      got: 'more',
-      next: 'send less at once',
-    });
-  };
-  const counted = bodyLimit({ maxSize: maxBytes, onError });
-  return async (c, next) => {
-    const length = c.req.header('content-length');
-    if (length === undefined || c.req.header('transfer-encoding') !== undefined) return counted(c, next);
-    // Who says how long it is need not be counted, which would make a stream of it; Node takes no more than was said.
-    if (Number(length) > maxBytes) onError();
-    return next();
-  };
-}
-
 /**
- * Reads the body of every POST and DELETE into the variable `body`. A page elsewhere can send text without asking first, but not
- * `application/json`: so nothing else is taken.
+ * Refuses bodies that are too large, whatever they hold, and reads the body of every POST and DELETE into the variable
+ * `body`. A page elsewhere can send text without asking first, but not `application/json`: so nothing else is taken.
  */
-export function readJson({ maxDepth }: BodyLimits): MiddlewareHandler<JsonEnv> {
+export function readJson({ maxBytes, maxDepth }: BodyLimits): MiddlewareHandler<JsonEnv> {
   return async (c, next) => {
+    // Who says how long it is need not be counted, which would make a stream of it; Node takes no more than was said.
+    const length = c.req.header('content-length');
+    if (length !== undefined && Number(length) > maxBytes) throw tooLarge(maxBytes);
     if (!WITH_BODY.includes(c.req.method)) return next();
     const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
     if (type !== 'application/json') {
@@ -57,7 +39,14 @@ export function readJson({ maxDepth }: BodyLimits): MiddlewareHandler<JsonEnv> {
         next: 'set that header',
       });
     }
-    const text = await c.req.text();
+    const text = await (length === undefined ? counted(c.req.raw, maxBytes) : c.req.text()).catch((cause) => {
+      if (cause instanceof HadalError) throw cause;
+      throw new HadalError(
+        'client-left',
+        { what: 'the client left before its request was whole' },
+        { cause },
+      );
+    });
     if (depthOf(text, maxDepth) > maxDepth) {
       throw new HadalError('json-too-deep', {
         what: 'the request',
@@ -69,6 +58,28 @@ export function readJson({ maxDepth }: BodyLimits): MiddlewareHandler<JsonEnv> {
     c.set('body', parsed(text));
     return next();
   };
+}
+
+/** The text of a body of unknown length. */
+async function counted({ body }: Request, maxBytes: number): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  for await (const chunk of body ?? []) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw tooLarge(maxBytes);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+function tooLarge(maxBytes: number): HadalError {
+  return new HadalError('body-too-large', {
+    what: 'the request',
+    expected: `a body of at most ${maxBytes} bytes`,
+    got: 'more',
+    next: 'send less at once',
+  });
 }
 
 function parsed(text: string): unknown {

@@ -62,8 +62,10 @@ const CATALOGUE: Readonly<Record<string, Entry>> = {
   'model-pinned': { status: 409 },
   'model-busy': { status: 409 },
   'model-not-pulled': { status: 409 },
+  'request-too-slow': { status: 408 },
   'body-too-large': { status: 413 },
   'media-type-wrong': { status: 415 },
+  'headers-too-large': { status: 431 },
   // Nobody reads it; what is counted is then no fault of ours.
   'client-left': { status: 499 },
   'queue-full': busy,

@@ -2,7 +2,7 @@
  * Owns: carrying out a neutral request: getting the model, running its choices, giving everything back.
  * Refuses to know: any protocol's documents, HTTP, keys.
  */
-
+import { setMaxListeners } from 'node:events';
 import type { AnswerRequest, ChatRequest } from '../api/request.ts';
 import type { Delta } from '../chat/delta.ts';
 import { granted } from '../chat/support.ts';
@@ -46,6 +46,8 @@ export interface AnsweringParts {
 export function answer(request: AnswerRequest, parts: AnsweringParts): AsyncIterableIterator<Delta> {
   const left = new AbortController();
   const signal = AbortSignal.any([parts.signal, left.signal]);
+  // Each choice listens.
+  setMaxListeners(0, signal);
   const deltas = new EventQueue<Delta>(() => left.abort(new DOMException('the reader left', 'AbortError')));
   const push = (delta: Delta) => {
     parts.onDelta?.(delta);

@@ -8,6 +8,16 @@ import { createApp } from './app.ts';
 import { createModels } from './models.ts';
 import { modelStore } from './stored-models.ts';
 
+interface Operation {
+  readonly summary?: string;
+  readonly parameters?: readonly {
+    readonly in: string;
+    readonly name: string;
+    readonly required?: boolean;
+  }[];
+  readonly responses: Readonly<Record<string, unknown>>;
+}
+
 test('the OpenAPI document has every route that is registered, and no other', async () => {
   const app = createApp({
     version: '1.2.3',
@@ -37,7 +47,7 @@ test('the OpenAPI document has every route that is registered, and no other', as
   const response = await app.request('/openapi.json', { headers: { host: 'localhost' } });
   const document = (await response.json()) as {
     info: object;
-    paths: Record<string, Record<string, { summary?: string; responses: Record<string, unknown> }>>;
+    paths: Record<string, Record<string, Operation>>;
   };
   const described = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
@@ -47,5 +57,17 @@ test('the OpenAPI document has every route that is registered, and no other', as
   for (const route of Object.values(document.paths).flatMap((methods) => Object.values(methods))) {
     expect(route.summary).toMatch(/^[A-Z]/);
     expect(Object.keys(route.responses)).toContain('200');
+  }
+  // As the specification wants it of every part of a path that is a parameter.
+  const inPaths = Object.entries(document.paths).map(([path, methods]) => ({
+    names: [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name),
+    operations: Object.values(methods),
+  }));
+  expect(inPaths.filter(({ names }) => names.length > 0).length).toBeGreaterThan(3);
+  for (const { names, operations } of inPaths) {
+    for (const { parameters = [] } of operations) {
+      const described = parameters.filter((one) => one.in === 'path' && one.required);
+      expect(described.map(({ name }) => name)).toEqual(names);
+    }
   }
 });

@@ -11,11 +11,12 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { HadalError } from '../error.ts';
 import { checkKey } from '../http/auth.ts';
 import { checkHost } from '../http/host-check.ts';
-import { limitBody, readJson } from '../http/json-body.ts';
+import { readJson } from '../http/json-body.ts';
 import { problemOf } from '../http/problems.ts';
 import type { ServerContext, ServerEnv, ServerParts } from './context.ts';
 import { wordsOf } from './observing.ts';
 import { protocolOf } from './protocol.ts';
+import { WITHOUT_EFFECT_HEADER } from './respond.ts';
 import { chatCompletions } from './routes/chat-completions.ts';
 import { completions } from './routes/completions.ts';
 import { embeddings } from './routes/embeddings.ts';
@@ -52,6 +53,9 @@ const ROUTES = [
 /** Methods that routes have. */
 const METHODS = ['GET', 'POST', 'DELETE'] as const;
 
+/** Headers of ours, and those that clients wait and retry by, for pages elsewhere that may call. */
+const TOLD_HEADERS = ['x-request-id', 'request-id', 'retry-after', WITHOUT_EFFECT_HEADER] as const;
+
 /** Paths that need no key, exactly so; the files of the page, which asks for one itself, come to them. */
 const OPEN_PATHS = ['/healthz', '/readyz'] as const;
 
@@ -63,15 +67,17 @@ const OPEN_PATHS = ['/healthz', '/readyz'] as const;
 export function createApp(parts: ServerParts): OpenAPIHono<ServerEnv> {
   const app = new OpenAPIHono<ServerEnv>();
   app.onError((error, c) => failed(c as ServerContext, error, parts));
-  app.notFound((c) => notFound(app, c as ServerContext));
   // Ids are ours: a caller's own would be written into logs as it is.
   app.use(requestId({ limitLength: 0 }));
   app.use(counted(parts));
   app.use(secureHeaders({ xFrameOptions: 'DENY' }));
   app.use(checkHost(parts.hostRules));
-  app.use(cors({ origin: [...parts.hostRules.origins], allowMethods: [...METHODS] }));
+  const origin = [...parts.hostRules.origins];
+  const exposeHeaders = origin.length === 0 ? [] : [...TOLD_HEADERS];
+  app.use(cors({ origin, allowMethods: [...METHODS], exposeHeaders }));
   app.use(checkKey(parts.keys, new Set([...OPEN_PATHS, ...parts.page.keys()])));
-  app.use(limitBody(parts.bodyLimits));
+  // What no route has need not be read, and is no matter of what it holds.
+  app.use((c, next) => (methodsAt(app, c.req.path).includes(c.req.method) ? next() : notFound(app, c)));
   app.use(readJson(parts.bodyLimits));
   for (const add of ROUTES) add(app, parts);
   return app;
@@ -94,14 +100,21 @@ function counted({ observers: { log, metrics: all } }: ServerParts) {
   };
 }
 
-function notFound(app: OpenAPIHono<ServerEnv>, c: ServerContext): never {
-  const { path, method } = c.req;
-  const methods = METHODS.filter((other) => {
-    const [handlers] = app.router.match(other, path);
+/** Methods by which there are routes at a path. */
+function methodsAt(app: OpenAPIHono<ServerEnv>, path: string): readonly string[] {
+  const methods = METHODS.filter((method) => {
+    const [handlers] = app.router.match(method, path);
     return handlers.some(([[, route]]) => !route.path.endsWith('*'));
   });
+  return methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+}
+
+function notFound(app: OpenAPIHono<ServerEnv>, c: ServerContext): never {
+  const { path, method } = c.req;
+  const methods = methodsAt(app, path);
   const what = `${method.slice(0, 16)} ${path.slice(0, 200)}`;
-  if (methods.length > 0 && !methods.some((other) => other === method)) {
+  if (methods.length > 0) {
+    c.header('allow', methods.join(', '));
     const next = 'GET /openapi.json lists the routes';
     throw new HadalError('method-wrong', {
       what,

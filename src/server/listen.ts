@@ -2,13 +2,20 @@
  * Owns: the socket of the application: where it listens, what is refused before it is read, closing in order.
  * Refuses to know: routes, models.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { createServer } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
+import type { Problem } from '../api/problem.ts';
 import { HadalError } from '../error.ts';
-import { requestLineError } from '../http/host-check.ts';
+import { requestLineError, unreadableError } from '../http/host-check.ts';
 import { problemOf } from '../http/problems.ts';
 import type { ServerEnv } from './context.ts';
 import { protocolOf } from './protocol.ts';
@@ -81,6 +88,7 @@ export async function listen(
   server.setTimeout(patience.stalledMs, (client) => {
     if (client.writableLength > 0) client.destroy();
   });
+  answerUnreadable(server);
   await opened(server, host, port, socket);
   const address = server.address() as AddressInfo;
   const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
@@ -124,8 +132,46 @@ function addressError(error: NodeJS.ErrnoException, host: string, port: number):
 function refuse(incoming: IncomingMessage, outgoing: ServerResponse, error: HadalError): void {
   const problem = problemOf(error);
   outgoing.writeHead(problem.status, { 'content-type': 'application/json', connection: 'close' });
-  // Only for the shape: nothing is routed by it.
-  const path = incoming.url?.startsWith('/') ? incoming.url.split('?')[0]! : '';
-  outgoing.end(JSON.stringify(protocolOf(path).error(problem)));
+  outgoing.end(errorBody(incoming.url, problem));
   incoming.resume();
+}
+
+/** Answers what Node could not read as a request, and a CONNECT, which asks for another server. */
+function answerUnreadable(server: Server): void {
+  /** The newest response of each connection: nothing may be written into one that has begun. */
+  const responses = new WeakMap<Duplex, ServerResponse>();
+  server.prependListener('request', ({ socket }, outgoing) => responses.set(socket, outgoing));
+  server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) => {
+    const response = responses.get(socket);
+    const begun = response?.headersSent && !response.writableFinished;
+    if (error.code === 'ECONNRESET' || !socket.writable || begun) {
+      socket.destroy();
+      return;
+    }
+    const [, target] = /^[A-Z]+ (\/\S*)/.exec(error.rawPacket?.toString('latin1', 0, 1024) ?? '') ?? [];
+    writeProblem(socket, target, unreadableError(error.code, MAX_HEADER_BYTES));
+  });
+  server.on('connect', ({ url }: IncomingMessage, socket) => {
+    writeProblem(socket, url, requestLineError(undefined, [])!);
+  });
+}
+
+/** Writes a whole response where there is no object for one. */
+function writeProblem(socket: Duplex, target: string | undefined, error: HadalError): void {
+  const problem = problemOf(error);
+  const body = errorBody(target, problem);
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.on('error', () => undefined);
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+}
+
+/** In the shape of the target's protocol; nothing is routed by it. */
+function errorBody(target: string | undefined, problem: Problem): string {
+  const path = target?.startsWith('/') ? target.split('?')[0]! : '';
+  return JSON.stringify(protocolOf(path).error(problem));
 }

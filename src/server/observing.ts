@@ -48,7 +48,8 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
   const model = { gen_ai_request_model: labels.model };
   const operation = { gen_ai_operation_name: labels.operation, ...model };
   let firstMs: number | undefined;
-  let lastMs = 0;
+  /** When each choice was first and last heard of. */
+  const heard = new Map<number, { readonly firstMs: number; lastMs: number }>();
   const ends: Extract<Delta, { type: 'end' }>[] = [];
   let prefix: PrefixReport | undefined;
   let embeddedTokens: number | undefined;
@@ -68,10 +69,14 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
       if (firstMs === undefined) {
         firstMs = nowMs;
         metrics.firstTokenSeconds.observe(operation, (nowMs - startedMs) / 1000);
-      } else {
-        metrics.gapSeconds.observe(model, (nowMs - lastMs) / 1000);
       }
-      lastMs = nowMs;
+      const choice = heard.get(delta.choice);
+      if (choice === undefined) {
+        heard.set(delta.choice, { firstMs: nowMs, lastMs: nowMs });
+        return;
+      }
+      metrics.gapSeconds.observe(model, (nowMs - choice.lastMs) / 1000);
+      choice.lastMs = nowMs;
     },
     embedded(tokens) {
       embeddedTokens = tokens;
@@ -83,8 +88,10 @@ export function watchAnswer({ log, metrics }: Observers, labels: AnswerLabels): 
       metrics.requestSeconds.observe({ ...operation, ...errorType }, ms / 1000);
       const usage = sumOf(ends);
       if (ends.length > 0) countTokens(metrics, operation, usage);
-      if (firstMs !== undefined && usage.generatedTokens > ends.length) {
-        const seconds = (lastMs - firstMs) / 1000 / (usage.generatedTokens / ends.length - 1);
+      for (const { choice, usage: own } of ends) {
+        const times = heard.get(choice);
+        if (times === undefined || own.generatedTokens < 2) continue;
+        const seconds = (times.lastMs - times.firstMs) / 1000 / (own.generatedTokens - 1);
         metrics.outputTokenSeconds.observe(operation, seconds);
       }
       const fields = {
@@ -150,7 +157,16 @@ export function watchModel({ log, metrics }: Observers, event: ModelEvent): void
 
 /** Reads what the engines say of themselves, when somebody asks for the metrics. */
 export async function measureEngines(metrics: Metrics, models: Models<ServingModel>): Promise<void> {
-  // A model that was put out has no numbers any more.
+  const measured = await Promise.all(
+    models.status().map(async ({ model }) => ({
+      name: model.name,
+      stats: await models
+        .peek(model.name)
+        ?.engine.stats()
+        .catch(() => undefined),
+    })),
+  );
+  // All in one turn: whoever asks at the same time sees no gaps. A model that was put out has no numbers any more.
   for (const gauge of [
     metrics.engineRunning,
     metrics.engineWaiting,
@@ -165,13 +181,9 @@ export async function measureEngines(metrics: Metrics, models: Models<ServingMod
   ]) {
     gauge.reset();
   }
-  for (const { model } of models.status()) {
-    const stats = await models
-      .peek(model.name)
-      ?.engine.stats()
-      .catch(() => undefined);
+  for (const { name, stats } of measured) {
     if (stats === undefined) continue;
-    const label = { gen_ai_request_model: model.name };
+    const label = { gen_ai_request_model: name };
     metrics.engineRunning.set(label, stats.runningRequests);
     metrics.engineWaiting.set(label, stats.waitingRequests);
     metrics.engineSteps.set(label, stats.steps);

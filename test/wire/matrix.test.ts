@@ -318,11 +318,29 @@ describe('where it goes', () => {
 
   test('another method: 405', () =>
     each(routes, async ({ method, path: target }) => {
-      for (const other of ['PUT', 'DELETE', 'PATCH', method === 'POST' ? 'GET' : 'POST']) {
+      for (const other of [
+        'PUT',
+        'DELETE',
+        'PATCH',
+        method === 'POST' ? 'GET' : 'POST',
+        'TRACE',
+        'PROPFIND',
+      ]) {
         if (routes.some((route) => route.path === target && route.method === other)) continue;
-        // `/models/{model}` is a GET that a POST to another route may look like.
-        expect([404, 405]).toContain((await send({ method: other, target, body: '{}' })).status);
+        // With a body and without one, whose length nobody says then.
+        const type = 'content-type: application/json';
+        for (const request of [{ body: '{}' }, { headers: [`host: ${host}`, bearer, type] }]) {
+          const { status, headers } = await send({ method: other, target, ...request });
+          // `/models/{model}` is a GET that a POST to another route may look like.
+          expect([404, 405]).toContain(status);
+          if (status === 405) expect(headers.get('allow')?.split(', ')).toContain(method);
+        }
       }
+    }));
+
+  test('CONNECT asks for another server: 400', () =>
+    each(routes, async ({ path: target }) => {
+      expect((await send({ method: 'CONNECT', target })).status).toBe(400);
     }));
 });
 
@@ -335,6 +353,17 @@ describe('what it says', () => {
         expect((await send({ method, target, body: '{}' }, [bearer, `content-type: ${type}`])).status).toBe(
           415,
         );
+    }));
+
+  test('what comes in chunks is read like what says its length; without either there is nothing', () =>
+    each(posts(), async ({ method, path: target }) => {
+      const good = JSON.stringify(GOOD.find(([pattern]) => pattern.test(target))![1]);
+      const whole = await send({ method, target, body: good });
+      const head = [`host: ${host}`, bearer, 'content-type: application/json'];
+      const chunks = [good.slice(0, 3), good.slice(3)];
+      const chunked = await send({ method, target, headers: head, chunks });
+      expect([target, chunked.status]).toEqual([target, whole.status]);
+      expect((await send({ method, target, headers: head })).status).toBe(400);
     }));
 
   test('10 MB, with its length or in chunks: 413', () =>
@@ -404,13 +433,17 @@ describe('what it says', () => {
       expect(({} as Record<string, unknown>).polluted).toBeUndefined();
     }));
 
-  test('headers without end: 431', async () => {
-    const response = await rawRequest(server.url, {
-      target: '/v1/models',
-      headers: [`host: ${host}`, `x-a: ${'a'.repeat(20_000)}`],
-    });
-    expect(response.status).toBe(431);
-  });
+  test('headers without end: 431, what is no HTTP: 400, each in the shape of its route', () =>
+    each(routes, async ({ method, path: target }) => {
+      const endless = [`host: ${host}`, `x-a: ${'a'.repeat(20_000)}`];
+      expect((await send({ method, target, headers: endless })).status).toBe(431);
+      for (const headers of [['host'], [`host: ${host}`, 'content-length: x']])
+        expect((await send({ method, target, headers })).status).toBe(400);
+      expect((await send({ method, target: `\\\\evil${target}` })).status).toBe(400);
+      expect((await rawRequest(server.url, { method, target: `/\\evil${target}` })).status).toBe(400);
+      for (const name of ['localhost:99999', '127.1', '256.1.1.1', '[::::]'])
+        expect((await send({ method, target, headers: [`host: ${name}`, bearer] })).status).toBe(400);
+    }));
 });
 
 test('nothing of all that was a fault of the server', () => {

@@ -253,6 +253,17 @@ test('chat: choices, seeds, stop texts and log-probabilities', async () => {
   });
 });
 
+test('as many choices as may be asked for, and no warning of it', async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => warnings.push(warning);
+  process.on('warning', note);
+  const { choices } = await client.chat.completions.create({ ...hello, n: 16, max_tokens: 2 });
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('warning', note);
+  expect(choices).toHaveLength(16);
+  expect(warnings).toEqual([]);
+});
+
 describe('response_format', () => {
   const schema = {
     type: 'object',

@@ -130,15 +130,33 @@ test('headers and bodies that never end are not waited for', async () => {
     'POST /v1/completions HTTP/1.1\r\n',
     `POST /v1/completions HTTP/1.1\r\n${host}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
   ];
-  await Promise.all(
+  const heard = await Promise.all(
     slow.map(async (text) => {
       const socket = connect(Number(new URL(other.url).port), '127.0.0.1');
+      let answer = '';
       socket.write(text);
-      socket.on('data', () => undefined);
+      socket.on('data', (part) => {
+        answer += part;
+      });
       await once(socket, 'close');
+      return answer;
     }),
   );
+  for (const answer of heard) expect(answer).toMatch(/^HTTP\/1.1 408 .*"request-too-slow"/s);
   expect((await fetch(`${other.url}/healthz`)).status).toBe(200);
+});
+
+test('a client that goes before its request is whole is no fault of the server', async () => {
+  const host = `host: ${new URL(server.url).host}`;
+  const head = `POST /v1/completions HTTP/1.1\r\n${host}\r\ncontent-type: application/json`;
+  for (const part of ['content-length: 100\r\n\r\n{', 'transfer-encoding: chunked\r\n\r\n2\r\n{"\r\n']) {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    socket.write(`${head}\r\n${part}`);
+    await sleep(50);
+    socket.destroy();
+  }
+  await until(() => server.lines.filter(({ status }) => status === 499).length === 2);
+  expect(server.errors).toEqual([]);
 });
 
 test('a killed engine loses its requests, is started again, and says so', async () => {

@@ -12,6 +12,7 @@ export function health(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     method: 'get',
     path: '/healthz',
     summary: 'Does the process answer?',
+    security: [],
     responses,
   });
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
@@ -19,6 +20,7 @@ export function health(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     method: 'get',
     path: '/readyz',
     summary: 'Can it take requests?',
+    security: [],
     responses,
   });
   app.get('/readyz', (c) => {

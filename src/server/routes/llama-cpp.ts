@@ -3,6 +3,7 @@
  * Refuses to know: how their bodies are read and written (api/llama-cpp), how answers are made.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { z } from 'zod';
 import { parseBody } from '../../api/fields.ts';
 import { infillDocument, infillSchema, infillStream, parseInfill } from '../../api/llama-cpp/infill.ts';
 import {
@@ -63,6 +64,7 @@ export function llamaCpp(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void 
     method: 'get',
     path: '/props',
     summary: 'What is known of the model, as llama.cpp tells it; `?model=` where several are served',
+    request: { query: z.object({ model: z.string().optional() }) },
     responses: { 200: { description: 'The model' }, 404: { description: 'No such model' } },
   });
   app.get('/props', async (c) => {

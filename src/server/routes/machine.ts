@@ -18,7 +18,7 @@ import type { ServerContext, ServerEnv, ServerParts } from '../context.ts';
 import type { ModelStatus } from '../models.ts';
 import { withModel } from '../using.ts';
 import { allowed, demandRule, visible } from '../visible.ts';
-import { describePost } from './openapi-parts.ts';
+import { describePost, modelInPath } from './openapi-parts.ts';
 
 const BASE = '/hadal/v1';
 
@@ -53,6 +53,7 @@ function reading(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
     method: 'get',
     path: `${BASE}/models/{model}/experts`,
     summary: 'How often each expert of a model was chosen since it was loaded',
+    request: modelInPath,
     responses: { 200: { description: 'By layer' }, 404: { description: 'No such model' } },
   });
   app.get(`${BASE}/models/:model/experts`, async (c) => {

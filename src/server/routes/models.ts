@@ -7,7 +7,7 @@ import { type ListedModel, modelDocument, modelsDocument } from '../../api/opena
 import type { ServerEnv, ServerParts } from '../context.ts';
 import type { ModelStatus } from '../models.ts';
 import { allowed, visible } from '../visible.ts';
-import { OPENAI_BASES } from './openapi-parts.ts';
+import { modelInPath, OPENAI_BASES } from './openapi-parts.ts';
 
 /** Adds both routes under every base. */
 export function models(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
@@ -33,6 +33,7 @@ export function models(app: OpenAPIHono<ServerEnv>, parts: ServerParts): void {
       method: 'get',
       path: `${base}/models/{model}`,
       summary: 'Show one model',
+      request: modelInPath,
       responses: {
         200: { description: 'The model' },
         403: { description: 'Not for this key' },

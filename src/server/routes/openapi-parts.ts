@@ -3,7 +3,7 @@
  * Refuses to know: any one route.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import type { z } from 'zod';
+import { z } from 'zod';
 import type { ServerEnv } from '../context.ts';
 
 /** OpenAI's base, DeepSeek's, and DeepSeek's for what it calls beta. */
@@ -13,6 +13,9 @@ export const OPENAI_BASES = ['/v1', '', '/beta', '/beta/v1'] as const;
 export const jsonBody = (schema: z.ZodType) => ({
   body: { required: true, content: { 'application/json': { schema } } },
 });
+
+/** A model in the path. */
+export const modelInPath = { params: z.object({ model: z.string() }) };
 
 /** What a route that answers gives back. */
 export const answerResponses = {
