@@ -17,7 +17,7 @@ export interface FieldRule {
   readonly harmless?: readonly unknown[];
 }
 
-/** All known fields of one kind of request. Unknown ones are accepted without effect. */
+/** All known fields of one kind of request. Unknown ones are accepted without effect, as are those inside that its schema strips. */
 export type FieldTable = Readonly<Record<string, FieldRule>>;
 
 /** A field that does what it says. */
@@ -68,8 +68,28 @@ export function parseBody<T extends z.ZodType>(
     if (withoutEffect.length < MOST_NAMED && /^[\w.-]{1,64}$/.test(name)) withoutEffect.push(name);
   }
   const result = schema.safeParse(body);
-  if (result.success) return { fields: result.data, withoutEffect };
+  if (result.success) {
+    const inside = new Set<string>();
+    collectStripped(given, result.data, '', inside);
+    return { fields: result.data, withoutEffect: [...withoutEffect, ...inside].slice(0, MOST_NAMED) };
+  }
   throw invalidField(result.error.issues[0]!, table, body);
+}
+
+/** Paths of what a schema left out and that asks for something, e.g. `messages[].name`. */
+function collectStripped(given: unknown, read: unknown, path: string, into: Set<string>): void {
+  if (typeof given !== 'object' || typeof read !== 'object' || given === null || read === null) return;
+  if (given === read || into.size >= MOST_NAMED) return;
+  if (Array.isArray(given)) {
+    if (Array.isArray(read))
+      for (const [i, one] of given.entries()) collectStripped(one, read[i], `${path}[]`, into);
+    return;
+  }
+  for (const [name, value] of Object.entries(given)) {
+    const at = path === '' ? name : `${path}.${name}`;
+    if (Object.hasOwn(read, name)) collectStripped(value, (read as Record<string, unknown>)[name], at, into);
+    else if (value !== null && !same(value, []) && /^[\w-]{1,64}$/.test(name)) into.add(at);
+  }
 }
 
 /** What a schema found wrong, as an error that names the field. What may stand there the table says best, else the schema. */

@@ -381,6 +381,29 @@ test('fields without effect are named, refused ones refused', async () => {
     .create({ ...hello, user: 'u', store: false, metadata: { a: 'b' }, made_up: 1 } as typeof hello)
     .withResponse();
   expect(response.headers.get(WITHOUT_EFFECT_HEADER)).toBe('user, metadata, made_up');
+  const inside = {
+    messages: [
+      { role: 'system', content: 'x', name: 'boss', refusal: null },
+      {
+        role: 'user',
+        content: [{ type: 'text', text: 'hi', cache_control: { type: 'ephemeral' } }],
+        name: 'me',
+      },
+      { role: 'assistant', content: 'x', annotations: [], weight: 0 },
+      { role: 'user', content: 'y' },
+    ],
+    thinking: { type: 'disabled', budget_tokens: 5 },
+    stream_options: { include_usage: true, include_obfuscation: false },
+    response_format: {
+      type: 'json_schema',
+      json_schema: { name: 'a', schema: { type: 'object', title: 'T' } },
+    },
+    logit_bias: { 1: 0 },
+  };
+  const asked = client.chat.completions.create({ ...hello, ...inside } as typeof hello).withResponse();
+  expect((await asked).response.headers.get(WITHOUT_EFFECT_HEADER)).toBe(
+    'messages[].name, messages[].content[].cache_control, messages[].weight, thinking.budget_tokens, stream_options.include_obfuscation',
+  );
   const refused: object[] = [
     { functions: [{ name: 'f' }] },
     { chat_template: '{{ x }}' },

@@ -22,26 +22,26 @@ import { checkStrictSchema } from './strict-schema.ts';
 const MOST_MESSAGES = 4096;
 const MOST_TOOLS = 128;
 
-const textPart = z.looseObject({ type: z.literal('text'), text: z.string() });
+const textPart = z.object({ type: z.literal('text'), text: z.string() });
 const otherPart = z.looseObject({ type: z.enum(['image_url', 'input_audio', 'file', 'refusal']) });
 const content = z.union([z.string(), z.array(z.union([textPart, otherPart])).max(1024)]);
-const toolCall = z.looseObject({
+const toolCall = z.object({
   id: z.string().max(256),
   type: z.literal('function').optional(),
-  function: z.looseObject({ name: z.string().max(256), arguments: z.string() }),
+  function: z.object({ name: z.string().max(256), arguments: z.string() }),
 });
 
 const message = z.discriminatedUnion('role', [
-  z.looseObject({ role: z.enum(['system', 'developer']), content }),
-  z.looseObject({ role: z.literal('user'), content }),
-  z.looseObject({
+  z.object({ role: z.enum(['system', 'developer']), content }),
+  z.object({ role: z.literal('user'), content }),
+  z.object({
     role: z.literal('assistant'),
     content: content.nullish(),
     reasoning_content: z.string().nullish(),
     tool_calls: z.array(toolCall).max(MOST_TOOLS).nullish(),
     prefix: z.boolean().nullish(),
   }),
-  z.looseObject({ role: z.literal('tool'), content, tool_call_id: z.string().max(256) }),
+  z.object({ role: z.literal('tool'), content, tool_call_id: z.string().max(256) }),
 ]);
 
 const functionTool = z.strictObject({
@@ -83,7 +83,7 @@ export const chatSchema = z.looseObject({
       z.strictObject({ type: z.literal('function'), function: z.strictObject({ name: z.string() }) }),
     ])
     .nullish(),
-  thinking: z.looseObject({ type: z.enum(['enabled', 'disabled']) }).nullish(),
+  thinking: z.object({ type: z.enum(['enabled', 'disabled']) }).nullish(),
   reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max', 'ultra']).nullish(),
 });
 

@@ -20,7 +20,7 @@ const penalty = optional(z.number().min(-2).max(2));
 export const settingsShape = {
   model: z.string().min(1).max(256),
   stream: optional(z.boolean()),
-  stream_options: optional(z.looseObject({ include_usage: z.boolean().nullish() })),
+  stream_options: optional(z.object({ include_usage: z.boolean().nullish() })),
   max_tokens: optional(z.int().min(1)),
   temperature: optional(z.number().min(0).max(2)),
   top_p: optional(z.number().min(0).max(1)),
