@@ -12,4 +12,6 @@ export interface Problem {
   readonly message: string;
   /** When it is worth trying again. */
   readonly retryAfterSeconds?: number;
+  /** It will be the same until a person changes something: clients that try again by themselves only make theirs wait. */
+  readonly lasting?: true;
 }

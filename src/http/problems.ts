@@ -10,6 +10,7 @@ interface Entry {
   /** Said instead of the error's own sentence, which may name files or processes of this machine. */
   readonly sentence?: string;
   readonly retryAfterSeconds?: number;
+  readonly lasting?: true;
 }
 
 const bad: Entry = { status: 400 };
@@ -79,7 +80,7 @@ const CATALOGUE: Readonly<Record<string, Entry>> = {
     retryAfterSeconds: 1,
     sentence: 'the engine ended while it answered, and is started again; ask again',
   },
-  'model-unloadable': { status: 503, retryAfterSeconds: 30 },
+  'model-unloadable': { status: 503, lasting: true },
 };
 
 /** What the caller is told of a fault of ours. */
@@ -94,13 +95,14 @@ export function problemOf(error: unknown): Problem {
   const code = error instanceof HadalError ? error.code : 'internal';
   const entry = Object.hasOwn(CATALOGUE, code) ? CATALOGUE[code] : undefined;
   if (entry === undefined) return { status: 500, code: 'internal', message: FAULT };
-  const { status, sentence = (error as HadalError).message } = entry;
+  const { status, lasting, sentence = (error as HadalError).message } = entry;
   const seconds = error instanceof RetryError ? error.retryAfterSeconds : entry.retryAfterSeconds;
   return {
     status,
     code,
     message: sentence,
     ...(seconds === undefined ? {} : { retryAfterSeconds: seconds }),
+    ...(lasting === undefined ? {} : { lasting }),
   };
 }
 

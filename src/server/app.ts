@@ -54,7 +54,13 @@ const ROUTES = [
 const METHODS = ['GET', 'POST', 'DELETE'] as const;
 
 /** Headers of ours, and those that clients wait and retry by, for pages elsewhere that may call. */
-const TOLD_HEADERS = ['x-request-id', 'request-id', 'retry-after', WITHOUT_EFFECT_HEADER] as const;
+const TOLD_HEADERS = [
+  'x-request-id',
+  'request-id',
+  'retry-after',
+  'x-should-retry',
+  WITHOUT_EFFECT_HEADER,
+] as const;
 
 /** Paths that need no key, exactly so; the files of the page, which asks for one itself, come to them. */
 const OPEN_PATHS = ['/healthz', '/readyz'] as const;
@@ -137,6 +143,8 @@ function failed(c: ServerContext, error: unknown, { observers: { log } }: Server
   }
   const headers: Record<string, string> = {};
   if (problem.retryAfterSeconds !== undefined) headers['retry-after'] = `${problem.retryAfterSeconds}`;
+  // Clients of OpenAI and Anthropic ask again after any 503 but one that says this.
+  if (problem.lasting) headers['x-should-retry'] = 'false';
   if (problem.status === 401) headers['www-authenticate'] = 'Bearer realm="hadal"';
   const body = protocolOf(c.req.path).error(problem);
   return c.json(body, problem.status as ContentfulStatusCode, headers);

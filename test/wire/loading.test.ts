@@ -1,5 +1,8 @@
 /** Owns: models that come and go under requests: progress and places in the stream, times to stay, memory for one of two. */
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import Anthropic from '@anthropic-ai/sdk';
+import OpenAI from 'openai';
 import { expect, test } from 'vitest';
 import { keyRing, newKey } from '../../src/http/keys.ts';
 import { startTestServer, type TestServer } from '../fixtures/server.ts';
@@ -100,6 +103,20 @@ test('with memory for one of two, each request gets its model; both answer, by t
   expect(server.events).toContain('evicted one');
   expect(server.models.status().filter(({ state }) => state === 'ready')).toHaveLength(1);
   expect(server.errors).toEqual([]);
+});
+
+test('a model that cannot be loaded is told of at once: clients do not try again for a minute', async () => {
+  const source = join(import.meta.dirname, 'loading.test.ts');
+  await using server = await startTestServer({
+    served: [{ name: 'broken', aliases: [], source, pinned: false }],
+  });
+  const asked = { model: 'broken', messages: [{ role: 'user' as const, content: 'hi' }], max_tokens: 1 };
+  const openai = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'any' });
+  const words = expect.stringContaining('could not be loaded');
+  await expect(openai.chat.completions.create(asked)).rejects.toMatchObject({ status: 503, message: words });
+  const anthropic = new Anthropic({ baseURL: server.url, apiKey: 'any' });
+  await expect(anthropic.messages.create(asked)).rejects.toMatchObject({ status: 503, message: words });
+  expect(server.events).toEqual(['loading broken', 'failed broken', 'loading broken', 'failed broken']);
 });
 
 test('a model that is to be put out is not loaded for it', async () => {

@@ -192,14 +192,6 @@ describe("Vercel's AI SDK", () => {
     expect((await result.totalUsage).inputTokens).toBeGreaterThan(0);
   });
 
-  test('an abort ends it', async () => {
-    const controller = new AbortController();
-    controller.abort();
-    await expect(
-      generateText({ model: model(), prompt: 'six times seven', abortSignal: controller.signal }),
-    ).rejects.toThrow(/abort/i);
-  });
-
   test('errors have their status and words', async () => {
     const other = createOpenAICompatible({ name: 'hadal', baseURL: `${server.url}/v1` })('gpt-4');
     await expect(generateText({ model: other, prompt: 'x', maxRetries: 0 })).rejects.toMatchObject({
