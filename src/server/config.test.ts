@@ -54,6 +54,21 @@ describe.each(CASES)('%j', (document, field) => {
   });
 });
 
+test('files are meant from where the configuration is', () => {
+  writeFileSync(join(folder, 'own.gguf'), '');
+  const document = {
+    models: ['own.gguf', { source: './own.gguf', pin: true }, 'smollm2-135m', '/m/a.gguf'],
+    keys: 'keys.json',
+    policy: '../policy.json',
+  };
+  const own = join(folder, 'own.gguf');
+  expect(readConfig(written(JSON.stringify(document)))).toEqual({
+    models: [own, { source: own, pin: true }, 'smollm2-135m', '/m/a.gguf'],
+    keys: join(folder, 'keys.json'),
+    policy: join(folder, '..', 'policy.json'),
+  });
+});
+
 test('no JSON, no file', () => {
   expect(() => readConfig(written('{"port": 1,}'))).toThrow(
     expect.objectContaining({ code: 'config-broken' }),

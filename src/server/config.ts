@@ -11,7 +11,10 @@ import { HadalError } from '../error.ts';
 const modelSchema = z.union([
   z.string().min(1),
   z.strictObject({
-    source: z.string().min(1).describe('a GGUF file, or a name of the catalogue'),
+    source: z
+      .string()
+      .min(1)
+      .describe('a GGUF file, beside this file or absolute, or a name of the catalogue'),
     name: z.string().min(1).max(256).optional().describe('what requests call it; from its source otherwise'),
     aliases: z.array(z.string().min(1).max(256)).optional().describe('further names'),
     pin: z.boolean().optional().describe('loaded at the start and never put out'),
@@ -55,7 +58,11 @@ export const configSchema = z.strictObject({
     .optional()
     .describe('a policy, beside this file: which model files may be loaded'),
   offline: z.boolean().optional().describe('nothing may go out: no fetching, no connections'),
-  keys: z.string().min(1).optional().describe('the file of keys; where `hadal keys` puts it otherwise'),
+  keys: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('the file of keys, beside this file; where `hadal keys` puts it otherwise'),
   hosts: z.array(z.string().min(1)).optional().describe('further names that a Host header may hold'),
   origins: z.array(z.string().min(1)).optional().describe('pages elsewhere that may call'),
   max_body_bytes: z.int().min(1024).optional().describe('of a request; 8 MiB otherwise'),
@@ -125,12 +132,30 @@ export function readConfig(path: string): ServeConfig {
     throw broken(path, error instanceof Error ? error.message : String(error));
   }
   const result = configSchema.safeParse(json);
-  if (result.success) {
-    const { policy } = result.data;
-    return policy === undefined ? result.data : { ...result.data, policy: resolve(dirname(path), policy) };
-  }
+  if (result.success) return besideFile(result.data, dirname(path));
   const [issue] = result.error.issues;
   throw broken(path, `${issue?.path.join('.') || 'the document'}: ${issue?.message}`);
+}
+
+/** Files are meant from where the configuration is, wherever the server is started. A model that is no file there is a name. */
+function besideFile(config: ServeConfig, folder: string): ServeConfig {
+  const { policy, keys, models } = config;
+  const model = (source: string) => {
+    const path = resolve(folder, source);
+    return existsSync(path) ? path : source;
+  };
+  return {
+    ...config,
+    ...(policy === undefined ? {} : { policy: resolve(folder, policy) }),
+    ...(keys === undefined ? {} : { keys: resolve(folder, keys) }),
+    ...(models === undefined
+      ? {}
+      : {
+          models: models.map((one) =>
+            typeof one === 'string' ? model(one) : { ...one, source: model(one.source) },
+          ),
+        }),
+  };
 }
 
 function broken(path: string, got: string): HadalError {
