@@ -41,6 +41,8 @@ export interface FileOptions {
 export interface OpenOptions extends FileOptions {
   /** The model's own limit when absent, as far as memory allows. */
   readonly contextTokens?: number;
+  /** Bytes that it may take, by which the context is chosen where none is; what memory allows when absent. */
+  readonly roomBytes?: number;
   /** Tokens of cache for all answers together; one context when absent or less. */
   readonly cacheTokens?: number;
   readonly cacheDType?: CacheDType;
@@ -73,6 +75,8 @@ export interface OpenedMemory {
 export interface OpenedModel extends AsyncDisposable {
   /** The file on disk. */
   readonly path: string;
+  /** As of {@link MeasuredModel}, with the context that it has. */
+  readonly bytes: number;
   readonly answerer: Answerer;
   readonly embedder: Embedder;
   readonly engine: EngineHost;
@@ -150,6 +154,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
   const defaultSystem = defaultSystemOf(chatFormat);
   return {
     path,
+    bytes: bytesOf(description, contextTokens, options),
     answerer: createAnswerer({
       engine,
       tokenizer,
@@ -219,25 +224,29 @@ export async function measureModel(name: string, options: OpenOptions = {}): Pro
   const path = await resolved(name, options);
   const description = await withFile(path, describeModel);
   const contextTokens = contextOf(path, description, options);
-  const cacheTokens = Math.max(contextTokens, options.cacheTokens ?? 0);
-  return {
-    path,
-    bytes: bytesNeeded(description, cacheTokens, options.cacheDType ?? DEFAULT_CACHE),
-    contextTokens,
-  };
+  return { path, bytes: bytesOf(description, contextTokens, options), contextTokens };
+}
+
+function bytesOf(
+  description: ModelDescription,
+  contextTokens: number,
+  { cacheTokens = 0, cacheDType = DEFAULT_CACHE }: OpenOptions,
+): number {
+  return bytesNeeded(description, Math.max(contextTokens, cacheTokens), cacheDType);
 }
 
 function contextOf(
   path: string,
   description: ModelDescription,
-  { contextTokens, cacheDType = DEFAULT_CACHE }: OpenOptions,
+  { contextTokens, cacheDType = DEFAULT_CACHE, roomBytes = Number.POSITIVE_INFINITY }: OpenOptions,
 ): number {
+  const { presentBytes, availableBytes } = memoryHere();
   return contextThatFits({
     name: path,
     description,
     wantedTokens: contextTokens,
     cacheDType,
-    memory: memoryHere(),
+    memory: { presentBytes, availableBytes: Math.min(availableBytes, roomBytes) },
   });
 }
 

@@ -33,9 +33,10 @@ export type LocalModel = OpenedModel & { readonly ended: Promise<unknown> };
  */
 export function localModels(options: LocalOptions): ModelOpener<LocalModel> {
   return {
-    async open(model: ServedModel, onProgress, signal) {
+    async open(model: ServedModel, onProgress, signal, roomBytes) {
       const opened = await openModel(model.source, {
         ...options,
+        roomBytes,
         host: 'process',
         // The page shows it; a step reads some thousand numbers more.
         countExperts: true,
@@ -44,10 +45,10 @@ export function localModels(options: LocalOptions): ModelOpener<LocalModel> {
       });
       return { ...opened, ended: opened.engine.ended };
     },
-    async bytesOf(model, onProgress, signal) {
+    async bytesOf(model, onProgress, signal, roomBytes) {
       const onFetch: OpenOptions['onFetch'] = ({ doneBytes, totalBytes }) =>
         onProgress(doneBytes, totalBytes);
-      return (await measureModel(model.source, { ...options, signal, onFetch })).bytes;
+      return (await measureModel(model.source, { ...options, roomBytes, signal, onFetch })).bytes;
     },
   };
 }

@@ -39,6 +39,7 @@ function setUp(served: readonly ServedModel[], more: Partial<ModelsOptions<Fake>
         });
         return {
           name,
+          bytes: 10,
           ended,
           die,
           async [Symbol.asyncDispose]() {
@@ -187,6 +188,32 @@ describe('when memory runs out', () => {
     await expect(acquire('c')).rejects.toMatchObject({ code: 'memory-full' });
     expect(loadedNow(models)).toEqual(['a', 'b']);
   });
+});
+
+test('what a model takes is chosen by what others leave, and counts as it came', async () => {
+  const rooms: number[] = [];
+  const opener = {
+    bytesOf: async (_: unknown, __: unknown, ___: unknown, room: number) => Math.min(15, Math.max(10, room)),
+    open: async ({ name }: ServedModel, _: unknown, __: unknown, room: number) => {
+      rooms.push(room);
+      const [ended, die] = [new Promise<unknown>(() => undefined), () => undefined];
+      return { name, bytes: Math.min(15, room), ended, die, [Symbol.asyncDispose]: async () => undefined };
+    },
+  };
+  const { acquire, models, events } = setUp([model('a'), model('b')], { opener, budgetBytes: 26 });
+  (await acquire('a')).release();
+  (await acquire('b')).release();
+  expect(rooms).toEqual([26, 11]);
+  expect(models.status().map(({ bytes }) => bytes)).toEqual([15, 11]);
+  expect(events).not.toContain('evicted a');
+  const few = setUp([model('a'), model('b')], { opener, budgetBytes: 20 });
+  (await few.acquire('a')).release();
+  (await few.acquire('b')).release();
+  // Once the other is out there is more than when it was asked for.
+  expect(few.models.status().map(({ state, bytes }) => [state, bytes])).toEqual([
+    ['absent', 15],
+    ['ready', 15],
+  ]);
 });
 
 describe('what goes wrong', () => {

@@ -26,13 +26,21 @@ export type OnProgress = (done: number, total: number) => void;
 export interface LoadedModel extends AsyncDisposable {
   /** Resolves, with what is known of why, when the engine is gone; also after it was closed. */
   readonly ended: Promise<unknown>;
+  /** What it takes. */
+  readonly bytes: number;
 }
 
 /** How models are opened and measured. */
 export interface ModelOpener<M extends LoadedModel> {
-  open(model: ServedModel, onProgress: OnProgress, signal: AbortSignal): Promise<M>;
-  /** Bytes that it will need. Fetches a model that is not here, and reads its header only. */
-  bytesOf(model: ServedModel, onProgress: OnProgress, signal: AbortSignal): Promise<number>;
+  /** `roomBytes` is what others leave: what can be chosen of a model is chosen so that it takes no more. */
+  open(model: ServedModel, onProgress: OnProgress, signal: AbortSignal, roomBytes: number): Promise<M>;
+  /** Bytes that it needs where `roomBytes` are left. Fetches a model that is not here, and reads its header only. */
+  bytesOf(
+    model: ServedModel,
+    onProgress: OnProgress,
+    signal: AbortSignal,
+    roomBytes: number,
+  ): Promise<number>;
 }
 
 /** What became of a model, for logs and metrics. */
@@ -318,9 +326,11 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
         slot.progress = { done, total };
         for (const listener of slot.listeners) listener(done, total);
       };
-      slot.bytes = await opener.bytesOf(slot.model, tell, this.#stop.signal);
+      const { signal } = this.#stop;
+      slot.bytes = await opener.bytesOf(slot.model, tell, signal, this.#roomFor(slot));
       await this.#makeRoom(slot, slot.bytes);
-      const loaded = await opener.open(slot.model, tell, this.#stop.signal);
+      const loaded = await opener.open(slot.model, tell, signal, this.#roomFor(slot));
+      slot.bytes = loaded.bytes;
       slot.loaded = loaded;
       slot.leaving = false;
       void loaded.ended.then((error) => this.#ended(slot, loaded, error));
@@ -351,9 +361,9 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
   /** Whether `bytes` more fit; if not, after one more is out, or something changed. */
   async #hasRoom(wanted: Slot<M>, bytes: number): Promise<boolean> {
     const { budgetBytes } = this.#options;
-    const held = this.#slots.filter((slot) => slot !== wanted && (slot.loaded || slot.closing));
-    const used = held.reduce((sum, slot) => sum + (slot.bytes ?? 0), 0);
-    if (used + bytes <= budgetBytes) return true;
+    const room = this.#roomFor(wanted);
+    if (bytes <= room) return true;
+    const held = this.#othersThan(wanted);
     const candidates = held.filter(({ pinned }) => !pinned).toSorted((a, b) => a.lastUsedMs - b.lastUsedMs);
     const idle = candidates.find(({ leases, closing }) => leases === 0 || closing !== undefined);
     if (idle !== undefined) {
@@ -365,12 +375,23 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
     } else {
       throw new HadalError('memory-full', {
         what: `the model ${wanted.model.name}`,
-        expected: `at most ${budgetBytes - used} bytes beside what must stay loaded`,
+        expected: `at most ${room} bytes beside what must stay loaded`,
         got: `${bytes} bytes`,
-        next: 'ask for a smaller model, or give the server more memory',
+        next: 'ask for a smaller model, or give the server more memory or a shorter context',
       });
     }
     return false;
+  }
+
+  /** Whatever of the others is in memory. */
+  #othersThan(wanted: Slot<M>): Slot<M>[] {
+    return this.#slots.filter((slot) => slot !== wanted && (slot.loaded || slot.closing));
+  }
+
+  /** Bytes of the budget that others leave. */
+  #roomFor(wanted: Slot<M>): number {
+    const used = this.#othersThan(wanted).reduce((sum, slot) => sum + (slot.bytes ?? 0), 0);
+    return this.#options.budgetBytes - used;
   }
 
   #close(slot: Slot<M>): Promise<void> {

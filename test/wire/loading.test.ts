@@ -105,6 +105,19 @@ test('with memory for one of two, each request gets its model; both answer, by t
   expect(server.errors).toEqual([]);
 });
 
+test('a budget that has no room for the longest context has some for a shorter one', async () => {
+  const toys = [{ name: 'toy', contextTokens: 65_536 }];
+  await using probe = await startTestServer({ toys });
+  await streamOf(probe);
+  const { bytes } = probe.models.status()[0]!;
+  const budgetBytes = bytes! - 2_000_000;
+  await using server = await startTestServer({ toys, budgetBytes });
+  expect(await streamOf(server)).toContain('"content"');
+  expect(server.models.status()[0]!.bytes).toBeLessThanOrEqual(budgetBytes);
+  const { contextTokens } = server.models.peek('toy')!.answerer;
+  expect([contextTokens > 2048, contextTokens < 65_536]).toEqual([true, true]);
+});
+
 test('a model that cannot be loaded is told of at once: clients do not try again for a minute', async () => {
   const source = join(import.meta.dirname, 'loading.test.ts');
   await using server = await startTestServer({
