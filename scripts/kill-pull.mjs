@@ -36,7 +36,8 @@ export async function killPull({ kills, seed, bytes }) {
   let killed = 0;
   let home = mkdtempSync(join(tmpdir(), 'hadal-kill-'));
   try {
-    while (killed < kills) {
+    // A fetch that fails by itself once will do so again.
+    while (killed < kills && wrong.length === 0) {
       // Mostly while bytes come; now and then while it starts or checks.
       const afterMs = 250 + random() * ((bytes / PIECE_BYTES / 4) * PIECE_MS + 700);
       const { signal, code, errors } = await pullOnce(hub.url, home, afterMs);

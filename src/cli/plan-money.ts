@@ -4,6 +4,7 @@
  */
 import type { FamilyModel } from '../hub/family.ts';
 import { type CostAnswer, compareCost } from '../planner/cost.ts';
+import { ENGINE_TITLES } from '../planner/engines.ts';
 import { findGpu, type GpuEntry } from '../planner/machine.ts';
 import type { ModelPlan } from '../planner/plan.ts';
 import {
@@ -65,6 +66,7 @@ export function costOf(text: string, plan: ModelPlan): CostAnswer {
     watts: number('watts'),
     kilowattHourPrice: number('kwh-price'),
     batchGain: number('batch'),
+    by: `${ENGINE_TITLES[way.engine]} with ${plan.subject.title} in ${plan.subject.format}`,
     decodePerSecond: way.decode.tokensPerSecond,
     prefillPerSecond: way.prefill.tokensPerSecond,
   });
@@ -137,7 +139,7 @@ export function trainingOf(
     tokens,
     sequenceTokens: number('sequence'),
     hourPrice: number('hour-price'),
-    ...(given.utilisation === '' ? {} : { utilisation: number('utilisation') }),
+    ...(given.utilisation === '' ? {} : { utilisation: utilisationOfText(given.utilisation) }),
   });
   const published = PUBLISHED_RUNS.map((run) => {
     const of = family.find(({ name }) => name === run.model);
@@ -199,6 +201,17 @@ function numberOf(flag: string, key: string, text: string): number {
   const number = text === '' ? Number.NaN : Number(text);
   if (Number.isFinite(number) && number > 0) return number;
   throw usageError({ what: `${flag} ${key}`, expected: 'a number above 0', got: JSON.stringify(text) });
+}
+
+function utilisationOfText(text: string): number {
+  const number = numberOf('--training', 'utilisation', text);
+  if (number <= 1) return number;
+  throw usageError({
+    what: '--training utilisation',
+    expected: 'a part of the rate, above 0 and at most 1',
+    got: text,
+    ...(number <= 100 ? { next: `${number} % is utilisation=${number / 100}` } : {}),
+  });
 }
 
 function money(amount: number): string {

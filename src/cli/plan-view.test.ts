@@ -28,6 +28,35 @@ test('a file that nobody is known to publish comes with the commands that make i
   );
 });
 
+test('a refusal for want of room says how much is wanted and there, one for the format what to ask for', () => {
+  // 673 GB of weights, 0.6 GB of cache on each of eight; 80 GiB each, of which 95 % less 1.2 GB can be taken.
+  const eight = parseMachine(
+    {
+      name: 'eight',
+      cpu: { cores: 96 },
+      memory: { gib: 2048 },
+      gpus: [{ name: 'H800', count: 8 }],
+    },
+    'eight',
+  );
+  const report = (quantization: Quantization) =>
+    modelReport(eight, planModel(subjectOf(findInFamily(readFamily(), 'v3'), quantization), eight, {}), []);
+  expect(report('native')).toMatch(
+    /vLLM +it does not fit: 678 GB are wanted, 643 GB of 8 equal GPUs can be taken\n/,
+  );
+  expect(report('native')).toMatch(/llama\.cpp +it takes GGUF files: hadal plan deepseek-v3:Q4_K_M\n/);
+  expect(report('Q8_0')).toMatch(/SGLang +it takes published folders: hadal plan deepseek-v3:native\n/);
+  expect(reported('v4-pro', 'Q8_0', 16)).toMatch(
+    /llama\.cpp +it does not fit: 1\.67 TB are wanted, 14\.9 GB/,
+  );
+});
+
+test('a described machine is named, and nothing is said of its free memory', () => {
+  const report = reported('v2-lite', 'Q4_K_M', 64);
+  expect(report).toMatch(/^machine +pc, 8 cores/);
+  expect(report).not.toContain('free now');
+});
+
 test('what does not fit and what nobody runs are told apart', () => {
   expect(reported('v3', 'Q4_K_M', 16)).toContain('It does not fit. `hadal plan` alone lists what does.');
   expect(reported('deepseek-vl-7b-chat', 'Q4_K_M', 64)).toContain(

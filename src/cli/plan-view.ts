@@ -49,12 +49,12 @@ export function familyReport(machine: Machine, plans: readonly ModelPlan[], all:
   ].join('\n');
 }
 
-/** Models of one shape fit alike: of each shape and kind the latest stands for all. */
+/** Models of the same tensors fit alike: the first stands for all. */
 function distinct(plans: readonly ModelPlan[]): ModelPlan[] {
-  const seen = new Set<unknown>();
+  const seen = new Set<string>();
   return plans.filter(({ subject: { model } }) => {
-    if (model === undefined || seen.has(model.shape)) return false;
-    seen.add(model.shape);
+    if (model === undefined || seen.has(model.alike)) return false;
+    seen.add(model.alike);
     return true;
   });
 }
@@ -170,17 +170,17 @@ export function ranges(numbers: readonly number[]): string {
   return runs.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(', ');
 }
 
-function machineText({ cpu, memory, gpus, disks, assumed }: Machine): string {
+function machineText({ name, cpu, memory, gpus, disks, assumed }: Machine): string {
   const disk = disks[0];
   return table([
     [
       'machine',
-      `${cpu.model ?? 'processor'}, ${cpu.cores} cores${cpu.features.length > 0 ? ` (${cpu.features.join(' ')})` : ''}`,
+      `${cpu.model ?? name}, ${cpu.cores} cores${cpu.features.length > 0 ? ` (${cpu.features.join(' ')})` : ''}`,
     ],
     ['arithmetic', `${digits(cpu.int8PerSecond / 1e9)} billion 8-bit products and sums a second`],
     [
       'memory',
-      `${formatBytes(memory.bytes)}, ${formatBytes(memory.availableBytes)} free now, ${formatBytes(memory.bytesPerSecond)}/s`,
+      `${formatBytes(memory.bytes)}${memory.availableBytes < memory.bytes ? `, ${formatBytes(memory.availableBytes)} free now` : ''}, ${formatBytes(memory.bytesPerSecond)}/s`,
     ],
     ['GPUs', gpus.length === 0 ? 'none found' : gpuText(gpus)],
     ...(disk === undefined
@@ -268,7 +268,7 @@ export function planDocument(plan: ModelPlan): object {
         expert_layers: part.expertLayers,
       })),
     })),
-    refusals: plan.refusals,
+    refusals: plan.refusals.map(({ engine, why, tooSmall }) => ({ engine, why, too_small: tooSmall })),
   };
 }
 

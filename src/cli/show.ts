@@ -3,6 +3,7 @@
  * Refuses to know: what is inside a file (inspect), whether it fits (plan).
  */
 import { defineCommand } from 'citty';
+import { type CatalogueModel, findModel, type ModelSource, readCatalogue } from '../hub/catalogue.ts';
 import { type FamilyModel, findInFamily, readFamily } from '../hub/family.ts';
 import { type StoredModel, storedModel, storedModels } from '../hub/inventory.node.ts';
 import { OFFERED } from '../planner/plan.ts';
@@ -30,11 +31,18 @@ export const command = defineCommand({
     const { terminal, env } = data as Surroundings;
     const given = readArguments(cmd.args as object, rawArgs, { words: 1 });
     const name = given.word(0, 'MODEL', `hadal ${text.usage}`);
-    const here = (await storedModels(env)).some((model) => model.name.toLowerCase() === name.toLowerCase());
+    const known = findModel(readCatalogue(), name);
+    const wanted = (known?.name ?? name).toLowerCase();
+    const here = (await storedModels(env)).some((model) => model.name.toLowerCase() === wanted);
     if (here) {
-      const model = await storedModel(name, env);
+      const model = await storedModel(wanted, env);
       if (given.has('json')) terminal.json(model);
       else terminal.out(storedText(model));
+      return;
+    }
+    if (known !== undefined) {
+      if (given.has('json')) terminal.json(known);
+      else terminal.out(catalogueText(known));
       return;
     }
     const model = findInFamily(readFamily(), name);
@@ -54,6 +62,21 @@ function storedText({ name, path, bytes, files, commit }: StoredModel): string {
     ...(commit === undefined ? [] : [['commit', commit]]),
     ['more', `hadal inspect ${path}`],
   ])}\n`;
+}
+
+function catalogueText({ name, title, license, bytes, sha256, sources }: CatalogueModel): string {
+  return `${table([
+    ['model', title],
+    ['license', license],
+    ['size', formatBytes(bytes)],
+    ['sha256', sha256],
+    ...sources.map((source, i) => [i === 0 ? 'from' : '', sourceTitle(source)]),
+    ['more', `hadal pull ${name}`],
+  ])}\n`;
+}
+
+function sourceTitle(source: ModelSource): string {
+  return source.kind === 'pypi' ? `pypi:${source.package}==${source.version}` : source.repo;
 }
 
 function familyText(model: FamilyModel): string {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { defineCommand, runCommand } from 'citty';
 import { HadalError } from '../error.ts';
 import { findModel, readCatalogue } from '../hub/catalogue.ts';
-import { readFamily } from '../hub/family.ts';
+import { familyReference, findInFamily, readFamily } from '../hub/family.ts';
 import { resolveModel } from '../hub/fetch.node.ts';
 import type { Machine } from '../planner/machine.ts';
 import { type ModelPlan, planFamily, type Way } from '../planner/plan.ts';
@@ -49,11 +49,14 @@ export const command = defineCommand({
         terminal.out(`${step.padEnd(10)}${what}\n${' '.repeat(10)}again by hand: ${again}\n`);
     };
 
+    // What cannot be had is refused before the machine is looked at.
+    const [word] = given.words;
+    const named = word === undefined ? undefined : asPublished(word);
     const machine = await probeShown(surroundings, false);
     say('assess', machineSentence(machine), 'hadal plan');
 
-    const { name, plan, way } = await chosen(given.words[0], machine, surroundings);
-    say('choose', choiceSentence(plan, way, given.words[0] === undefined), `hadal plan ${name}`);
+    const { name, plan, way } = await chosen(named, machine, surroundings);
+    say('choose', choiceSentence(plan, way, named === undefined), `hadal plan ${name}`);
 
     const contextTokens = Math.min(way.longestContext, MOST_CONTEXT);
     const decided = {
@@ -138,7 +141,7 @@ async function chosen(
       got: why,
       next:
         other === undefined
-          ? `see what would fit: hadal plan ${named}`
+          ? `see what would fit, and how it is made: hadal plan ${named.replace(/:native$/, '')}`
           : `another engine does: ${other.command}`,
     });
   }
@@ -159,6 +162,22 @@ async function chosen(
     got: formatBytes(machine.memory.bytes),
     next: 'try the small one: hadal up smollm2-135m',
   });
+}
+
+/**
+ * A name under which there are files: where no repository of quantized ones is known, a model is taken as it was published.
+ *
+ * @throws HadalError `model-unknown`, `quantization-needed` for a quantization that nobody is known to have, with what to do
+ */
+function asPublished(named: string): string {
+  if (existsSync(named) || findModel(readCatalogue(), named) !== undefined) return named;
+  const family = readFamily();
+  const of = family.find(({ repo }) => repo.toLowerCase() === named.toLowerCase());
+  if (of !== undefined) return asPublished(of.name);
+  familyReference(family, named);
+  const colon = named.lastIndexOf(':');
+  const { gguf } = findInFamily(family, colon < 0 ? named : named.slice(0, colon));
+  return colon < 0 && gguf === undefined ? `${named}:native` : named;
 }
 
 function withQuantization(name: string, { subject }: ModelPlan): string {

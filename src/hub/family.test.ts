@@ -14,7 +14,7 @@ import {
 } from './family.ts';
 
 const family = readFamily();
-const shapes = [...new Map(family.map((model) => [model.shape, model])).values()];
+const shapes = [...new Map(family.map((model) => [model.alike, model])).values()];
 const named = (name: string) => findInFamily(family, name);
 
 describe('the catalogue against the arithmetic of config.json', () => {
@@ -25,6 +25,25 @@ describe('the catalogue against the arithmetic of config.json', () => {
     const active = model.shape.active_parameters;
     if (active === undefined) return;
     expect(Math.abs(multiplyAddsPerToken({ tensors }) / active - 1)).toBeLessThan(0.08);
+  });
+
+  // `max_position_embeddings` as each model's own config.json says it, not that of the model it was made from.
+  test.each([
+    ['deepseek-v2-lite', 163_840],
+    ['esft-vanilla-lite', 4_096],
+    ['esft-token-intent-lite', 4_096],
+    ['deepseek-vl2-tiny', 4_096],
+    ['deepseek-vl2-small', 4_096],
+    ['deepseek-vl2', 4_096],
+    ['deepseek-vl-7b-chat', 4_096],
+    ['janus-1.3b', 16_384],
+    ['janus-pro-7b', 16_384],
+    ['deepseek-ocr', 8_192],
+    ['deepseek-coder-6.7b-instruct', 16_384],
+    ['r1-0528-qwen3-8b', 131_072],
+    ['v4-flash', 1_048_576],
+  ])('%s takes %i tokens', (name, tokens) => {
+    expect(subjectOf(named(name), 'Q4_K_M').contextTokens).toBe(tokens);
   });
 
   // Bytes of a token's cache, as reported from running files and derived in the papers.

@@ -49,7 +49,13 @@ const modelSchema = z.strictObject({
     .optional()
     .describe('a repository of quantized files'),
   shape: z.string(),
-  kind: z.enum(['chat', 'reasoning', 'code', 'math', 'vision', 'base', 'distill']),
+  config: z
+    .record(z.string(), z.unknown())
+    .optional()
+    .describe('fields of config.json in which it differs from its shape; sizes stay the same'),
+  kind: z
+    .enum(['chat', 'reasoning', 'code', 'math', 'vision', 'task', 'base', 'distill'])
+    .describe('`task`: trained for one, as translating'),
   generation: z.number().describe('orders models of a family; a later one is preferred'),
   license: z.string().min(1),
   engines: z
@@ -73,8 +79,10 @@ export type Native = z.output<typeof nativeSchema>;
 export type Shape = z.output<typeof shapeSchema>;
 
 /** One published model. */
-export interface FamilyModel extends Omit<z.output<typeof modelSchema>, 'shape'> {
+export interface FamilyModel extends Omit<z.output<typeof modelSchema>, 'shape' | 'config'> {
   readonly shape: Shape;
+  /** The same for models of the same tensors. */
+  readonly alike: string;
 }
 
 /**
@@ -103,10 +111,10 @@ export function parseFamily(json: unknown): readonly FamilyModel[] {
   const names = models.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw broken(`the name "${twice}"`, 'it twice');
-  return models.map((model) => {
-    const shape = shapes[model.shape];
-    if (shape === undefined) throw broken(`shape of ${model.name}`, model.shape);
-    return { ...model, shape };
+  return models.map(({ shape: of, config = {}, ...model }) => {
+    const common = shapes[of];
+    if (common === undefined) throw broken(`shape of ${model.name}`, of);
+    return { ...model, shape: { ...common, config: { ...common.config, ...config } }, alike: of };
   });
 }
 

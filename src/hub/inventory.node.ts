@@ -64,7 +64,7 @@ export async function storedModel(name: string, env: Environment): Promise<Store
         ? `did you mean ${guess}?`
         : names.length > 0
           ? `there are ${names.join(', ')}`
-          : 'fetch one with: hadal pull',
+          : 'fetch one with: hadal pull smollm2-135m',
   });
 }
 

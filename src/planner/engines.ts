@@ -6,20 +6,23 @@ import type { FamilyModel } from '../hub/family.ts';
 import type { Gpu, Machine } from './machine.ts';
 import {
   type Demand,
+  type Device,
+  demandedCache,
   devicesOf,
   memoryDevice,
   type Placement,
   placeByLayers,
   placeTensorParallel,
   placeWhole,
+  tensorParallelBytes,
 } from './placement.ts';
 import type { EngineName } from './speed.ts';
-import type { Subject } from './subject.ts';
+import { type Subject, weightBytes } from './subject.ts';
 
 /** A placement and who runs it how, or why an engine cannot. */
 export type Runner =
   | { readonly engine: EngineName; readonly placement: Placement; readonly command: string }
-  | { readonly engine: EngineName; readonly refusal: string };
+  | { readonly engine: EngineName; readonly refusal: string; readonly tooSmall?: true };
 
 /** Names that the commands of people go by. */
 export const ENGINE_TITLES: Readonly<Record<EngineName, string>> = {
@@ -43,12 +46,29 @@ export function runnersOf(subject: Subject, machine: Machine, demand: Demand): R
 }
 
 /** What an engine is refused for that would run the model on a larger machine. */
-export const NO_ROOM = 'it does not fit';
+function noRoom(engine: EngineName, wantedBytes: number, devices: readonly Device[], where: string): Runner {
+  const there = devices.reduce((sum, { usableBytes }) => sum + Math.max(0, usableBytes), 0);
+  const why =
+    wantedBytes > there
+      ? `${gigabytes(wantedBytes)} are wanted, ${gigabytes(there)} of ${where} can be taken`
+      : `its parts are too large for ${where}`;
+  return { engine, refusal: `it does not fit: ${why}`, tooSmall: true };
+}
+
+/** Example: `gigabytes(1.12e12) // '1.12 TB'`. */
+export function gigabytes(bytes: number): string {
+  return bytes >= 1e12 ? `${(bytes / 1e12).toPrecision(3)} TB` : `${(bytes / 1e9).toPrecision(3)} GB`;
+}
+
 const NOT_KNOWN = 'it is not known to run this model';
 
 /** Whether another engine is known to run a model; of a file nobody asks. */
 function runs({ model }: Subject, engine: Exclude<EngineName, 'hadal'>): boolean {
   return model?.engines?.includes(engine) ?? true;
+}
+
+function wantedBytes(subject: Subject, demand: Demand): number {
+  return weightBytes(subject) + demandedCache(subject, demand);
 }
 
 function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
@@ -67,8 +87,9 @@ function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
     subject.model.shape.native.experts
   )
     return { engine, refusal: 'it does not read this number format yet' };
-  const placement = placeWhole(subject, memoryDevice(memory), demand);
-  if (placement === undefined) return { engine, refusal: NO_ROOM };
+  const device = memoryDevice(memory);
+  const placement = placeWhole(subject, device, demand);
+  if (placement === undefined) return noRoom(engine, wantedBytes(subject, demand), [device], 'memory');
   const context = demand.contextTokens === subject.contextTokens ? '' : ` --context ${demand.contextTokens}`;
   const parallel = demand.sequences === 1 ? '' : ` --parallel ${demand.sequences}`;
   return { engine, placement, command: `hadal serve ${nameOf(subject)}${context}${parallel}` };
@@ -77,9 +98,14 @@ function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
 function llamaCpp(subject: Subject, machine: Machine, demand: Demand): Runner {
   const engine = 'llama.cpp';
   if (!runs(subject, engine)) return { engine, refusal: NOT_KNOWN };
-  if (subject.quantization === 'native') return { engine, refusal: 'it takes GGUF files' };
-  const placement = placeByLayers(subject, devicesOf(machine), demand);
-  if (placement === undefined) return { engine, refusal: NO_ROOM };
+  if (subject.quantization === 'native')
+    return { engine, refusal: `it takes GGUF files: hadal plan ${subject.name}:Q4_K_M` };
+  const devices = devicesOf(machine);
+  const placement = placeByLayers(subject, devices, demand);
+  if (placement === undefined) {
+    const kinds = [...new Set(devices.map(({ kind }) => (kind === 'gpu' ? 'GPUs' : kind)))].join(', ');
+    return noRoom(engine, wantedBytes(subject, demand), devices, kinds);
+  }
   const gpus = placement.held.filter(({ device }) => device.kind === 'gpu');
   const onGpus = gpus.reduce((sum, { layers }) => sum + layers.length, 0);
   const flags = [
@@ -131,7 +157,9 @@ function tensorParallel(subject: Subject, machine: Machine, demand: Demand): Run
   const refuse = (refusal: string) => engines.map((engine): Runner => ({ engine, refusal }));
   const { model } = subject;
   if (!engines.some((engine) => runs(subject, engine))) return refuse(NOT_KNOWN);
-  if (subject.quantization !== 'native' || model === undefined) return refuse('it takes published folders');
+  if (model === undefined) return refuse('it takes published folders');
+  if (subject.quantization !== 'native')
+    return refuse(`it takes published folders: hadal plan ${model.name}:native`);
   const gpus = devicesOf(machine).filter(({ kind, gpu }) => kind === 'gpu' && gpu?.vendor !== 'apple');
   const [first] = gpus;
   if (first === undefined) return refuse('there is no GPU for it');
@@ -139,10 +167,11 @@ function tensorParallel(subject: Subject, machine: Machine, demand: Demand): Run
     return refuse(`${first.gpu?.name ?? 'the GPU'} does not multiply 8-bit floats`);
   }
   // A power of two that cuts the heads evenly.
-  const most = gpus.filter(({ gpu }) => gpu?.name === first.gpu?.name).length;
-  for (let cuts = 1; cuts <= most; cuts *= 2) {
-    if (subject.heads % cuts !== 0) break;
-    const placement = placeTensorParallel(subject, gpus.slice(0, cuts), demand);
+  const equal = gpus.filter(({ gpu }) => gpu?.name === first.gpu?.name);
+  let most = 1;
+  for (let cuts = 1; cuts <= equal.length && subject.heads % cuts === 0; cuts *= 2) {
+    most = cuts;
+    const placement = placeTensorParallel(subject, equal.slice(0, cuts), demand);
     if (placement === undefined) continue;
     const commands = { vllm: vllmCommand(model, cuts, demand), sglang: sglangCommand(model, cuts, demand) };
     return engines.map((engine): Runner => {
@@ -151,7 +180,13 @@ function tensorParallel(subject: Subject, machine: Machine, demand: Demand): Run
         : { engine, refusal: NOT_KNOWN };
     });
   }
-  return refuse(NO_ROOM);
+  const wanted = tensorParallelBytes(subject, most, demand);
+  const where = most === 1 ? 'the GPU' : `${most} equal GPUs`;
+  return engines.map((engine) =>
+    runs(subject, engine)
+      ? noRoom(engine, wanted, equal.slice(0, most), where)
+      : { engine, refusal: NOT_KNOWN },
+  );
 }
 
 /** How vLLM is told that a folder of VL2, which names no class of its own, is one. */

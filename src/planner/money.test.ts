@@ -80,6 +80,7 @@ describe('a config.json of a model to be made', () => {
 
 describe('cost', () => {
   const question: CostQuestion = {
+    by: 'Hadal with a model in Q4_K_M',
     inputPrice: 1,
     outputPrice: 4,
     inputTokens: 36e6,
@@ -101,7 +102,10 @@ describe('cost', () => {
     expect(own.power).toBeCloseTo(60 * 0.5 * 0.2, 9);
     expect(machines).toBe(1);
     expect(evenAt).toBeCloseTo(100 / (50.4 - 6), 9);
-    expect(assumptions).toHaveLength(6);
+    expect(assumptions).toHaveLength(7);
+    expect(assumptions.join()).toContain(
+      'Hadal with a model in Q4_K_M answers as well as the model of the API',
+    );
   });
 
   test('more work than a machine does takes several, and a free API is never beaten', () => {

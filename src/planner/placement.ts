@@ -130,9 +130,8 @@ export function placeTensorParallel(
   demand: Demand,
 ): Placement | undefined {
   const cuts = devices.length;
-  const latent = !subject.streams.some(({ name }) => name.endsWith('.k'));
-  const cacheEach = demandedCache(subject, demand) / (latent ? 1 : cuts);
   const weightsEach = weightBytes(subject) / cuts;
+  const cacheEach = tensorParallelBytes(subject, cuts, demand) / cuts - weightsEach;
   if (devices.some(({ usableBytes }) => weightsEach + cacheEach > usableBytes)) return undefined;
   const layers = Array.from({ length: subject.layers }, (_, layer) => layer);
   const whole = holding(devices[0]!, subject.tensors, layers, layers, cacheEach);
@@ -146,6 +145,16 @@ export function placeTensorParallel(
     };
   });
   return { held, split: 'tensor', bytes: cuts * (weightsEach + cacheEach + GPU_WORKING_BYTES) };
+}
+
+/**
+ * Weights and cache of all GPUs together when every layer is cut so many times. A latent cache is there once for each.
+ *
+ * @example tensorParallelBytes(subject, 8, demand)
+ */
+export function tensorParallelBytes(subject: Subject, cuts: number, demand: Demand): number {
+  const latent = !subject.streams.some(({ name }) => name.endsWith('.k'));
+  return weightBytes(subject) + demandedCache(subject, demand) * (latent ? cuts : 1);
 }
 
 /**
@@ -185,7 +194,8 @@ export function placeByLayers(
     const mine = units.filter((unit) => at.get(unit) === device);
     if (mine.length === 0) return [];
     const layers = mine.filter(({ always, layer }) => always && layer !== undefined);
-    const experts = mine.filter(({ always }) => !always);
+    // A table that is looked up, as the embedding, is of no layer.
+    const experts = mine.filter(({ always, layer }) => !always && layer !== undefined);
     return holding(
       device,
       mine.flatMap(({ tensors }) => tensors),

@@ -112,7 +112,11 @@ describe('the usual questions', () => {
     expect(way(plan('v3', 'Q4_K_M', 'workstation-512', request), 'llama.cpp').command).toMatch(
       /-c 32768 -np 4 .*-ctk q8_0 -ctv q8_0/,
     );
-    expect(wanted.refusals).toContainEqual({ engine: 'hadal', why: 'hadal serve keeps its cache in F16' });
+    expect(wanted.refusals).toContainEqual({
+      engine: 'hadal',
+      why: 'hadal serve keeps its cache in F16',
+      tooSmall: false,
+    });
     expect(way(plan('v3', 'Q4_K_M', 'workstation-512', { sequences: 4 }), 'hadal').command).toBe(
       'hadal serve deepseek-v3:Q4_K_M --context 8192 --parallel 4',
     );
@@ -159,6 +163,19 @@ describe('placements', () => {
       expect(on.memory.bytes).toBeGreaterThan(0);
     },
   );
+
+  test('experts of a layer are in one place, and told once', () => {
+    for (const on of ['h800x8', 'rtx4090x4', 'mac-192', 'workstation-512']) {
+      for (const name of ['v4-flash', 'v3', 'v2-lite']) {
+        const made = plan(name, 'Q4_K_M', on);
+        for (const { placement } of made.ways) {
+          const layers = placement.held.flatMap(({ expertLayers }) => expertLayers);
+          expect(layers).toHaveLength(new Set(layers).size);
+          expect(layers.toSorted((a, b) => a - b)[0]).toBe(name === 'v4-flash' ? 0 : name === 'v3' ? 3 : 1);
+        }
+      }
+    }
+  });
 
   test('a longer context never decodes faster, and a faster memory never slower', () => {
     const { decode, decodeFull } = way(

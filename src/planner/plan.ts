@@ -4,7 +4,7 @@
  */
 import type { CacheDType } from '../backend/backend.ts';
 import type { FamilyModel } from '../hub/family.ts';
-import { NO_ROOM, runnersOf } from './engines.ts';
+import { gigabytes, runnersOf } from './engines.ts';
 import type { Machine } from './machine.ts';
 import { type Demand, demandedCache, devicesOf, type Placement } from './placement.ts';
 import { decodeRate, type EngineName, prefillRate, type Rate } from './speed.ts';
@@ -44,7 +44,12 @@ export interface ModelPlan {
   readonly cacheBytes: number;
   /** Fastest first. */
   readonly ways: readonly Way[];
-  readonly refusals: readonly { readonly engine: EngineName; readonly why: string }[];
+  readonly refusals: readonly {
+    readonly engine: EngineName;
+    readonly why: string;
+    /** Whether a larger machine is all it takes. */
+    readonly tooSmall: boolean;
+  }[];
 }
 
 /** Context that is planned for when nobody says: enough for a file of code and a talk about it. */
@@ -93,7 +98,9 @@ export function planModel(subject: Subject, machine: Machine, request: PlanReque
     cacheBytes: demandedCache(subject, demand),
     ways: ways.sort((a, b) => b.decode.tokensPerSecond - a.decode.tokensPerSecond),
     refusals: runners.flatMap((runner) =>
-      'refusal' in runner ? [{ engine: runner.engine, why: runner.refusal }] : [],
+      'refusal' in runner
+        ? [{ engine: runner.engine, why: runner.refusal, tooSmall: runner.tooSmall === true }]
+        : [],
     ),
   };
 }
@@ -199,7 +206,7 @@ export function planFamily(
   const plans = family.flatMap((model) => bestPlan(model, machine, request) ?? []);
   const order = (plan: ModelPlan) => [
     rateOf(plan) >= USABLE ? 1 : 0,
-    plan.subject.model?.kind === 'vision' || plan.subject.model?.kind === 'math' ? 0 : 1,
+    ONE_THING.includes(plan.subject.model?.kind ?? 'chat') ? 0 : 1,
     worth(plan),
   ];
   return plans.sort((a, b) => {
@@ -207,6 +214,9 @@ export function planFamily(
     return of.map((value, i) => value - (before[i] ?? 0)).find((difference) => difference !== 0) ?? 0;
   });
 }
+
+/** Kinds of models that are for one thing. */
+const ONE_THING: readonly FamilyModel['kind'][] = ['vision', 'math', 'task'];
 
 /**
  * A rule of thumb for the order of the list, nothing more: ten times the numbers count as much as two generations, and
@@ -221,7 +231,7 @@ function worth({ subject, weightBytes: bytes }: ModelPlan): number {
 
 /** Whether an engine would run it on a larger machine. Example: `onlyTooSmall(planModel(subject, machine, {}))`. */
 export function onlyTooSmall({ refusals }: ModelPlan): boolean {
-  return refusals.some(({ why }) => why === NO_ROOM);
+  return refusals.some(({ tooSmall }) => tooSmall);
 }
 
 /** What to change so that a model fits, as sentences; none where no engine would run it. */
@@ -254,7 +264,7 @@ export function waysToFit(plan: ModelPlan, machine: Machine, request: PlanReques
       .filter(({ kind }) => kinds.includes(kind))
       .reduce((sum, { usableBytes }) => sum + Math.max(0, usableBytes), 0);
   const room = roomOf(['gpu', 'memory']);
-  const short = plan.refusals.filter(({ why }) => why === NO_ROOM).map(({ engine }) => engine);
+  const short = plan.refusals.filter(({ tooSmall }) => tooSmall).map(({ engine }) => engine);
   if (!short.includes('hadal') && !short.includes('llama.cpp')) {
     const there = roomOf(['gpu']);
     if (short.length > 0 && wanted > there)
@@ -264,8 +274,4 @@ export function waysToFit(plan: ModelPlan, machine: Machine, request: PlanReques
     sentences.push(`have ${gib} GiB of memory: ${gigabytes(wanted - room)} are missing`);
   }
   return sentences;
-}
-
-function gigabytes(bytes: number): string {
-  return `${(bytes / 1e9).toPrecision(3)} GB`;
 }

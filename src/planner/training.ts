@@ -91,7 +91,16 @@ export function modelOfConfig(text: string, path: string): FamilyModel {
     : { kind: 'bf16' };
   const of = (count: number): FamilyModel => {
     const shape = { config, native, parameters: count };
-    return { name: path, title: path, repo: path, shape, kind: 'base', generation: 0, license: 'not said' };
+    return {
+      name: path,
+      title: path,
+      repo: path,
+      shape,
+      alike: path,
+      kind: 'base',
+      generation: 0,
+      license: 'not said',
+    };
   };
   return of(parameters(subjectOf(of(1), 'native')));
 }

@@ -60,6 +60,28 @@ const MISTAKES: readonly Mistake[] = [
     says: ['MODEL is missing', 'usage: hadal plan'],
   },
   {
+    what: 'a utilisation in percent',
+    args: ['plan', 'v3', '--training', 'tokens=1e12,utilisation=40'],
+    code: 2,
+    error: 'usage',
+    says: ['at most 1', '40 % is utilisation=0.4'],
+  },
+  {
+    what: 'a quantization that nobody is known to publish, to be served',
+    args: ['up', 'v2-lite:Q4_K_M', '--dry-run'],
+    code: 1,
+    error: 'quantization-needed',
+    says: ['DeepSeek-V2-Lite in Q4_K_M', 'take it as published: hadal pull deepseek-ai/DeepSeek-V2-Lite'],
+  },
+  {
+    what: 'a pull that would have to go through a proxy',
+    args: ['pull', 'o/r:Q8_0'],
+    code: 1,
+    error: 'hub-unreachable',
+    says: ['HTTPS_PROXY is not used', 'set HF_ENDPOINT to a mirror'],
+    options: { env: { HF_ENDPOINT: 'http://127.0.0.1:1', HTTPS_PROXY: 'http://127.0.0.1:2' } },
+  },
+  {
     what: 'a pull of a file that is no model',
     args: ['pull', './notes.txt'],
     code: 1,

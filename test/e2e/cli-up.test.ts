@@ -93,6 +93,10 @@ test('five steps, each with the command that repeats it, then a page and an answ
   running.child.kill('SIGTERM');
   expect(await running.finished).toMatchObject({ code: 0 });
 
+  // What nobody is known to publish quantized is taken as published.
+  const plain = await hadal(['up', 'deepseek-coder-1.3b-base', '--json'], { env });
+  expect(JSON.parse(plain.out)).toMatchObject({ model: 'deepseek-coder-1.3b-base:native' });
+
   // The commands of the first steps do what they say; the third finds everything there.
   expect(await hadal(['plan', model], { env })).toMatchObject({
     code: 0,

