@@ -14,7 +14,7 @@ const at = (name: string) => join(folder.path, name);
 const hf = (name: string) => fileURLToPath(new URL(`../golden/hf/${name}`, import.meta.url));
 beforeAll(async () => {
   folder = await scratchFolder();
-  writeNoiseModel(at('noise-bf16.gguf'), 10);
+  writeNoiseModel(at('noise-bf16.gguf'), { layers: 10 });
   writeFileSync(at('toy.gguf'), toyLlama());
   writeFileSync(at('text.txt'), 'hello world, said the toy; and again hello, over and over. '.repeat(6));
 });
@@ -127,6 +127,39 @@ describeWith(['mounts'], 'a disk that fills', () => {
     expect(lines).toEqual(['first 1', '0', path, 'second 0', 'q.gguf', `${digest(at('d.gguf'))} -`, '']);
   });
 });
+
+test.skipIf(process.platform !== 'linux')(
+  'a model of any size, and tensors of any size, take little memory',
+  {
+    timeout: 120_000,
+  },
+  async () => {
+    // 800 MB, of which each large tensor has 134.
+    writeNoiseModel(at('large.gguf'), { layers: 2, inter: 131_072, zeros: true });
+    const { child, finished } = startHadal([
+      'quantize',
+      at('large.gguf'),
+      'Q4_0',
+      '--out',
+      at('large-q4_0.gguf'),
+    ]);
+    let peakBytes = 0;
+    const watching = setInterval(() => {
+      try {
+        const [, kilobytes] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? [];
+        peakBytes = Math.max(peakBytes, 1024 * Number(kilobytes ?? 0));
+      } catch {
+        // It has ended.
+      }
+    }, 20);
+    const { code } = await finished;
+    clearInterval(watching);
+    console.info(`${Math.round(peakBytes / 1e6)} MB resident at most`);
+    expect(code).toBe(0);
+    expect(peakBytes).toBeGreaterThan(50e6);
+    expect(peakBytes).toBeLessThan(500e6);
+  },
+);
 
 test('an importance matrix of the converted model is used while converting', async () => {
   const plain = ['convert', hf('bf16'), '--to', 'Q4_0', '--out'];

@@ -1,15 +1,17 @@
 /**
  * Owns: sums of squares of activations judged by imatrix.json, made by scripts/reference/imatrix.py with transformers'
- * hooks: every tensor of the blocks, every column, every expert's count; the files' layouts judged by imatrix-files.json.
+ * hooks: every tensor of the blocks, every column, every expert's count; those of SmolLM2 judged by imatrix-peer.json, made
+ * by scripts/reference/imatrix-peer.mjs with llama-imatrix; the files' layouts judged by imatrix-files.json.
  */
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import { createReferenceBackend } from '../../../src/backend/reference/reference.ts';
 import { bytesSource } from '../../../src/formats/byte-source.ts';
 import { type Imatrix, imatrixBytes, meansOf, readImatrix } from '../../../src/formats/imatrix.ts';
 import { loadModel } from '../../../src/model/load.ts';
-import { observeChunks } from '../../../src/quantize/collect-imatrix.node.ts';
+import { collectImatrix, observeChunks } from '../../../src/quantize/collect-imatrix.node.ts';
 import { open, VARIANTS } from '../../contract/backends.ts';
+import { describeWith, testModelPath } from '../../fixtures/needs.ts';
 import { worstDifference } from '../../fixtures/run-model.ts';
 import { type ToyEra, toyGgufFile, toyGgufTensors } from '../../fixtures/toy-file.ts';
 import { toyLlama } from '../../fixtures/toy-model.ts';
@@ -109,6 +111,35 @@ describe('a block that predicts a further token', () => {
       for (let i = 0; i < hidden; i++) expected[i]! += (row[i]! * norm[i]!) ** 2 / square;
     }
     expect(worstDifference(Float32Array.from(sums.slice(0, hidden)), expected)).toBeLessThan(1e-3);
+  });
+});
+
+describeWith(['weights'], 'SmolLM2 beside llama-imatrix', () => {
+  const peer: {
+    readonly chunkTokens: number;
+    readonly chunks: number;
+    readonly apart: Readonly<Record<'hadalF32' | 'hadalQ4_1' | 'llamaQ4_1', { readonly most: number }>>;
+    readonly tensors: Readonly<Record<string, readonly number[]>>;
+  } = read('imatrix-peer.json');
+
+  it('of one file in F32 both found the same when the golden was made', () => {
+    expect(peer.apart.hadalF32.most).toBeLessThan(1e-3);
+    expect(peer.apart.hadalQ4_1.most).toBeLessThan(0.05);
+  });
+
+  it('of the file in Q4_1 Hadal finds what llama-imatrix finds of the same in F32, in every tensor within 5 %', async () => {
+    const text = readFileSync(new URL('../../fixtures/texts/devils-dictionary.txt', import.meta.url), 'utf8');
+    const { chunkTokens, chunks, tensors } = peer;
+    const request = { path: testModelPath()!, text, dataset: 'text', chunkTokens, chunks };
+    const { entries } = await collectImatrix(request);
+    expect([...entries.keys()].sort()).toEqual(Object.keys(tensors).sort());
+    for (const [name, theirs] of Object.entries(tensors)) {
+      const means = meansOf(entries.get(name)!);
+      const step = means.length / theirs.length;
+      const squares = (numbers: readonly number[]) => numbers.reduce((sum, x) => sum + x * x, 0);
+      const apart = theirs.map((mean, i) => means[Math.floor(i * step)]! - mean);
+      expect(Math.sqrt(squares(apart) / squares(theirs)), name).toBeLessThan(0.05);
+    }
   });
 });
 
