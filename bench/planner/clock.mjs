@@ -44,6 +44,11 @@ export class Clock {
     };
   }
 
+  /** Bytes that memory gives for each 8-bit operation of all threads. */
+  get bytesPerOperation() {
+    return median(this.#reads) / (this.#operations * this.threads);
+  }
+
   /** 8-bit operations of one thread in a second of the processor: the registers give what they give. */
   get #operations() {
     return this.#probed.operations / this.#probed.seconds;

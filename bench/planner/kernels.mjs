@@ -2,8 +2,9 @@
  * Owns: `npm run bench:kernels`: what the native backend reaches by number format and operation, as the planner needs it.
  * Refuses to know: models, how predictions are made of it.
  *
- *   reach     one row times weights, by all threads out of a mapped file: bytes over those that memory gives meanwhile
  *   cap       one row times weights that a cache holds: bytes for each 8-bit operation that the registers give
+ *   overlap   one row times weights out of a mapped file, by all threads: how far reading, at the rate that memory gives
+ *             meanwhile, and multiplying go on at once
  *   multiply  512 rows: operations over those that the registers give, without unpacking
  *   unpack    what weights cost however many rows there are: 8-bit operations for each number
  * The last two are the line through the times of few and of many rows. operations.mjs has what there is besides.
@@ -13,6 +14,7 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { rowBytes } from '../../dist/dtypes/table.js';
+import { together } from '../../dist/planner/kernel-rates.js';
 import { Clock, products, rounded, someNumbers, timeOf } from './clock.mjs';
 import { measureOperations, withBackend } from './operations.mjs';
 import { mapWeights, weightBytes } from './weights.mjs';
@@ -35,6 +37,8 @@ const ROWS = 4096;
 const STREAMED_BYTES = 256 * 2 ** 20;
 /** Less than what a core has of its own. */
 const CACHED_BYTES = 2 ** 19;
+/** As good as that only the longer of the two counts. */
+const MOST_OVERLAP = 20;
 const [FEW_ROWS, MANY_ROWS] = [32, 512];
 /** Rows of a matrix that many rows meet: short enough that others seldom come between. */
 const MET_ROWS = 1024;
@@ -58,15 +62,15 @@ async function main(only, rounds) {
   const formats = only === undefined ? {} : { ...before.formats };
   for (const name of only ?? FORMATS) {
     formats[name] = await measure(clock, name, operations);
-    const { reach, cap, multiply, unpack } = formats[name];
+    const { overlap, cap, multiply, unpack } = formats[name];
     console.log(
-      `${name.padEnd(8)} reach ${reach.toFixed(3)}  cap ${cap.toFixed(4)} bytes/op  multiply ${multiply.toFixed(3)}  unpack ${unpack.toFixed(1)} ops  (${clock.found()})`,
+      `${name.padEnd(8)} overlap ${overlap.toFixed(1)}  cap ${cap.toFixed(4)} bytes/op  multiply ${multiply.toFixed(3)}  unpack ${unpack.toFixed(1)} ops  (${clock.found()})`,
     );
   }
   const { arithmetic, reading } = clock.quiet();
   if (arithmetic < 0.9 || reading < 0.8)
     console.log(
-      `others were at work: all threads gave ${percent(arithmetic)} of their arithmetic, reading was usually ${percent(reading)} of its best; what "reach" says is not to be trusted, measure again when it is quiet`,
+      `others were at work: all threads gave ${percent(arithmetic)} of their arithmetic, reading was usually ${percent(reading)} of its best; what "overlap" says is not to be trusted, measure again when it is quiet`,
     );
   if (!flags.out) return;
   const made = {
@@ -81,7 +85,9 @@ async function main(only, rounds) {
 
 async function measure(clock, name, operations) {
   const { multiply, unpack, cap } = await withBackend(1, (one) => computing(clock, name, one, operations));
-  return { reach: await withBackend(0, (all) => streaming(clock, name, all)), cap, multiply, unpack };
+  // Bytes of memory that reading, multiplying, and both at once take the time of, for each byte of weights.
+  const both = await withBackend(0, (all) => streaming(clock, name, all));
+  return { overlap: overlapOf(1, clock.bytesPerOperation / cap, both), cap, multiply, unpack };
 }
 
 /** On one thread, with weights in its cache. */
@@ -109,7 +115,18 @@ async function computing(clock, name, backend, { rounded: rounding, placed }) {
   };
 }
 
-/** By all threads, out of a mapped file that no cache holds. */
+/** The overlap with which `together` makes `both` of the two, from 1 to {@link MOST_OVERLAP}. */
+function overlapOf(reading, multiplying, both) {
+  let [low, high] = [1, MOST_OVERLAP];
+  for (let step = 0; step < 40; step++) {
+    const middle = (low + high) / 2;
+    if (together(reading, multiplying, middle) > both) low = middle;
+    else high = middle;
+  }
+  return rounded(low);
+}
+
+/** By all threads, out of a mapped file that no cache holds: bytes that memory gives in the time of a byte of weights. */
 async function streaming(clock, name, backend) {
   const wanted = { cols: COLS, rows: ROWS, cuts: [], least: STREAMED_BYTES };
   const [weights] = await mapWeights(backend, name, wanted);
@@ -117,7 +134,7 @@ async function streaming(clock, name, backend) {
   const { streamed } = await clock.bytesOf({
     streamed: () => timeOf(backend, out, products(backend, 1, x, out, weights)),
   });
-  return rounded((weights.length * ROWS * rowBytes(name, COLS)) / streamed);
+  return streamed / (weights.length * ROWS * rowBytes(name, COLS));
 }
 
 function percent(share) {

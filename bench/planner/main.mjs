@@ -107,18 +107,22 @@ async function measure(path) {
   const subject = subjectOfFile(path, file);
   await closeModelFile(file);
   const contextTokens = Math.min(CONTEXT_TOKENS, subject.contextTokens);
-  const predict = ({ bytesPerSecond, int8PerSecond }) => {
+  const predict = ({ bytesPerSecond, nearBytesPerSecond, int8PerSecond }) => {
     const machine = {
       ...here,
       gpus: [],
       cpu: { ...here.cpu, int8PerSecond },
-      memory: { ...here.memory, bytesPerSecond },
+      memory: { ...here.memory, bytesPerSecond, nearBytesPerSecond },
     };
     return planModel(subject, machine, { contextTokens }).ways.find(({ engine }) => engine === 'hadal');
   };
   const probe = createMachineProbe();
   probe.readRate();
-  const rates = () => ({ bytesPerSecond: probe.readRate(), int8PerSecond: probe.multiplyRate() });
+  const rates = () => ({
+    bytesPerSecond: probe.readRate(),
+    nearBytesPerSecond: probe.nearReadRate(),
+    int8PerSecond: probe.multiplyRate(),
+  });
   const opened = await openModel(path, { contextTokens });
   const rows = [];
   try {
@@ -191,7 +195,8 @@ function comparison(rows) {
 
 function meanOf(rates) {
   const mean = (key) => rates.reduce((sum, rate) => sum + rate[key], 0) / rates.length;
-  return { bytesPerSecond: mean('bytesPerSecond'), int8PerSecond: mean('int8PerSecond') };
+  const [bytesPerSecond, nearBytesPerSecond] = [mean('bytesPerSecond'), mean('nearBytesPerSecond')];
+  return { bytesPerSecond, nearBytesPerSecond, int8PerSecond: mean('int8PerSecond') };
 }
 
 function median(values) {

@@ -45,7 +45,10 @@ const schema = z.strictObject({
   formats: z.record(
     z.string(),
     z.strictObject({
-      reach: positive.describe('one row, streaming: bytes over those that memory gives'),
+      overlap: z
+        .number()
+        .min(1)
+        .describe('one row: how far reading and multiplying go on at once, 1 one after the other'),
       cap: positive.describe('one row, cached: bytes for each 8-bit operation that the registers give'),
       multiply: positive.describe('many rows: operations over those that the registers give'),
       unpack: z.number().min(0).describe('of a weight, however many rows: 8-bit operations for each number'),
@@ -55,8 +58,11 @@ const schema = z.strictObject({
 
 /** What the kernels of one number format reach. */
 export interface KernelRate {
-  /** Of the bandwidth of memory, for one row times weights that stream through. */
-  readonly reach: number;
+  /**
+   * How far reading and multiplying go on at once for one row: with times r and m of either alone both take
+   * (r^overlap + m^overlap)^(1 / overlap). 1 is one after the other; of a large one only the longer of the two counts.
+   */
+  readonly overlap: number;
   /** Bytes for each 8-bit operation of the machine, for one row times weights that are at hand. */
   readonly cap: number;
   /** Of the 8-bit operations of the machine, for each further row. */
@@ -76,7 +82,7 @@ export interface KernelRates {
   readonly operations: z.output<typeof schema>['operations'];
 }
 
-/** What is part of a product with one row, as {@link KernelRate.reach} has it, and has to be counted for many. */
+/** What is part of a product with one row, as its figures have it, and has to be counted for many. */
 const OF_PRODUCTS = ['rounded', 'placed'] as const satisfies readonly StepNumbers[];
 
 /** What every token's activations go through, whether it is read or generated. */
@@ -143,13 +149,13 @@ export function kernelTimes({ cpu, memory }: Pick<Machine, 'cpu' | 'memory'>): K
     return nearest[1];
   };
   const limits = ({ dtype: name, bytes }: FormatCost) => {
-    const { reach, cap } = rateOf(name);
-    return { memory: bytes / (bytesPerSecond * reach), arithmetic: bytes / (operations * cap) };
+    const { overlap, cap } = rateOf(name);
+    return { memory: bytes / bytesPerSecond, arithmetic: bytes / (operations * cap), overlap };
   };
   return {
     readSeconds(cost) {
-      const { memory: reading, arithmetic } = limits(cost);
-      return Math.max(reading, arithmetic);
+      const { memory: reading, arithmetic, overlap } = limits(cost);
+      return together(reading, arithmetic, overlap);
     },
     isComputing(cost) {
       const { memory: reading, arithmetic } = limits(cost);
@@ -179,6 +185,16 @@ export function kernelTimes({ cpu, memory }: Pick<Machine, 'cpu' | 'memory'>): K
       };
     },
   };
+}
+
+/**
+ * Seconds of two things that go on at once in part, as {@link KernelRate.overlap} has it.
+ *
+ * @example together(3, 4, 2) // 5
+ */
+export function together(a: number, b: number, overlap: number): number {
+  const longer = Math.max(a, b);
+  return longer === 0 ? 0 : longer * (1 + (Math.min(a, b) / longer) ** overlap) ** (1 / overlap);
 }
 
 function bits(name: DTypeName): number {

@@ -95,6 +95,8 @@ export interface Machine {
     /** What could be had now. */
     readonly availableBytes: number;
     readonly bytesPerSecond: number;
+    /** The same of as little as a small model, read again and again: a part stays in the last cache. */
+    readonly nearBytesPerSecond?: number;
   };
   readonly gpus: readonly Gpu[];
   readonly disks: readonly Disk[];

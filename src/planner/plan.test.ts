@@ -1,9 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { findInFamily, readFamily } from '../hub/family.ts';
+import { together } from './kernel-rates.ts';
 import { parseMachine, readMachine } from './machine.ts';
 import { type ModelPlan, type PlanRequest, planFamily, planModel, type Way, waysToFit } from './plan.ts';
 import { parseNvidiaTool, parseVulkanTool, probeMachine } from './probe.ts';
+import { readingAgain } from './speed.ts';
 import { type Quantization, subjectOf, weightBytes } from './subject.ts';
 
 const family = readFamily();
@@ -189,6 +191,29 @@ describe('placements', () => {
     expect(way(planModel(subject, faster, {}), 'hadal').decode.tokensPerSecond).toBeGreaterThan(
       way(planModel(subject, on, {}), 'hadal').decode.tokensPerSecond,
     );
+  });
+
+  test('what is read of a small model for a token comes in part out of the last cache', () => {
+    const on = machine('laptop-16');
+    const near = { ...on, memory: { ...on.memory, nearBytesPerSecond: on.memory.bytesPerSecond * 2 } };
+    const rate = (name: string, quantization: Quantization, machine: typeof on) =>
+      way(planModel(subjectOf(findInFamily(family, name), quantization), machine, {}), 'hadal').decode
+        .tokensPerSecond;
+    // It reads 0.8 GB for a token, more than any cache holds.
+    expect(rate('coder-1.3b', 'Q4_K_M', near)).toBe(rate('coder-1.3b', 'Q4_K_M', on));
+    const readAgain = (bytes: number) =>
+      readingAgain(near, bytes).memory.bytesPerSecond / on.memory.bytesPerSecond;
+    expect(readAgain(1e6)).toBe(2);
+    expect(readAgain(1e9)).toBe(1);
+    expect(readAgain(300e6)).toBeGreaterThan(1);
+    expect(readAgain(300e6)).toBeLessThan(2);
+  });
+
+  test('reading and multiplying at once take no less than the longer and no more than both', () => {
+    expect(together(3, 4, 1)).toBe(7);
+    expect(together(3, 4, 2)).toBe(5);
+    expect(together(3, 4, 20)).toBeCloseTo(4, 2);
+    expect(together(0, 0, 2)).toBe(0);
   });
 
   test('what does not fit says what would', () => {

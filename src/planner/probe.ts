@@ -84,7 +84,7 @@ function measured(
   availableBytes: number,
   rounds: number,
   assumed: string[],
-): { bytesPerSecond: number; int8PerSecond: number } | undefined {
+): { bytesPerSecond: number; nearBytesPerSecond: number; int8PerSecond: number } | undefined {
   const without = (why: string) => {
     assumed.push(`memory gives 40 GB/s and the processor multiplies by its features (${why})`);
     return undefined;
@@ -97,6 +97,7 @@ function measured(
     probe.readRate();
     return {
       bytesPerSecond: Math.max(...times.map(() => probe.readRate())),
+      nearBytesPerSecond: Math.max(...times.map(() => probe.nearReadRate())),
       int8PerSecond: Math.max(...times.slice(0, 3).map(() => probe.multiplyRate())),
     };
   } catch (error) {

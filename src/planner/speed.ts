@@ -2,6 +2,7 @@
  * Owns: predicted prefill and decode rates of a placement, and the bound that limits them.
  * Refuses to know: how a placement came about, command lines.
  */
+import { FAR_BYTES, NEAR_BYTES } from '../backend/native/probe.node.ts';
 import type { DTypeName } from '../dtypes/dtype.ts';
 import { type FormatCost, kernelTimes } from './kernel-rates.ts';
 import type { Machine } from './machine.ts';
@@ -130,9 +131,12 @@ function hadalDecodeRate(
   machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>,
   depthTokens: number,
 ): Rate {
-  const here = besideGpus(machine);
-  const kernels = kernelTimes(here);
   const read = byFormat(subject, ({ share }) => share);
+  const here = readingAgain(
+    besideGpus(machine),
+    read.reduce((sum, { bytes }) => sum + bytes, 0),
+  );
+  const kernels = kernelTimes(here);
   const seconds = (of: readonly FormatCost[]) => of.reduce((sum, cost) => sum + kernels.readSeconds(cost), 0);
   const { attention, rest } = kernels.generateSeconds(
     workOf(subject),
@@ -211,7 +215,26 @@ function panelRows({ experts }: Subject, chunk: number): number {
 /** The processor has a part of the bandwidth where a GPU has its memory in the same. */
 function besideGpus(machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>): Pick<Machine, 'cpu' | 'memory'> {
   const { cpu, memory } = machine;
-  return { cpu, memory: { ...memory, bytesPerSecond: memory.bytesPerSecond * memoryShare(machine) } };
+  const share = memoryShare(machine);
+  const { bytesPerSecond, nearBytesPerSecond: near } = memory;
+  const beside = {
+    bytesPerSecond: bytesPerSecond * share,
+    ...(near && { nearBytesPerSecond: near * share }),
+  };
+  return { cpu, memory: { ...memory, ...beside } };
+}
+
+/**
+ * The machine with the bandwidth at which so many bytes are read again and again: of few a part stays in the last cache.
+ *
+ * @example readingAgain(machine, 96e6).memory.bytesPerSecond
+ */
+export function readingAgain<M extends Pick<Machine, 'memory'>>(machine: M, bytes: number): M {
+  const { bytesPerSecond: far, nearBytesPerSecond: near } = machine.memory;
+  if (near === undefined) return machine;
+  const share = Math.min(1, Math.max(0, (FAR_BYTES - bytes) / (FAR_BYTES - NEAR_BYTES)));
+  const bytesPerSecond = 1 / (share / near + (1 - share) / far);
+  return { ...machine, memory: { ...machine.memory, bytesPerSecond } };
 }
 
 function memoryShare({ gpus }: Pick<Machine, 'gpus'>): number {

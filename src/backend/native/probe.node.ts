@@ -11,12 +11,16 @@ export interface MachineProbe {
   readonly threads: number;
   /** Bytes per second of one pass over memory that no cache holds; about 20 ms. */
   readRate(): number;
+  /** The same of {@link NEAR_BYTES} that were read just before: a part of them is still in the last cache. */
+  nearReadRate(): number;
   /** Multiplications and additions of 8-bit integers per second, out of registers; about 60 ms. */
   multiplyRate(): number;
 }
 
 /** More than the last cache of the machines that we know. */
-const READ_BYTES = 512 * 2 ** 20;
+export const FAR_BYTES = 512 * 2 ** 20;
+/** What a small model reads for each token. */
+export const NEAR_BYTES = 96 * 2 ** 20;
 const ROW_NUMBERS = 4096;
 
 /**
@@ -35,12 +39,18 @@ export function createMachineProbe({ threads = 0 }: { readonly threads?: number 
   }
   const { addon } = loaded;
   const context = faults(() => addon.create(threads, ''));
-  const rows = READ_BYTES / 4 / ROW_NUMBERS;
+  const rowsOf = (bytes: number) => bytes / 4 / ROW_NUMBERS;
+  const rows = rowsOf(FAR_BYTES);
   const id = faults(() => addon.tensor(context, 0, rows, ROW_NUMBERS));
+  const read = (rows: number) => faults(() => addon.readRate(context, id, 0, ROW_NUMBERS, rows));
   return {
     isa: faults(() => addon.isa(context)),
     threads: faults(() => addon.threads(context)),
-    readRate: () => faults(() => addon.readRate(context, id, 0, ROW_NUMBERS, rows)),
+    readRate: () => read(rows),
+    nearReadRate() {
+      read(rowsOf(NEAR_BYTES));
+      return read(rowsOf(NEAR_BYTES));
+    },
     multiplyRate: () => faults(() => addon.multiplyRate(context)),
   };
 }
