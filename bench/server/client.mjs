@@ -33,9 +33,9 @@ export function streamed(url, body, { signal, onComment } = {}) {
     let usage;
     const asked = open(url, '/v1/completions', signal, (response) => {
       let rest = '';
-      response.setEncoding('utf8');
-      response.on('data', (text) => {
-        const nowMs = performance.now();
+      /** What came when; read when all is there, unless somebody listens: reading takes time from what is measured. */
+      const pieces = [];
+      const read = ({ text, atMs }) => {
         const events = (rest + text).split('\n\n');
         rest = events.pop() ?? '';
         for (const event of events) {
@@ -43,19 +43,27 @@ export function streamed(url, body, { signal, onComment } = {}) {
           else if (event.startsWith('data: {')) {
             const chunk = JSON.parse(event.slice(6));
             if (chunk.error) return reject(new Error(chunk.error.message));
-            if (chunk.choices?.[0]?.text) eventsMs.push(nowMs);
+            if (chunk.choices?.[0]?.text) eventsMs.push(atMs);
             usage = chunk.usage ?? usage;
           }
         }
+      };
+      response.setEncoding('utf8');
+      response.on('data', (text) => {
+        const piece = { text, atMs: performance.now() };
+        if (onComment) read(piece);
+        else pieces.push(piece);
       });
       response.on('error', reject);
       response.on('end', () => {
+        const endMs = performance.now();
+        for (const piece of pieces) read(piece);
         if (response.statusCode !== 200 || usage === undefined) {
           return reject(new Error(`the server answered ${response.statusCode}: ${rest}`));
         }
         const { completion_tokens: tokens, prompt_tokens: promptTokens } = usage;
         const cachedTokens = usage.prompt_cache_hit_tokens;
-        resolve({ askedMs, eventsMs, endMs: performance.now(), tokens, promptTokens, cachedTokens });
+        resolve({ askedMs, eventsMs, endMs, tokens, promptTokens, cachedTokens });
       });
     });
     asked.on('error', reject);
