@@ -131,8 +131,11 @@ function checkStatus(answer: Answer, url: URL, token: string | undefined): Answe
   throw refusal(url, 'the file', `status ${status}${hint}`);
 }
 
-/** Pieces are gathered up to so many bytes, and for no longer than that: small ones cost more to write than to receive. */
-const GATHERED_BYTES = 1 << 20;
+/**
+ * Pieces are gathered up to so many bytes, and for no longer than that: small ones cost more to write than to receive, and many
+ * leave a core's second cache before they are written.
+ */
+const GATHERED_BYTES = 1 << 18;
 const GATHERED_MS = 200;
 
 /**
