@@ -78,6 +78,27 @@ describe('turns', () => {
   });
 });
 
+test('prompts that do not fit together are computed one after another, by turns of tenants, and none of them twice', () => {
+  const { scheduler, add, step } = setUp({}, 12);
+  const wanted = [add('a', 128), add('a', 128), add('b', 128)];
+  const begun: string[] = [];
+  let rows = 0;
+  for (let steps = 0; wanted.some(({ doneTokens }) => doneTokens < 128); steps++) {
+    expect(steps).toBeLessThan(100);
+    for (const [id, count] of step()) {
+      if (!begun.includes(id)) begun.push(id);
+      if (count > 1) rows += count;
+    }
+    expect(scheduler.runningCount).toBe(1);
+    const whole = scheduler.all().find(({ doneTokens }) => doneTokens >= 130);
+    if (whole) scheduler.remove(whole);
+    // What is taken out holds no pages and has computed nothing, by its own account.
+    if (whole) whole.doneTokens = 128;
+  }
+  expect(begun).toEqual([wanted[0]!, wanted[2]!, wanted[1]!].map(({ requestId }) => requestId));
+  expect(rows).toBe(3 * 128);
+});
+
 describe('prefixes', () => {
   test('are shared under the same salt only', () => {
     const { add, step } = setUp({ maxRows: 256 });

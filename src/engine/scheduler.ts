@@ -166,14 +166,17 @@ export class Scheduler {
 
   /** Lets waiting sequences run while there is room for their prompts; tells the others how many go before them. */
   #admit(): void {
+    const { pageTokens } = this.#pages;
+    const pagesOf = ({ ids }: Sequence) => Math.ceil(ids.length / pageTokens);
+    // Those who run may not have taken all pages of their prompts yet.
+    let promised = this.#running.reduce((sum, one) => sum + Math.max(0, pagesOf(one) - one.pages.length), 0);
     for (const sequence of this.#order()) {
       if (this.#running.length >= this.#limits.maxSequences) break;
-      const { pageTokens } = this.#pages;
       const shareable = this.shareablePages(sequence);
       this.#putInPlace(sequence);
       const known = this.#pages.match(sequence.ids, shareable, sequence.salt);
-      const needed = Math.ceil(sequence.ids.length / pageTokens) - known.length;
-      if (needed > this.#pages.available && this.#running.length > 0) {
+      const needed = pagesOf(sequence) - known.length;
+      if (needed > this.#pages.available - promised && this.#running.length > 0) {
         this.#pages.release(known);
         break;
       }
@@ -181,6 +184,7 @@ export class Scheduler {
         this.#pages.release(known);
         continue;
       }
+      promised += needed;
       this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
       this.#running.push(sequence);
       sequence.pages.push(...known);

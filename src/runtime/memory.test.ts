@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type ContextQuestion, contextThatFits, memoryHere } from './memory.ts';
+import { type ContextQuestion, cacheThatFits, contextThatFits, memoryHere } from './memory.ts';
 
 const GB = 1e9;
 
@@ -71,4 +71,13 @@ test('this machine has memory, and no more available than present', () => {
   expect(presentBytes).toBeLessThan(1e15);
   expect(availableBytes).toBeGreaterThan(0);
   expect(availableBytes).toBeLessThanOrEqual(presentBytes);
+});
+
+test('a cache for all answers where there is room, and for one in any case', () => {
+  const free = (availableBytes: number) => question({ availableBytes });
+  expect(cacheThatFits(free(8 * GB), 1000, 16)).toBe(16_000);
+  const tight = cacheThatFits(free(1.2 * GB), 1000, 1000);
+  // A quarter of what is left beside the weights, what works with them, and one context.
+  expect(tight).toBe(1000 + Math.floor((0.2 * GB - (128 << 20) - 1000 * 512) / 4 / 512));
+  expect(cacheThatFits(free(0), 1000, 16)).toBe(1000);
 });

@@ -22,6 +22,8 @@ const WORKING_BYTES = 128 << 20;
 const LEAST_CONTEXT_TOKENS = 2_048;
 /** The part of the memory left beside the weights that a default context may take. */
 const CONTEXT_SHARE = 0.8;
+/** The part of the memory left beside one context that more of a cache may take. */
+const CACHE_SHARE = 0.25;
 
 /**
  * What memory this process may use: the machine's, or the container's where that is less.
@@ -41,12 +43,11 @@ export function memoryHere(): Memory {
  * @example bytesNeeded(description, 8192, 'F16');
  */
 export function bytesNeeded(
-  { weightBytes, streams }: Pick<ModelDescription, 'streams' | 'weightBytes'>,
+  description: Pick<ModelDescription, 'streams' | 'weightBytes'>,
   cacheTokens: number,
   cacheDType: CacheDType,
 ): number {
-  const bytesPerToken = cacheCost(streams, cacheDType).reduce((sum, cost) => sum + cost.bytesPerToken, 0);
-  return weightBytes + WORKING_BYTES + cacheTokens * bytesPerToken;
+  return description.weightBytes + WORKING_BYTES + cacheTokens * bytesPerToken(description, cacheDType);
 }
 
 /** What is asked of {@link contextThatFits}. */
@@ -69,11 +70,11 @@ export interface ContextQuestion {
  */
 export function contextThatFits(question: ContextQuestion): number {
   const { name, description, wantedTokens, cacheDType, memory } = question;
-  const { contextTokens: own, weightBytes, streams } = description;
+  const { contextTokens: own, weightBytes } = description;
   const { presentBytes, availableBytes } = memory;
-  const bytesPerToken = cacheCost(streams, cacheDType).reduce((sum, cost) => sum + cost.bytesPerToken, 0);
+  const tokenBytes = bytesPerToken(description, cacheDType);
   const leastTokens = Math.min(own, LEAST_CONTEXT_TOKENS, wantedTokens ?? own);
-  const needed = weightBytes + WORKING_BYTES + leastTokens * bytesPerToken;
+  const needed = weightBytes + WORKING_BYTES + leastTokens * tokenBytes;
   if (needed > presentBytes) {
     throw new HadalError('model-too-large', {
       what: name,
@@ -84,7 +85,7 @@ export function contextThatFits(question: ContextQuestion): number {
   }
   if (wantedTokens === undefined) {
     const free = (availableBytes - weightBytes - WORKING_BYTES) * CONTEXT_SHARE;
-    return Math.min(own, Math.max(leastTokens, Math.floor(free / bytesPerToken)));
+    return Math.min(own, Math.max(leastTokens, Math.floor(free / tokenBytes)));
   }
   if (wantedTokens < 2 || wantedTokens > own) {
     throw new HadalError('context-impossible', {
@@ -95,15 +96,36 @@ export function contextThatFits(question: ContextQuestion): number {
     });
   }
   const room = presentBytes - weightBytes - WORKING_BYTES;
-  if (wantedTokens * bytesPerToken > room) {
+  if (wantedTokens * tokenBytes > room) {
     throw new HadalError('context-too-large', {
       what: `a context of ${wantedTokens} tokens`,
       expected: `at most ${bytes(room)} for it beside the weights`,
-      got: bytes(wantedTokens * bytesPerToken),
-      next: `choose at most ${Math.floor(room / bytesPerToken)} tokens`,
+      got: bytes(wantedTokens * tokenBytes),
+      next: `choose at most ${Math.floor(room / tokenBytes)} tokens`,
     });
   }
   return wantedTokens;
+}
+
+/**
+ * How many tokens of cache to hold for answers at the same time, and for prefixes of those to come: the whole context of
+ * each, as far as memory allows; one context in any case.
+ *
+ * @param answers at the same time
+ * @example cacheThatFits({ description, cacheDType: 'F16', memory: memoryHere() }, 8192, 16); // 131072
+ */
+export function cacheThatFits(
+  { description, cacheDType, memory }: Pick<ContextQuestion, 'description' | 'cacheDType' | 'memory'>,
+  contextTokens: number,
+  answers: number,
+): number {
+  const free = memory.availableBytes - bytesNeeded(description, contextTokens, cacheDType);
+  const more = (free * CACHE_SHARE) / bytesPerToken(description, cacheDType);
+  return Math.min(contextTokens * answers, contextTokens + Math.max(0, Math.floor(more)));
+}
+
+function bytesPerToken({ streams }: Pick<ModelDescription, 'streams'>, cacheDType: CacheDType): number {
+  return cacheCost(streams, cacheDType).reduce((sum, cost) => sum + cost.bytesPerToken, 0);
 }
 
 function bytes(count: number): string {

@@ -21,7 +21,7 @@ import { type Answerer, createAnswerer } from './answerer.ts';
 import { createEmbedder, type Embedder } from './embedder.ts';
 import { engineMainFile } from './engine-file.node.ts';
 import { chatTemplateOfFolder, samplingOfFolder } from './hf-settings.ts';
-import { bytesNeeded, contextThatFits, memoryHere } from './memory.ts';
+import { bytesNeeded, cacheThatFits, contextThatFits, type Memory, memoryHere } from './memory.ts';
 import { poolingOf } from './pooling.ts';
 import { tokenizerMaker } from './tokenizer-maker.node.ts';
 
@@ -43,7 +43,10 @@ export interface OpenOptions extends FileOptions {
   readonly contextTokens?: number;
   /** Bytes that it may take, by which the context is chosen where none is; what memory allows when absent. */
   readonly roomBytes?: number;
-  /** Tokens of cache for all answers together; one context when absent or less. */
+  /**
+   * Tokens of cache for all answers together, one context at least. When absent as many as `maxSequences` of that length
+   * take, as far as memory allows; one context where that is absent as well.
+   */
   readonly cacheTokens?: number;
   readonly cacheDType?: CacheDType;
   /** Answers that are made at the same time. */
@@ -112,13 +115,14 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
   const startedMs = performance.now();
   const { header, held, release } = await opened(path, options.admit);
   const { description, tokenizer, metadata } = header;
-  let contextTokens: number;
+  let sizes: CacheSizes;
   try {
-    contextTokens = contextOf(path, description, options);
+    sizes = sizesOf(path, description, options);
   } catch (error) {
     await release();
     throw error;
   }
+  const { contextTokens, cacheTokens } = sizes;
   const start = async () => {
     signal?.throwIfAborted();
     return startEngineHost({
@@ -126,9 +130,9 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
       modelPath: path,
       kind: host,
       contextTokens,
+      cacheTokens,
       cacheDType,
       env,
-      ...(options.cacheTokens === undefined ? {} : { cacheTokens: options.cacheTokens }),
       ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
       ...(options.leaseName === undefined ? {} : { leaseName: options.leaseName }),
       ...(options.diskCache === undefined ? {} : { diskCache: options.diskCache }),
@@ -154,7 +158,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
   const defaultSystem = defaultSystemOf(chatFormat);
   return {
     path,
-    bytes: bytesOf(description, contextTokens, options),
+    bytes: bytesNeeded(description, cacheTokens, cacheDType),
     answerer: createAnswerer({
       engine,
       tokenizer,
@@ -223,31 +227,25 @@ export interface MeasuredModel {
 export async function measureModel(name: string, options: OpenOptions = {}): Promise<MeasuredModel> {
   const path = await resolved(name, options);
   const description = await withFile(path, describeModel);
-  const contextTokens = contextOf(path, description, options);
-  return { path, bytes: bytesOf(description, contextTokens, options), contextTokens };
+  const { contextTokens, cacheTokens } = sizesOf(path, description, options);
+  const bytes = bytesNeeded(description, cacheTokens, options.cacheDType ?? DEFAULT_CACHE);
+  return { path, bytes, contextTokens };
 }
 
-function bytesOf(
-  description: ModelDescription,
-  contextTokens: number,
-  { cacheTokens = 0, cacheDType = DEFAULT_CACHE }: OpenOptions,
-): number {
-  return bytesNeeded(description, Math.max(contextTokens, cacheTokens), cacheDType);
+/** Tokens of one answer, and of the cache of all. */
+interface CacheSizes {
+  readonly contextTokens: number;
+  readonly cacheTokens: number;
 }
 
-function contextOf(
-  path: string,
-  description: ModelDescription,
-  { contextTokens, cacheDType = DEFAULT_CACHE, roomBytes = Number.POSITIVE_INFINITY }: OpenOptions,
-): number {
+function sizesOf(path: string, description: ModelDescription, options: OpenOptions): CacheSizes {
+  const { cacheDType = DEFAULT_CACHE, maxSequences = 1, roomBytes = Number.POSITIVE_INFINITY } = options;
   const { presentBytes, availableBytes } = memoryHere();
-  return contextThatFits({
-    name: path,
-    description,
-    wantedTokens: contextTokens,
-    cacheDType,
-    memory: { presentBytes, availableBytes: Math.min(availableBytes, roomBytes) },
-  });
+  const memory: Memory = { presentBytes, availableBytes: Math.min(availableBytes, roomBytes) };
+  const wantedTokens = options.contextTokens;
+  const contextTokens = contextThatFits({ name: path, description, wantedTokens, cacheDType, memory });
+  const fitting = () => cacheThatFits({ description, cacheDType, memory }, contextTokens, maxSequences);
+  return { contextTokens, cacheTokens: Math.max(contextTokens, options.cacheTokens ?? fitting()) };
 }
 
 /**

@@ -32,7 +32,11 @@ export const configSchema = z.strictObject({
   port: z.int().min(0).max(65_535).optional().describe('11434 otherwise; 0 takes a free one'),
   models: z.array(modelSchema).optional().describe('what is served'),
   context_tokens: z.int().min(2).optional().describe('of each answer; what fits otherwise'),
-  cache_tokens: z.int().min(2).optional().describe('of all answers together, and of prefixes that are kept'),
+  cache_tokens: z
+    .int()
+    .min(2)
+    .optional()
+    .describe('of all answers together, and of prefixes that are kept; what fits otherwise'),
   parallel: z
     .int()
     .min(1)
