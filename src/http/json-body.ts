@@ -39,6 +39,15 @@ export function readJson({ maxBytes, maxDepth }: BodyLimits): MiddlewareHandler<
         next: 'set that header',
       });
     }
+    const encoding = c.req.header('content-encoding')?.trim().toLowerCase();
+    if (encoding !== undefined && encoding !== 'identity') {
+      throw new HadalError('media-type-wrong', {
+        what: 'content-encoding',
+        expected: 'none: bodies are read as they come',
+        got: 'another',
+        next: 'send it uncompressed',
+      });
+    }
     const text = await (length === undefined ? counted(c.req.raw, maxBytes) : c.req.text()).catch((cause) => {
       if (cause instanceof HadalError) throw cause;
       throw new HadalError(

@@ -312,6 +312,8 @@ async function* generate(
   let ended = false;
   let endToken: ScoredToken | undefined;
   let called = false;
+  /** What was generated until the answer was over: an engine elsewhere goes on for a moment. */
+  let tokens = 0;
   const noted = (deltas: readonly Delta[]) => {
     called ||= deltas.some(({ type }) => type === 'tool-call');
     return deltas;
@@ -337,6 +339,7 @@ async function* generate(
           break;
         case 'token':
           if (parser.stopText !== undefined) break;
+          tokens++;
           if (ends.has(event.id)) {
             endToken = scoredToken(event);
             break;
@@ -354,7 +357,7 @@ async function* generate(
             reason: finishReason(event.reason, stopText !== undefined, called),
             ...(stopText === undefined ? {} : { stopText }),
             ...(endToken === undefined ? {} : { token: endToken }),
-            usage: event.usage,
+            usage: { ...event.usage, generatedTokens: tokens },
           };
         }
       }

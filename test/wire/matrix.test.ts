@@ -355,6 +355,14 @@ describe('what it says', () => {
         );
     }));
 
+  test('compressed: 415, unread', () =>
+    each(posts(), async ({ method, path: target }) => {
+      for (const encoding of ['gzip', 'br', 'gzip, gzip'])
+        expect(
+          (await send({ method, target, body: '{}' }, [bearer, `content-encoding: ${encoding}`])).status,
+        ).toBe(415);
+    }));
+
   test('what comes in chunks is read like what says its length; without either there is nothing', () =>
     each(posts(), async ({ method, path: target }) => {
       const good = JSON.stringify(GOOD.find(([pattern]) => pattern.test(target))![1]);

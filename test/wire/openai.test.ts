@@ -251,6 +251,12 @@ test('chat: choices, seeds, stop texts and log-probabilities', async () => {
     finish_reason: 'stop',
     message: { content: texts[0]!.slice(0, texts[0]!.indexOf(stop)) },
   });
+  // A token is a letter here: those up to the stop text count, however far the engine came meanwhile.
+  const long = { ...asked, n: 1, max_tokens: 60, stop: [stop] };
+  for (let tries = 0; tries < 8; tries++) {
+    const { usage } = await client.chat.completions.create(long);
+    expect(usage?.completion_tokens).toBe(texts[0]!.indexOf(stop) + 2);
+  }
 });
 
 test('as many choices as may be asked for, and no warning of it', async () => {
