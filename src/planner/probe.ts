@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { open, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, cpus, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createMachineProbe } from '../backend/native/probe.node.ts';
+import { createMachineProbe, nativeThreads } from '../backend/native/probe.node.ts';
 import { HadalError } from '../error.ts';
 import { type Environment, modelsFolder } from '../hub/store.node.ts';
 import { memoryHere } from '../runtime/memory.ts';
@@ -53,7 +53,7 @@ export async function probeMachine({
   const assumed: string[] = [];
   const memory = memoryHere();
   const features = processorFeatures();
-  const cores = availableParallelism();
+  const cores = nativeThreads() ?? availableParallelism();
   onProgress?.('reading memory');
   const rates = measured(memory.availableBytes, rounds, assumed);
   onProgress?.('looking for GPUs');

@@ -17,6 +17,19 @@ export interface MachineProbe {
   multiplyRate(): number;
 }
 
+/**
+ * Threads that the native backend takes: the processor's, or what a container's share of its time is worth, which Node
+ * learned to read only in later versions. Undefined without the addon.
+ *
+ * @example nativeThreads() ?? availableParallelism()
+ */
+export function nativeThreads(): number | undefined {
+  const loaded = loadAddon();
+  if ('problem' in loaded) return undefined;
+  const { addon } = loaded;
+  return faults(() => addon.threads(addon.create(0, '')));
+}
+
 /** More than the last cache of the machines that we know. */
 export const FAR_BYTES = 512 * 2 ** 20;
 /** What a small model reads for each token. */
