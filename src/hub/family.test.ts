@@ -103,6 +103,7 @@ describe('names', () => {
   test('a model is found by name, alias and repository', () => {
     expect(named('R1').title).toBe('DeepSeek-R1');
     expect(named('deepseek-ai/DeepSeek-V3').title).toBe('DeepSeek-V3');
+    expect(named('unsloth/deepseek-v3-gguf').title).toBe('DeepSeek-V3');
   });
 
   test.each([
@@ -120,6 +121,15 @@ describe('names', () => {
     ['deepseek-r1:7b', 'deepseek-r1-distill-qwen-7b'],
     ['R1:7B', 'deepseek-r1-distill-qwen-7b'],
     ['deepseek-r1:671b', 'deepseek-r1'],
+    ['deepseek-r1:latest', 'deepseek-r1'],
+    ['deepseek-r1:1.5b-qwen-distill-q4_K_M', 'deepseek-r1-distill-qwen-1.5b'],
+    ['deepseek-r1:8b', 'deepseek-r1-0528-qwen3-8b or deepseek-r1-distill-llama-8b'],
+    ['deepseek-coder:6.7b', 'deepseek-coder-6.7b-instruct or deepseek-coder-6.7b-base'],
+    ['deepseek-llm:7b', 'deepseek-llm-7b-chat or deepseek-llm-7b-base'],
+    ['deepseek-v2:16b', 'deepseek-v2-lite-chat or deepseek-v2-lite'],
+    ['deepseek-coder-v2:16b', 'deepseek-coder-v2-lite-instruct or deepseek-coder-v2-lite-base'],
+    ['deepseek-v3.1:671b', 'deepseek-v3.1'],
+    ['deepseek-ocr:3b', 'deepseek-ocr'],
   ])('%s, as other tools name it, is %s', (name, truly) => {
     const sentence = `${name}: expected a published DeepSeek model, a file or a folder, got none of these; did you mean ${truly}?`;
     expect(() => refuseSize(family, name)).toThrow(sentence);

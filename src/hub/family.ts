@@ -128,7 +128,7 @@ export function familyJsonSchema(): object {
 }
 
 /**
- * A model by its name, an alias or its repository, whatever the case. Throws `model-unknown` with the true names.
+ * A model by its name, an alias or a repository of its files, whatever the case. Throws `model-unknown` with the true names.
  *
  * @example findInFamily(readFamily(), 'R1').title // 'DeepSeek-R1'
  */
@@ -136,10 +136,14 @@ export function findInFamily(models: readonly FamilyModel[], name: string): Fami
   const wanted = name.toLowerCase();
   const found = models.find(
     (model) =>
-      model.name === wanted || model.aliases?.includes(wanted) || model.repo.toLowerCase() === wanted,
+      isNamed(model, wanted) || model.repo.toLowerCase() === wanted || model.gguf?.toLowerCase() === wanted,
   );
   if (found !== undefined) return found;
   throw unknown(models, name, wanted);
+}
+
+function isNamed({ name, aliases }: FamilyModel, wanted: string): boolean {
+  return name === wanted || aliases?.includes(wanted) === true;
 }
 
 /**
@@ -149,11 +153,24 @@ export function findInFamily(models: readonly FamilyModel[], name: string): Fami
  * @example refuseSize(readFamily(), 'deepseek-r1:7b'); // did you mean deepseek-r1-distill-qwen-7b?
  */
 export function refuseSize(models: readonly FamilyModel[], text: string): void {
-  const [, name = '', size = ''] = /^([^/:]+):(\d+(?:\.\d+)?b)$/.exec(text.toLowerCase()) ?? [];
-  const model = models.find((one) => one.name === name || one.aliases?.includes(name));
-  if (model === undefined) return;
-  const distills = models.some((one) => one.name.startsWith(model.name) && one.name.includes(`-${size}`));
-  throw unknown(models, text, distills ? `${model.name}-${size}` : model.name);
+  const tag = /^([^/:]+):(?:latest|(\d+(?:\.\d+)?)b(?:-.*)?)$/.exec(text.toLowerCase());
+  if (tag === null) return;
+  const [, name = '', size] = tag;
+  const exact = models.find((one) => isNamed(one, name));
+  const begins = `${exact?.name ?? name}-`;
+  const kin = models.filter((one) => one.name.startsWith(begins));
+  if (exact === undefined && kin.length === 0) return;
+  const ofSize = ({ shape }: FamilyModel) => Math.abs(shape.parameters / 1e9 / Number(size) - 1) < 0.1;
+  const meant = [
+    kin.filter((one) => size !== undefined && `${one.name}-`.includes(`-${size}b-`)),
+    exact === undefined || (size !== undefined && !ofSize(exact)) ? [] : [exact],
+    kin.filter(ofSize),
+    exact === undefined ? kin : [exact],
+  ].find((some) => some.length > 0);
+  throw notThere(
+    text,
+    (meant ?? []).map((one) => one.name),
+  );
 }
 
 /** "deepseek-r1-14b" names no model: what people mean is the distill of that size. */
@@ -168,7 +185,10 @@ function unknown(models: readonly FamilyModel[], name: string, wanted: string): 
   const same = models.filter((model) => model.name === wanted);
   const parts = same.length > 0 ? same : models.filter((model) => model.name.includes(wanted));
   const meant = sized.length > 0 ? sized : parts;
-  const near = meant.length > 0 ? meant.map((model) => model.name) : guess ? [guess] : [];
+  return notThere(name, meant.length > 0 ? meant.map((model) => model.name) : guess ? [guess] : []);
+}
+
+function notThere(name: string, near: readonly string[]): HadalError {
   return new HadalError('model-unknown', {
     what: name,
     expected: 'a published DeepSeek model, a file or a folder',
@@ -194,7 +214,7 @@ const MOST_NAMED = 6;
 export function familyReference(models: readonly FamilyModel[], text: string): string | undefined {
   refuseSize(models, text);
   const [name = '', quantization] = text.toLowerCase().split(':');
-  const model = models.find((one) => one.name === name || one.aliases?.includes(name));
+  const model = models.find((one) => isNamed(one, name));
   if (model === undefined) return undefined;
   const { repo, gguf } = model;
   if (quantization === 'native' || (quantization === undefined && gguf === undefined)) return repo;

