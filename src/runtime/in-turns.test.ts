@@ -71,6 +71,29 @@ test.each([
   expect(await turnsDuring(work())).toBeGreaterThan(5);
 });
 
+test('many who work at once share a turn, and each comes to its own', async () => {
+  const busy = (ms: number) => {
+    const untilMs = performance.now() + ms;
+    while (performance.now() < untilMs);
+  };
+  const ended: string[] = [];
+  const work = async (name: string, count: number) => {
+    function* slow(): Steps<void> {
+      for (let i = 0; i < count; i++) {
+        busy(2);
+        yield;
+      }
+    }
+    await inTurns(slow());
+    ended.push(name);
+  };
+  const all = Promise.all([...Array.from({ length: 20 }, () => work('long', 30)), work('short', 1)]);
+  const turns = await turnsDuring(all);
+  // 600 steps, of which no turn holds more than some: 20 at once would be done in a tenth as many.
+  expect(turns).toBeGreaterThan(600 / 6);
+  expect(ended.indexOf('short')).toBe(0);
+});
+
 test('who has left is not worked for any longer', async () => {
   const controller = new AbortController();
   let count = 0;
