@@ -43,6 +43,8 @@ export interface ParsedBody<T> {
 
 /** Names in a response header are cut here: a request may hold thousands of unknown fields. */
 const MOST_NAMED = 32;
+/** More than anybody's protocol has; looking at a hundred thousand takes a second. */
+const MOST_FIELDS = 1024;
 
 /**
  * Reads a request by its schema and its table.
@@ -56,6 +58,15 @@ export function parseBody<T extends z.ZodType>(
   body: unknown,
 ): ParsedBody<z.output<T>> {
   const given = typeof body === 'object' && body !== null && !Array.isArray(body) ? body : {};
+  const count = Object.keys(given).length;
+  if (count > MOST_FIELDS) {
+    throw new HadalError('request-invalid', {
+      what: 'the request',
+      expected: `at most ${MOST_FIELDS} fields`,
+      got: `${count}`,
+      next: 'leave out what is not meant for this server',
+    });
+  }
   const withoutEffect: string[] = [];
   for (const [name, value] of Object.entries(given)) {
     const rule = Object.hasOwn(table, name) ? table[name] : undefined;

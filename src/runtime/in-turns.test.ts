@@ -71,6 +71,14 @@ test.each([
   expect(await turnsDuring(work())).toBeGreaterThan(5);
 });
 
+test('cutting a long text into words is work in steps, as merging them is', () => {
+  const text = 'x y z. '.repeat(1 << 18);
+  let steps = 0;
+  for (const work = tokenizer.encodeInSteps(text, { special: true }); !work.next().done; ) steps++;
+  // Words are merged 8,192 units at a time; cutting goes over the text once at least, 32,768 at a time.
+  expect(steps).toBeGreaterThan(text.length / 8_192 + text.length / 32_768 - 2);
+});
+
 test('many who work at once share a turn, and each comes to its own', async () => {
   const busy = (ms: number) => {
     const untilMs = performance.now() + ms;

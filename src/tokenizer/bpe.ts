@@ -197,7 +197,7 @@ class Bpe implements Tokenizer {
   *#encodePlain(text: string, from: number, to: number, out: IdList): Steps<void> {
     let start = from;
     let rested = from;
-    for (const stop of this.#splitter.split(text, from, to)) {
+    for (const stop of yield* this.#splitter.splitInSteps(text, from, to)) {
       if (stop - start > STEP_UNITS) yield* this.#mergeLongPiece(text, start, stop, out);
       else this.#encodePiece(text, start, stop, out);
       start = stop;

@@ -4,9 +4,21 @@
  */
 import { CharClass, CharClasses } from './char-classes.ts';
 import type { PreTokenizer, Rule, Step } from './pre-tokenizers.ts';
+import { finished, type Steps } from './tokenizer.ts';
 
 const { SPACE, NEWLINE } = CharClass;
 const APOSTROPHE = 0x27;
+/** UTF-16 units of one step: some milliseconds. */
+const STEP_UNITS = 1 << 15;
+
+/** How far a long piece is cut. */
+interface Progress {
+  at: number;
+  /** Start of what no rule has matched so far. */
+  gap: number;
+  /** Start of the whitespace that ends the piece, once known. */
+  spaceAtEnd: number;
+}
 
 /** Cuts well-formed text into pieces. Belongs to one tokenizer. */
 export class Splitter {
@@ -23,12 +35,29 @@ export class Splitter {
    * @example new Splitter(PRE_TOKENIZERS.get('gpt-2')!).split("it's me", 0, 7) // [2, 4, 7]
    */
   split(text: string, from: number, to: number): number[] {
+    return finished(this.splitInSteps(text, from, to));
+  }
+
+  /** As {@link Splitter.split}, in steps of some milliseconds. */
+  *splitInSteps(text: string, from: number, to: number): Steps<number[]> {
+    const progress: Progress = { at: from, gap: from, spaceAtEnd: -1 };
     let ends = from < to ? [to] : [];
     for (const step of this.#steps) {
       const finer: number[] = [];
       let start = from;
+      let rested = from;
       for (const end of ends) {
-        this.#splitPiece(text, start, end, step, finer);
+        progress.at = start;
+        progress.gap = start;
+        progress.spaceAtEnd = -1;
+        for (;;) {
+          this.#splitPiece(text, start, end, step, progress, finer);
+          if (progress.at - rested >= STEP_UNITS) {
+            rested = progress.at;
+            yield;
+          }
+          if (progress.at >= end) break;
+        }
         start = end;
       }
       ends = finer;
@@ -36,11 +65,11 @@ export class Splitter {
     return ends;
   }
 
-  #splitPiece(text: string, from: number, to: number, step: Step, ends: number[]): void {
-    let gap = from; // start of what no rule has matched so far
-    let at = from;
-    let spaceAtEnd = -1; // start of the whitespace that ends the piece, once known
-    while (at < to) {
+  /** Cuts a piece, or goes on with it, as far as one step goes. */
+  #splitPiece(text: string, from: number, to: number, step: Step, progress: Progress, ends: number[]): void {
+    let { at, gap, spaceAtEnd } = progress;
+    const until = Math.min(to, at + STEP_UNITS);
+    while (at < until) {
       let end = at;
       for (const rule of step) {
         if (rule.kind === 'space-at-end') {
@@ -60,7 +89,10 @@ export class Splitter {
       at = end;
       gap = end;
     }
-    if (gap < to) ends.push(to);
+    if (at >= to && gap < to) ends.push(to);
+    progress.at = at;
+    progress.gap = gap;
+    progress.spaceAtEnd = spaceAtEnd;
   }
 
   /** End of the rule's match at `at`, or `at` when it does not match. */

@@ -419,6 +419,18 @@ describe('what it says', () => {
       }
     }));
 
+  test('more fields than anybody has: 400', () =>
+    each(posts(), async ({ method, path: target }) => {
+      const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`f${i}`, i]));
+      const body = JSON.stringify({ ...GOOD.find(([pattern]) => pattern.test(target))![1], ...many });
+      const response = await send({ method, target, body });
+      expect([target, response.status, response.body]).toEqual([
+        target,
+        400,
+        expect.stringContaining('at most 1024 fields'),
+      ]);
+    }));
+
   test('__proto__ and constructor change nothing', () =>
     each(posts(), async ({ method, path: target }) => {
       // There a model alone is a whole request, and what is unknown has no effect.
