@@ -68,6 +68,23 @@ test('bytes arrive whole and in order, whatever the sizes of pieces and however 
   expect(Buffer.concat(pieces).equals(data)).toBe(true);
 });
 
+test('what came is handed on when the host falls silent', async () => {
+  const server = createHttpServer((_, response) => {
+    response.writeHead(200, { 'content-length': 10 }).write('hi');
+  });
+  await using host = await listening(server);
+  const stop = new AbortController();
+  const pieces: Buffer[] = [];
+  const reading = readBody(
+    await openUrl(host.url, { signal: stop.signal }),
+    { signal: stop.signal, stallMs: 600_000 },
+    async (some) => void pieces.push(...some),
+  );
+  await expect.poll(() => Buffer.concat(pieces).toString(), { timeout: 60_000 }).toBe('hi');
+  stop.abort(new Error('enough'));
+  await expect(reading).rejects.toThrow('enough');
+});
+
 test('bytes that are encoded in spite of the request are refused', async () => {
   const server = createHttpServer((_, response) => {
     response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('hi'));

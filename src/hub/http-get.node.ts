@@ -167,13 +167,17 @@ export async function readBody(
     timer.refresh();
   };
   try {
-    await eachPiece(response, (piece) => {
-      timer.refresh();
-      pieces.push(piece);
-      gathered += piece.length;
-      const enough = gathered >= GATHERED_BYTES || performance.now() - sinceMs >= GATHERED_MS;
-      return enough ? handOn() : undefined;
-    });
+    const old = () => performance.now() - sinceMs >= GATHERED_MS;
+    await eachPiece(
+      response,
+      (piece) => {
+        timer.refresh();
+        pieces.push(piece);
+        gathered += piece.length;
+        return gathered >= GATHERED_BYTES || old() ? handOn() : undefined;
+      },
+      () => (gathered > 0 && old() ? handOn() : undefined),
+    );
     await handOn();
   } catch (error) {
     if (failed) throw error;
@@ -188,23 +192,19 @@ export async function readBody(
 }
 
 /**
- * Every piece of a body as it came; while `onPiece` is at work nothing more is taken. Iterating would join pieces in new
- * memory.
+ * Every piece of a body as it came, and a word from time to time when none comes; while something is done about either,
+ * nothing more is taken. Iterating would join pieces in new memory.
  */
 function eachPiece(
   body: http.IncomingMessage,
   onPiece: (piece: Buffer) => Promise<void> | undefined,
+  onQuiet: () => Promise<void> | undefined,
 ): Promise<void> {
-  return new Promise((resolve, reject) => {
+  let ticking: NodeJS.Timeout | undefined;
+  return new Promise<void>((resolve, reject) => {
     let work: Promise<void> | undefined;
-    if (body.errored) reject(body.errored);
-    body.on('error', (error) => {
-      if (work === undefined) reject(error);
-      else work.then(() => reject(error), reject);
-    });
-    body.on('end', resolve);
-    body.on('data', (piece: Buffer) => {
-      work = onPiece(piece);
+    const begin = (doing: Promise<void> | undefined) => {
+      work = doing;
       if (work === undefined) return;
       body.pause();
       work.then(
@@ -214,8 +214,21 @@ function eachPiece(
         },
         (error) => body.destroy(error),
       );
+    };
+    ticking = setInterval(() => {
+      if (work === undefined) begin(onQuiet());
+    }, GATHERED_MS);
+    if (body.errored) reject(body.errored);
+    body.on('error', (error) => {
+      if (work === undefined) reject(error);
+      else work.then(() => reject(error), reject);
     });
-  });
+    body.on('end', () => {
+      if (work === undefined) resolve();
+      else work.then(resolve, reject);
+    });
+    body.on('data', (piece: Buffer) => begin(onPiece(piece)));
+  }).finally(() => clearInterval(ticking));
 }
 
 /** A connection that stopped or contradicted itself: worth another try. */
