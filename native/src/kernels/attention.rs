@@ -5,7 +5,7 @@
 //! the same however rows and segments are shared among threads.
 
 use super::blockwise::{BLOCK, Part, SEGMENT, Segment, Work, see, take_in};
-use super::cache_rows::read_part;
+use super::cache_rows::{ask_for_part, read_part};
 use super::linear::same;
 use super::{Span, index};
 use crate::context::{Cache, State, cache_of};
@@ -17,6 +17,9 @@ use std::ops::Range;
 
 /// Rows of a prompt that share one reading of keys and values.
 const TOGETHER: usize = 64;
+
+/// Positions between the one that is read and the one whose rows memory is asked for.
+const AHEAD: usize = 8;
 
 /// The ragged batch as views.
 pub struct Batch {
@@ -253,13 +256,23 @@ impl Group<'_> {
         let Cached { kernels, keys, values, ref paging, .. } = *self.of;
         let (Heads { head_dim, value_dim, scale, .. }, members) = (*self.of.heads, self.of.members());
         let positions = SEGMENT.min(paging.longest(self.rows.clone()) - from);
+        // A head has little of every row, and rows lie far apart.
+        let at = |t: usize| paging.cache_row(self.rows.start, from + t);
+        let ask = |t: usize| {
+            if t < positions {
+                ask_for_part(keys.format, keys.row(at(t)), self.group * head_dim, head_dim);
+            } else if t < 2 * positions {
+                ask_for_part(values.format, values.row(at(t - positions)), self.group * value_dim, value_dim);
+            }
+        };
+        (0..AHEAD).for_each(ask);
         for (t, key) in memory.keys.chunks_exact_mut(head_dim).take(positions).enumerate() {
-            let row = keys.row(paging.cache_row(self.rows.start, from + t));
-            read_part(kernels, keys.format, row, self.group * head_dim, key);
+            ask(t + AHEAD);
+            read_part(kernels, keys.format, keys.row(at(t)), self.group * head_dim, key);
         }
         for (t, value) in memory.values.chunks_exact_mut(value_dim).take(positions).enumerate() {
-            let row = values.row(paging.cache_row(self.rows.start, from + t));
-            read_part(kernels, values.format, row, self.group * value_dim, value);
+            ask(positions + t + AHEAD);
+            read_part(kernels, values.format, values.row(at(t)), self.group * value_dim, value);
         }
         let segment = Segment {
             keys: Floats { numbers: memory.keys, stride: head_dim, rows: positions, cols: head_dim },

@@ -7,7 +7,7 @@ use crate::context::{State, cache_of};
 use crate::error::{Outcome, misfit};
 use crate::formats::{CACHE_BLOCK, CacheFormat, Format};
 use crate::map::{Mat, View};
-use crate::simd::Kernels;
+use crate::simd::{Kernels, LINE_BYTES, ask_for};
 use crate::simd::blocks::{BlockQ8_0, to_e4m3, to_half};
 
 /// Writes x into the cache rows slots[i].
@@ -83,21 +83,38 @@ fn scale_exponent(largest: f32) -> i32 {
     e
 }
 
+/// Numbers [start, start + count) of a cache row as they lie, without the scales at its end; in block formats they are
+/// whole blocks.
+fn part_of(format: CacheFormat, row: &[u8], start: usize, count: usize) -> &[u8] {
+    let bytes = |numbers: usize| match format {
+        CacheFormat::F32 => 4 * numbers,
+        CacheFormat::F16 => 2 * numbers,
+        CacheFormat::Q8_0 => numbers / CACHE_BLOCK * size_of::<BlockQ8_0>(),
+        CacheFormat::F8E4M3 => numbers,
+    };
+    &row[bytes(start)..bytes(start + count)]
+}
+
+/// Asks memory for what `read_part` will read.
+pub fn ask_for_part(format: CacheFormat, row: &[u8], start: usize, count: usize) {
+    for line in part_of(format, row, start, count).chunks(LINE_BYTES) {
+        ask_for(line.as_ptr());
+    }
+}
+
 /// Reads numbers [start, start + out.len()) of a cache row; in block formats they are whole blocks.
 pub fn read_part(kernels: &Kernels, format: CacheFormat, row: &[u8], start: usize, out: &mut [f32]) {
+    let part = part_of(format, row, start, out.len());
     match format {
         CacheFormat::F32 => {
-            for (out, &x) in out.iter_mut().zip(&row.as_chunks::<4>().0[start..]) {
+            for (out, &x) in out.iter_mut().zip(part.as_chunks::<4>().0) {
                 *out = f32::from_le_bytes(x);
             }
         }
-        CacheFormat::F16 => (kernels.from_half)(&row[2 * start..2 * (start + out.len())], out),
-        CacheFormat::Q8_0 => {
-            let bytes = |numbers: usize| numbers / CACHE_BLOCK * size_of::<BlockQ8_0>();
-            (kernels.decode)(Format::Q8_0, &row[bytes(start)..bytes(start + out.len())], out);
-        }
+        CacheFormat::F16 => (kernels.from_half)(part, out),
+        CacheFormat::Q8_0 => (kernels.decode)(Format::Q8_0, part, out),
         CacheFormat::F8E4M3 => {
-            (kernels.decode)(Format::F8E4M3, &row[start..start + out.len()], out);
+            (kernels.decode)(Format::F8E4M3, part, out);
             let scales = &row[row.len() / 33 * CACHE_BLOCK + start / CACHE_BLOCK..];
             for (out, scale) in out.chunks_exact_mut(CACHE_BLOCK).zip(scales) {
                 let factor = 2f64.powi(i32::from(*scale) - 127) as f32;

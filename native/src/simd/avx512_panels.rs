@@ -11,6 +11,7 @@ use super::weave::SHORTS;
 use crate::map::Buffer;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Rows of activations whose sums are kept in registers together.
 const AT_ONCE: usize = 4;
@@ -18,6 +19,12 @@ const AT_ONCE: usize = 4;
 /// they are multiplied, so that activations are read less often: as many as stay in a core's second cache.
 const MANY: usize = 24;
 const PANELS: usize = 4;
+/// For fewer, about so many lines are laid and at once multiplied with all rows: a whole panel does not stay in a core's
+/// first cache.
+const LINES_AT_ONCE: usize = 96;
+
+/// Running sums of up to AT_ONCE rows.
+type Running<const X: usize> = [MaybeUninit<[__m512; X]>; 16];
 
 /// A family's way through a panel.
 trait Panel {
@@ -227,49 +234,113 @@ fn product<P: Panel>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &m
         }
         return;
     }
-    let many = xs.len() >= MANY;
-    let (panels, unpacked) = if many { (PANELS, blocks * 2 * P::Block::PAIRS) } else { (1, 0) };
-    let lines = blocks * P::Block::LINES;
-    let work = work.ensure(panels * (lines + unpacked) * LANES);
-    let panel_bytes = LANES * row_bytes;
-    let steps = blocks * (1 + xs.len().div_ceil(AT_ONCE));
-    let step = panel_bytes.div_ceil(64 * steps) * 64;
-    Ahead { at: weights.as_ptr(), end: weights[panel_bytes..].as_ptr(), step: panel_bytes }.ask();
     // The last panel has rows of the one before it too, where it must.
     let firsts: Vec<usize> = (0..rows).step_by(LANES).map(|first| first.min(rows - LANES)).collect();
-    for firsts in firsts.chunks(panels) {
-        let next = weights.as_ptr().wrapping_add(firsts[0] * row_bytes + firsts.len() * panel_bytes);
-        let mut ahead = Ahead { at: next, end: next.wrapping_add(firsts.len() * panel_bytes), step };
-        for (&first, panel) in firsts.iter().zip(work.chunks_exact_mut((lines + unpacked) * LANES)) {
-            let rows = &weights[first * row_bytes..(first + LANES) * row_bytes];
-            let mut at = Rows::new(rows.as_ptr(), row_bytes);
-            let mut to = panel.as_mut_ptr().cast::<__m512i>();
-            for _ in 0..blocks {
-                ahead.ask();
-                // SAFETY: this function has the features; every row has the block, the panel its lines.
-                unsafe { P::Block::lay(at, to) };
-                at.step(size_of::<P::Block>());
-                to = to.wrapping_add(P::Block::LINES);
-            }
-            if many {
-                // SAFETY: this function has the features; the panel has the lines, and room for the pairs.
-                unsafe { unpack::<P::Block>(panel.as_mut_ptr().cast(), blocks) };
-            }
-        }
-        let mut x = 0;
-        while x < xs.len() {
-            let some = at_once(xs.len() - x);
-            for (first, panel) in firsts.iter().zip(work.chunks_exact((lines + unpacked) * LANES)) {
-                let (panel, to) = (panel.as_ptr().cast::<__m512i>(), Out { at: x * rows + first, rows });
-                let xs = &xs[x..x + some];
-                if many {
-                    few::<P, _>(Unpacked(panel, panel.wrapping_add(lines)), blocks, xs, out, to, &mut ahead);
-                } else {
-                    few::<P, _>(Packed(panel), blocks, xs, out, to, &mut ahead);
+    let panel_bytes = LANES * row_bytes;
+    let steps = blocks * (1 + xs.len().div_ceil(AT_ONCE));
+    let mut ahead = Ahead { at: weights.as_ptr(), end: weights[panel_bytes..].as_ptr(), step: panel_bytes };
+    ahead.ask();
+    ahead.step = panel_bytes.div_ceil(64 * steps) * 64;
+    let panels = Panels { weights, row_bytes, blocks, firsts: &firsts };
+    if xs.len() < MANY { panels.for_few::<P>(xs, work, out, ahead) } else { panels.for_many::<P>(xs, work, out, ahead) }
+}
+
+/// Rows of weights and where panels of them begin.
+struct Panels<'a> {
+    weights: &'a [u8],
+    row_bytes: usize,
+    blocks: usize,
+    firsts: &'a [usize],
+}
+
+impl Panels<'_> {
+    fn rows_from(&self, first: usize) -> Rows {
+        Rows::new(self.weights[first * self.row_bytes..(first + LANES) * self.row_bytes].as_ptr(), self.row_bytes)
+    }
+
+    /// What follows `count` panels, the first of which begins at row `first`.
+    fn after(&self, first: usize, count: usize, step: usize) -> Ahead {
+        let panel_bytes = LANES * self.row_bytes;
+        let next = self.weights.as_ptr().wrapping_add(first * self.row_bytes + count * panel_bytes);
+        Ahead { at: next, end: next.wrapping_add(count * panel_bytes), step }
+    }
+
+    /// Lays some blocks and multiplies them with all rows, which are fewer than MANY, before it lays the next.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+    fn for_few<P: Panel>(&self, xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32], ahead: Ahead) {
+        let (blocks, rows) = (self.blocks, out.len() / xs.len());
+        let together = (LINES_AT_ONCE / P::Block::LINES).max(1);
+        let panel = work.ensure(together * P::Block::LINES * LANES).as_mut_ptr().cast::<__m512i>();
+        let mut running = [const { [const { MaybeUninit::<[__m512; AT_ONCE]>::uninit() }; 16] }; MANY / AT_ONCE];
+        for &first in self.firsts {
+            let mut ahead = self.after(first, 1, ahead.step);
+            let mut at = self.rows_from(first);
+            for from in (0..blocks).step_by(together) {
+                let some = from..blocks.min(from + together);
+                for n in 0..some.len() {
+                    ahead.ask();
+                    // SAFETY: this function has the features; every row has the block, the panel its lines.
+                    unsafe { P::Block::lay(at, panel.wrapping_add(n * P::Block::LINES)) };
+                    at.step(size_of::<P::Block>());
+                }
+                for (xs, running) in Groups(xs).zip(&mut running) {
+                    add_few::<P, _>(Packed(panel), some.clone(), xs, running, &mut ahead);
                 }
             }
-            x += some;
+            let mut x = 0;
+            for (xs, running) in Groups(xs).zip(&running) {
+                end_few::<P>(running, blocks, xs.len(), out, Out { at: x * rows + first, rows });
+                x += xs.len();
+            }
         }
+    }
+
+    /// Lays several panels and unpacks their pairs before they are multiplied.
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+    fn for_many<P: Panel>(&self, xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32], ahead: Ahead) {
+        let (blocks, rows) = (self.blocks, out.len() / xs.len());
+        let lines = blocks * P::Block::LINES;
+        let size = (lines + blocks * 2 * P::Block::PAIRS) * LANES;
+        let work = work.ensure(PANELS * size);
+        let mut running = [const { MaybeUninit::<[__m512; AT_ONCE]>::uninit() }; 16];
+        for firsts in self.firsts.chunks(PANELS) {
+            let mut ahead = self.after(firsts[0], firsts.len(), ahead.step);
+            for (&first, panel) in firsts.iter().zip(work.chunks_exact_mut(size)) {
+                let mut at = self.rows_from(first);
+                let panel = panel.as_mut_ptr().cast::<__m512i>();
+                for b in 0..blocks {
+                    ahead.ask();
+                    // SAFETY: this function has the features; every row has the block, the panel its lines.
+                    unsafe { P::Block::lay(at, panel.wrapping_add(b * P::Block::LINES)) };
+                    at.step(size_of::<P::Block>());
+                }
+                // SAFETY: this function has the features; the panel has the lines, and room for the pairs.
+                unsafe { unpack::<P::Block>(panel, blocks) };
+            }
+            let mut x = 0;
+            for xs in Groups(xs) {
+                for (first, panel) in firsts.iter().zip(work.chunks_exact(size)) {
+                    let panel = panel.as_ptr().cast::<__m512i>();
+                    let lines = Unpacked(panel, panel.wrapping_add(lines));
+                    add_few::<P, _>(lines, 0..blocks, xs, &mut running, &mut ahead);
+                    end_few::<P>(&running, blocks, xs.len(), out, Out { at: x * rows + first, rows });
+                }
+                x += xs.len();
+            }
+        }
+    }
+}
+
+/// Rows of activations as they are taken together.
+struct Groups<'a, 'b>(&'a [Row<'b>]);
+
+impl<'a, 'b> Iterator for Groups<'a, 'b> {
+    type Item = &'a [Row<'b>];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (some, rest) = self.0.split_at(at_once(self.0.len()));
+        self.0 = rest;
+        (!some.is_empty()).then_some(some)
     }
 }
 
@@ -327,43 +398,79 @@ unsafe fn unpack<B: Laid>(panel: *mut __m512i, blocks: usize) {
     }
 }
 
-/// `multiply` for as many rows of activations as there are, up to AT_ONCE.
+/// `add` for as many rows of activations as there are, up to AT_ONCE.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-fn few<P: Panel, L: Lines<P::Block>>(panel: L, blocks: usize, xs: &[Row], out: &mut [f32], to: Out, ahead: &mut Ahead) {
+fn add_few<P: Panel, L: Lines<P::Block>>(
+    lines: L,
+    blocks: Range<usize>,
+    xs: &[Row],
+    running: &mut Running<AT_ONCE>,
+    ahead: &mut Ahead,
+) {
     match *xs {
-        [a] => multiply::<P, L, 1>(panel, blocks, [a], out, to, ahead),
-        [a, b] => multiply::<P, L, 2>(panel, blocks, [a, b], out, to, ahead),
-        [a, b, c] => multiply::<P, L, 3>(panel, blocks, [a, b, c], out, to, ahead),
-        [a, b, c, d] => multiply::<P, L, 4>(panel, blocks, [a, b, c, d], out, to, ahead),
+        [a] => add::<P, L, 1>(lines, blocks, [a], fewer_mut(running), ahead),
+        [a, b] => add::<P, L, 2>(lines, blocks, [a, b], fewer_mut(running), ahead),
+        [a, b, c] => add::<P, L, 3>(lines, blocks, [a, b, c], fewer_mut(running), ahead),
+        [a, b, c, d] => add::<P, L, 4>(lines, blocks, [a, b, c, d], running, ahead),
         _ => {}
     }
 }
 
-/// The products of a panel, whose lines are there, with X rows of activations.
+/// `end` for as many rows of activations as there are, up to AT_ONCE.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-fn multiply<P: Panel, L: Lines<P::Block>, const X: usize>(
-    panel: L,
-    blocks: usize,
+fn end_few<P: Panel>(running: &Running<AT_ONCE>, blocks: usize, xs: usize, out: &mut [f32], to: Out) {
+    match xs {
+        1 => end::<P, 1>(fewer(running), blocks, out, to),
+        2 => end::<P, 2>(fewer(running), blocks, out, to),
+        3 => end::<P, 3>(fewer(running), blocks, out, to),
+        4 => end::<P, 4>(running, blocks, out, to),
+        _ => {}
+    }
+}
+
+/// The memory of more running sums for those of fewer rows.
+fn fewer<const X: usize>(running: &Running<AT_ONCE>) -> &Running<X> {
+    const { assert!(X <= AT_ONCE) };
+    // SAFETY: as aligned and no larger; nothing in it is taken to be written.
+    unsafe { &*std::ptr::from_ref(running).cast() }
+}
+
+fn fewer_mut<const X: usize>(running: &mut Running<AT_ONCE>) -> &mut Running<X> {
+    const { assert!(X <= AT_ONCE) };
+    // SAFETY: as above.
+    unsafe { &mut *std::ptr::from_mut(running).cast() }
+}
+
+/// Adds the products of some blocks, whose lines are there, with X rows of activations to the running sums, which the first
+/// blocks begin.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+fn add<P: Panel, L: Lines<P::Block>, const X: usize>(
+    lines: L,
+    blocks: Range<usize>,
     xs: [Row; X],
-    out: &mut [f32],
-    to: Out,
+    running: &mut Running<X>,
     ahead: &mut Ahead,
 ) {
     let none = [_mm512_setzero_ps(); X];
-    let mut running = [const { MaybeUninit::<[__m512; X]>::uninit() }; 16];
-    for b in 0..blocks {
+    for (n, b) in blocks.enumerate() {
         ahead.ask();
         let sums = &mut running[b % P::RUNNING];
-        // SAFETY: sums of earlier blocks were written; this function has the features; `product` has laid the lines and
-        // checked the rows.
+        // SAFETY: sums of earlier blocks were written; this function has the features; the callers have laid the lines, and
+        // `product` has checked the rows.
         unsafe {
             let before = if b < P::RUNNING { none } else { sums.assume_init() };
-            sums.write(P::add(panel.of_block(b), &xs, b, before));
+            sums.write(P::add(lines.of_block(n), &xs, b, before));
         }
     }
+}
+
+/// Adds running sums of all blocks up by halves.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+fn end<P: Panel, const X: usize>(running: &Running<X>, blocks: usize, out: &mut [f32], to: Out) {
+    let none = [_mm512_setzero_ps(); X];
     let written = P::RUNNING.min(blocks);
     let mut running: [[__m512; X]; 16] = std::array::from_fn(|j| {
-        // SAFETY: the sums of the first blocks were written above.
+        // SAFETY: the sums of the first blocks were written.
         if j < written { unsafe { running[j].assume_init() } } else { none }
     });
     let mut half = P::RUNNING / 2;

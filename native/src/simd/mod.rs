@@ -54,6 +54,9 @@ mod avx512_rows;
 #[cfg(target_arch = "x86_64")]
 mod products;
 
+/// Bytes that memory gives at once.
+pub const LINE_BYTES: usize = 64;
+
 /// Asks memory for the line at an address, whatever is there; does nothing on processors that are asked in another way.
 pub fn ask_for(at: *const u8) {
     #[cfg(target_arch = "x86_64")]

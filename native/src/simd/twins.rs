@@ -216,7 +216,7 @@ fn weight_rows_side_by_side_multiply_to_the_same_bits() {
     for table in available() {
         for &format in Format::ALL {
             let Some(panels) = table.panels[format as usize] else { continue };
-            for (cols, rows, count) in [(1, 1, 2), (2, 3, 5), (3, 40, 9), (7, 33, 1), (17, 16, 6), (20, 5, 3), (9, 81, 70)] {
+            for (cols, rows, count) in [(1, 1, 2), (2, 3, 5), (3, 40, 9), (7, 33, 1), (17, 16, 6), (20, 5, 3), (43, 50, 23), (9, 81, 70)] {
                 let cols = cols * format.block_numbers();
                 let weights = rows_of(&mut noise, format, rows, cols);
                 let x: Vec<_> =
