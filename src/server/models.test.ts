@@ -190,6 +190,20 @@ describe('when memory runs out', () => {
   });
 });
 
+test('one that is taken away is gone at once: who asks while it is put out does not load it again', async () => {
+  const { acquire, models, events } = setUp([model('a'), model('b', { pinned: true })]);
+  const using = await acquire('a');
+  await expect(models.remove('a')).rejects.toMatchObject({ code: 'model-busy' });
+  using.release();
+  const gone = models.remove('a');
+  await expect(acquire('a')).rejects.toMatchObject({ code: 'model-unknown' });
+  await gone;
+  expect(models.status().map((one) => one.model.name)).toEqual(['b']);
+  expect(events).toEqual(['loading a', 'loaded a', 'unloaded a', 'closed a']);
+  await expect(models.remove('b')).rejects.toMatchObject({ code: 'model-pinned' });
+  expect(models.find('b')).toBeDefined();
+});
+
 test('what a model takes is chosen by what others leave, and counts as it came', async () => {
   const rooms: number[] = [];
   const opener = {

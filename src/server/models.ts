@@ -94,8 +94,8 @@ export interface Models<M extends LoadedModel> extends AsyncDisposable {
   status(): readonly ModelStatus[];
   /** Serves one more; one whose name is served already changes nothing. */
   add(model: ServedModel): void;
-  /** Serves one no longer: {@link Models.unload} it before. Throws `model-unknown`. */
-  remove(name: string): void;
+  /** Puts a model out and serves it no longer; whoever asks meanwhile is told so. Rejects as {@link Models.unload}. */
+  remove(name: string): Promise<void>;
   /** The loaded model of a name, without using it. */
   peek(name: string): M | undefined;
   /** Keeps a model loaded once it is, or lets it go again like others. Throws `model-unknown`. */
@@ -192,10 +192,13 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
     }
   }
 
-  remove(name: string): void {
+  async remove(name: string): Promise<void> {
     const slot = this.#slot(name);
+    const gone = this.#putOut(slot);
+    // In the same turn, or a request could load what nobody looks after any more.
     this.#slots.splice(this.#slots.indexOf(slot), 1);
     for (const [key, other] of this.#names) if (other === slot) this.#names.delete(key);
+    await gone;
   }
 
   peek(name: string): M | undefined {
@@ -221,7 +224,11 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
   }
 
   async unload(name: string): Promise<void> {
-    const slot = this.#slot(name);
+    await this.#putOut(this.#slot(name));
+  }
+
+  /** Throws where it may not be put out. */
+  #putOut(slot: Slot<M>): Promise<void> {
     const what = `the model ${slot.model.name}`;
     if (slot.pinned) {
       throw new HadalError('model-pinned', {
@@ -241,7 +248,7 @@ class ManagedModels<M extends LoadedModel> implements Models<M> {
       });
     }
     if (slot.loaded !== undefined) this.#event({ type: 'unloaded', model: slot.model.name });
-    await this.#close(slot);
+    return this.#close(slot);
   }
 
   async start(signal: AbortSignal): Promise<void> {

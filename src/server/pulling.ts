@@ -96,8 +96,7 @@ export async function deleteModel(c: ServerContext, parts: ServerParts, name: st
       next: 'leave it to them',
     });
   }
-  await parts.models.unload(served.name);
-  parts.models.remove(served.name);
+  await parts.models.remove(served.name);
   const freedBytes = await remove();
   parts.observers.log.info({ key: key?.name, model: served.name, freedBytes }, 'deleted');
 }
