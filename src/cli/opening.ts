@@ -54,10 +54,12 @@ export async function openShown(
 export function fetchShown(terminal: Terminal): {
   onAnnounce: (announcement: Announcement) => void;
   onFetch: (progress: FetchProgress) => void;
+  onWait: (lock: string) => void;
 } {
   let startedMs = performance.now();
   let startBytes: number | undefined;
   let show = slowProgress(terminal);
+  let waited = false;
   return {
     onAnnounce({ title, license, bytes, path, from }) {
       startedMs = performance.now();
@@ -66,6 +68,12 @@ export function fetchShown(terminal: Terminal): {
       terminal.err(
         `fetching ${title} (${license})${bytes > 0 ? `, ${formatBytes(bytes)}` : ''}, from ${from}\n  to ${path}\n`,
       );
+    },
+    onWait(lock) {
+      // Of many files the first says enough.
+      if (waited) return;
+      waited = true;
+      terminal.err(`waiting for another process that fetches the same file (${lock})\n`);
     },
     onFetch({ stage, doneBytes, totalBytes }) {
       startBytes ??= doneBytes;

@@ -46,6 +46,7 @@ export const command = defineCommand({
       signal: interruption.signal,
       onAnnounce: shown.onAnnounce,
       onProgress: shown.onFetch,
+      onWait: shown.onWait,
     };
     const reference = findModel(readCatalogue(), name) === undefined ? referenceOf(name) : undefined;
     let pulled: Pulled | { readonly path: string };

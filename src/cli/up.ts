@@ -78,12 +78,15 @@ export const command = defineCommand({
       return;
     }
 
+    const { demandFree } = await import('../server/listen.ts');
+    await demandFree('127.0.0.1', port);
     const shown = fetchShown(terminal);
     const options = {
       env,
       signal: interruption.signal,
       onAnnounce: shown.onAnnounce,
       onProgress: shown.onFetch,
+      onWait: shown.onWait,
     };
     const path = await resolveModel(name, options).finally(() => terminal.progress(''));
     say('fetch', path, `hadal pull ${name}`);
@@ -128,6 +131,7 @@ async function chosen(
         env: surroundings.env,
         onAnnounce: shown.onAnnounce,
         onProgress: shown.onFetch,
+        onWait: shown.onWait,
       });
     }
     const plan = await planNamed(named, machine, {}, surroundings);

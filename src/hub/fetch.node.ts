@@ -25,6 +25,8 @@ import { type Environment, isWhole, removeStored, storedPath, writeNote } from '
 export interface ResolveOptions {
   readonly onAnnounce?: (announcement: Announcement) => void;
   readonly onProgress?: (progress: FetchProgress) => void;
+  /** Told once when somebody else is fetching the same file, and is waited for. */
+  readonly onWait?: (lock: string) => void;
   readonly signal?: AbortSignal;
   readonly env?: Environment;
   /** False: only what is on disk. */
@@ -65,12 +67,13 @@ export async function resolveModel(name: string, options: ResolveOptions = {}): 
   }
   try {
     await makeFolder(dirname(path));
-    return await alone(path, options.signal, async () => {
+    const work = async () => {
       if (await isWhole(path, model, verify)) return path;
       await removeStored(path);
       await fetchModel(model, path, { ...options, env });
       return path;
-    });
+    };
+    return await alone(path, options.signal, work, options.onWait);
   } catch (error) {
     throw diskError(error, dirname(path)) ?? error;
   }

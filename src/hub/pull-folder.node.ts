@@ -48,7 +48,7 @@ export async function pullFolder(source: string, options: PullOptions): Promise<
   });
   const path = main === undefined ? root : join(root, main);
   await makeFolder(dirname(root));
-  const fetchedBytes = await alone(root, signal, () => bring(sources, folder, path, options));
+  const fetchedBytes = await alone(root, signal, () => bring(sources, folder, path, options), options.onWait);
   return { path, bytes: total(sources), fetchedBytes };
 }
 

@@ -123,7 +123,10 @@ describe('a repository', () => {
   test('two at once fetch it once, and neither harms the other', async () => {
     await using hub = await repoHub(REPO);
     const env = environment(hub.url);
-    const pulls = await Promise.all([1, 2, 3].map(() => pullNamed('owner/Model-GGUF:Q8_0', env)));
+    let waits = 0;
+    const onWait = () => waits++;
+    const pulls = await Promise.all([1, 2, 3].map(() => pullNamed('owner/Model-GGUF:Q8_0', env, { onWait })));
+    expect(waits).toBeGreaterThan(0);
     expect(new Set(pulls.map(({ path }) => path)).size).toBe(1);
     expect(sha(pulls[0]!.path)).toBe(createHash('sha256').update(DATA).digest('hex'));
     expect(hub.requests).toHaveLength(Math.ceil(300_000 / 32_768));

@@ -42,6 +42,8 @@ export interface PullOptions {
   readonly signal?: AbortSignal;
   readonly onAnnounce?: (announcement: Announcement) => void;
   readonly onProgress?: (progress: FetchProgress) => void;
+  /** Told once for each file that somebody else is fetching, and is waited for. */
+  readonly onWait?: (lock: string) => void;
   readonly answerMs?: number;
   /** The first wait after trouble. */
   readonly waitMs?: number;
@@ -182,7 +184,7 @@ async function fetchFiles(
   let before = 0;
   for (const { path, expected } of files) {
     const blob = blobPath(env, repo, expected);
-    await alone(blob, signal, async () => {
+    const work = async () => {
       if (await hasBlob(env, repo, expected)) return;
       await download(fileUrl(hubEndpoint(env), repo, commit, path), blob, expected, {
         signal,
@@ -191,7 +193,8 @@ async function fetchFiles(
         onVerify: (done) => verified(before + done, totalBytes),
         ...tuning(options),
       });
-    });
+    };
+    await alone(blob, signal, work, options.onWait);
     before += expected.bytes;
   }
 }
@@ -223,7 +226,7 @@ async function pullUrl(
   const bytes = await lengthOf(url, options, signal);
   const expected = { bytes, sha256 };
   await makeFolder(dirname(path));
-  return alone(path, signal, async () => {
+  const work = async () => {
     if (await isThere(path, bytes)) return { path, bytes, fetchedBytes: 0 };
     await download(url, path, expected, {
       signal,
@@ -241,7 +244,8 @@ async function pullUrl(
       ...tuning(options),
     });
     return { path, bytes, fetchedBytes: bytes };
-  });
+  };
+  return alone(path, signal, work, options.onWait);
 }
 
 function forwarded(stage: FetchProgress['stage'], bytes: number, { onProgress }: PullOptions) {

@@ -33,6 +33,8 @@ export interface FileOptions {
   /** Told before a model is fetched. */
   readonly onAnnounce?: (announcement: Announcement) => void;
   readonly onFetch?: (progress: FetchProgress) => void;
+  /** Told when another process is fetching the same file, and is waited for. */
+  readonly onWait?: (lock: string) => void;
   /** Refuses a model, by throwing, before anything of it is mapped; what it was shown is what is mapped then. */
   readonly admit?: (path: string, file: ModelFile) => Promise<void>;
 }
@@ -259,12 +261,16 @@ export async function openTokenizer(name: string, options: FileOptions = {}): Pr
   return withFile(path, async (file) => (await tokenizerMaker(path, file))(), options.admit);
 }
 
-async function resolved(name: string, { env, signal, onAnnounce, onFetch }: FileOptions): Promise<string> {
+async function resolved(
+  name: string,
+  { env, signal, onAnnounce, onFetch, onWait }: FileOptions,
+): Promise<string> {
   return resolveModel(name, {
     ...(env === undefined ? {} : { env }),
     ...(signal === undefined ? {} : { signal }),
     ...(onAnnounce === undefined ? {} : { onAnnounce }),
     ...(onFetch === undefined ? {} : { onProgress: onFetch }),
+    ...(onWait === undefined ? {} : { onWait }),
   });
 }
 

@@ -107,6 +107,18 @@ export async function listen(
   };
 }
 
+/**
+ * Refuses a place where nobody could listen, before work that would be in vain.
+ *
+ * @throws HadalError `address-taken`, `address-impossible`
+ * @example await demandFree('127.0.0.1', 11434);
+ */
+export async function demandFree(host: string, port: number): Promise<void> {
+  const server = createServer();
+  await opened(server, host, port);
+  await new Promise((resolve) => server.close(resolve));
+}
+
 function opened(server: Server, host: string, port: number, socket?: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(addressError(error, host, port)));

@@ -79,6 +79,12 @@ test('five steps, each with the command that repeats it, then a page and an answ
     expect.stringContaining('text/html'),
   ]);
 
+  // The port is taken now: nothing is fetched for a second one.
+  const second = await hadal(['up', 'r1-distill-qwen-7b', '--port', String(port)], { env });
+  expect(second).toMatchObject({ code: 1, err: expect.stringContaining('expected a free port') });
+  expect(second.out).not.toMatch(/^fetch /m);
+  expect(hub.requests).toHaveLength(1);
+
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'any', maxRetries: 0 });
   const [served] = (await client.models.list()).data;
   const answer = await client.chat.completions.create({
