@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { defineCommand } from 'citty';
 import { eraseSalt } from '../engine/page-folder.node.ts';
-import { type ApiKey, keysPath, newKey, readKeys, saltOf, writeKeys } from '../http/keys.ts';
+import { type ApiKey, changeKeys, keysPath, newKey, readKeys, saltOf } from '../http/keys.ts';
 import { pageCacheFolder } from '../hub/store.node.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
@@ -62,15 +62,6 @@ export const command = defineCommand({
 
 async function add(given: Arguments, path: string, { terminal }: Surroundings): Promise<void> {
   const name = given.word(1, 'NAME', 'hadal keys add NAME');
-  const keys = existsSync(path) ? readKeys(path) : [];
-  if (keys.some((key) => key.name === name)) {
-    throw usageError({
-      what: name,
-      expected: 'a new name',
-      got: 'one that has a key',
-      next: `hadal keys rm ${name}`,
-    });
-  }
   const concurrent = given.number('concurrent', { min: 1, whole: true });
   const perMinute = given.number('per-minute', { min: 1, whole: true });
   const { key, secret } = newKey({
@@ -81,7 +72,15 @@ async function add(given: Arguments, path: string, { terminal }: Surroundings): 
       ...(perMinute === undefined ? {} : { perMinute }),
     },
   });
-  await writeKeys(path, [...keys, key]);
+  await changeKeys(path, (keys) => {
+    if (!keys.some((other) => other.name === name)) return [...keys, key];
+    throw usageError({
+      what: name,
+      expected: 'a new name',
+      got: 'one that has a key',
+      next: `hadal keys rm ${name}`,
+    });
+  });
   if (given.has('json')) terminal.json({ name, key: secret, path });
   else {
     terminal.out(`${secret}\n`);
@@ -109,17 +108,19 @@ function row({ name, models, limits, created }: ApiKey): string[] {
 
 async function remove(given: Arguments, path: string, { terminal, env }: Surroundings): Promise<void> {
   const name = given.word(1, 'NAME', 'hadal keys rm NAME');
-  const keys = readKeys(path);
-  const left = keys.filter((key) => key.name !== name);
-  if (left.length === keys.length) {
+  const gone: ApiKey[] = [];
+  // Where there is no file this says so, rather than that there are no keys in it.
+  readKeys(path);
+  await changeKeys(path, (keys) => {
+    gone.push(...keys.filter((key) => key.name === name));
+    if (gone.length > 0) return keys.filter((key) => key.name !== name);
     throw usageError({
       what: name,
       expected: keys.map((key) => key.name).join(', ') || 'no key',
       got: 'another',
     });
-  }
-  await writeKeys(path, left);
-  for (const key of keys) if (key.name === name) await eraseSalt(pageCacheFolder(env), saltOf(key));
+  });
+  for (const key of gone) await eraseSalt(pageCacheFolder(env), saltOf(key));
   if (given.has('json')) terminal.json({ removed: name, path });
   else terminal.err(`${name} may not call any more\n`);
 }

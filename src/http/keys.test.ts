@@ -2,7 +2,8 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { keyRing, keysPath, mayUse, newKey, readKeys, watchedKeys, writeKeys } from './keys.ts';
+import { HadalError } from '../error.ts';
+import { changeKeys, keyRing, keysPath, mayUse, newKey, readKeys, watchedKeys, writeKeys } from './keys.ts';
 
 let folder = '';
 let path = '';
@@ -20,6 +21,22 @@ test('written for its owner alone, without the secret, and read back', async () 
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(readKeys(path)).toEqual([ada.key, ci.key]);
   expect(readFileSync(path, 'utf8')).not.toContain(ada.secret.slice(4));
+  expect(readdirSync(join(folder, 'deep'))).toEqual(['keys.json']);
+});
+
+test('of many who change the file at once none is lost', async () => {
+  const all = Array.from({ length: 8 }, (_, i) => newKey({ name: `k${i}`, models: ['*'], limits: {} }).key);
+  await Promise.all(all.map((key) => changeKeys(path, (keys) => [...keys, key])));
+  expect(
+    readKeys(path)
+      .map(({ name }) => name)
+      .toSorted(),
+  ).toEqual(all.map(({ name }) => name));
+  const refused = changeKeys(path, () => {
+    throw new HadalError('usage', { what: 'left as it is' });
+  });
+  await expect(refused).rejects.toMatchObject({ code: 'usage' });
+  expect(readKeys(path)).toHaveLength(8);
   expect(readdirSync(join(folder, 'deep'))).toEqual(['keys.json']);
 });
 

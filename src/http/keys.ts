@@ -5,12 +5,13 @@
  * Secrets are 32 random bytes, so one SHA-256 is enough to keep them: there is nothing to guess.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { constants, readFileSync, statSync } from 'node:fs';
+import { constants, existsSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { HadalError } from '../error.ts';
+import { alone } from '../hub/lock.node.ts';
 
 const keySchema = z.strictObject({
   name: z.string().regex(/^[\w.@-]{1,64}$/, 'letters, digits, _ . @ and -, at most 64'),
@@ -108,17 +109,41 @@ export async function writeKeys(path: string, keys: readonly ApiKey[]): Promise<
   } catch (error) {
     // Where it could not even be begun there is nothing to remove.
     await rm(part, { force: true }).catch(() => undefined);
-    throw new HadalError(
-      'keys-unwritable',
-      {
-        what: path,
-        expected: 'a place to write the keys',
-        got: error instanceof Error ? error.message : String(error),
-        next: 'make room or choose another place with --keys',
-      },
-      { cause: error },
-    );
+    throw unwritable(path, error);
   }
+}
+
+/**
+ * Changes the file of keys; two who do so at once come one after the other.
+ *
+ * @param change is given the keys that there are, none where there is no file, and throws a HadalError to leave them as they are
+ * @throws HadalError `keys-unwritable`; as {@link readKeys}; what `change` throws
+ * @example await changeKeys(path, (keys) => [...keys, key]);
+ */
+export async function changeKeys(
+  path: string,
+  change: (keys: readonly ApiKey[]) => readonly ApiKey[],
+): Promise<void> {
+  const work = async () => writeKeys(path, change(existsSync(path) ? readKeys(path) : []));
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await alone(path, undefined, work);
+  } catch (error) {
+    throw error instanceof HadalError ? error : unwritable(path, error);
+  }
+}
+
+function unwritable(path: string, error: unknown): HadalError {
+  return new HadalError(
+    'keys-unwritable',
+    {
+      what: path,
+      expected: 'a place to write the keys',
+      got: error instanceof Error ? error.message : String(error),
+      next: 'make room or choose another place with --keys',
+    },
+    { cause: error },
+  );
 }
 
 /**
