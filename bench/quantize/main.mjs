@@ -2,8 +2,9 @@
  * Owns: `npm run bench:quantize`: Hadal and llama.cpp by turns quantizing the same file on the same cores.
  * Refuses to know: how either does it.
  *
- * Each run is a process of its own; what is timed is the library's one call, files read and written included. Both
- * read from the page cache. Processor seconds are beside: they hardly change when somebody else uses the machine.
+ * Each run is a process of its own; what is timed is the library's one call, files read and written included, or the whole
+ * process where llama-quantize itself is given, built from source for this machine. Both read from the page cache. Processor
+ * seconds are beside: they hardly change when somebody else uses the machine.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
@@ -28,6 +29,8 @@ const USAGE = `usage: npm run bench:quantize -- [TYPE ...] [flags]
   --rounds N      runs of each; 5 otherwise
   --threads N     of each; as many as there are otherwise
   --peer FOLDER   where node-llama-cpp is installed; HADAL_TEST_PEER otherwise
+  --program FILE  llama-quantize, in place of the library of PEER
+  --built-from V  what it was built from, for the results
   --python FILE   python3 otherwise; it needs no package
   --out NAME      writes bench/results/NAME.json; otherwise only the table is shown`;
 
@@ -44,12 +47,14 @@ const { values: flags, positionals } = parseArgs({
     threads: { type: 'string', default: String(availableParallelism()) },
     peer: { type: 'string', default: process.env.HADAL_TEST_PEER ?? '' },
     python: { type: 'string', default: 'python3' },
+    program: { type: 'string' },
+    'built-from': { type: 'string' },
     out: { type: 'string' },
     help: { type: 'boolean' },
   },
 });
 const libraries = join(resolve(flags.peer), 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64');
-if (flags.help || !existsSync(libraries)) console.log(USAGE);
+if (flags.help || !existsSync(flags.program ?? libraries)) console.log(USAGE);
 else await bench(positionals.length === 0 ? ['Q4_K_M'] : positionals.map((type) => type.toUpperCase()));
 
 async function bench(types) {
@@ -78,6 +83,10 @@ async function bench(types) {
       keepResults(flags.out, {
         threads: Number(flags.threads),
         rounds: Number(flags.rounds),
+        peer:
+          flags.program === undefined
+            ? 'libllama of node-llama-cpp'
+            : `llama-quantize of ${flags['built-from']}`,
         model: flags.model === undefined ? `noise, ${flags.numbers} million numbers` : flags.model,
         rows,
       });
@@ -93,13 +102,16 @@ async function compared(type, model, folder, imatrix) {
   const given = imatrix === undefined ? [] : [imatrix];
   const ways = {
     hadal: [process.execPath, [here('hadal.mjs'), model, out, type, flags.threads, ...given]],
-    llama: [flags.python, [here('llama.py'), libraries, model, out, String(number), flags.threads, ...given]],
+    llama:
+      flags.program === undefined
+        ? [flags.python, [here('llama.py'), libraries, model, out, String(number), flags.threads, ...given]]
+        : [flags.program, [...given.flatMap((file) => ['--imatrix', file]), model, out, type, flags.threads]],
   };
   const seconds = { hadal: [], llama: [] };
   const processor = { hadal: [], llama: [] };
   for (let round = 0; round < Number(flags.rounds); round++) {
     for (const [who, [command, words]] of Object.entries(ways)) {
-      const run = await alone(command, words);
+      const run = await alone(command, words, command === flags.program);
       seconds[who].push(run.seconds);
       processor[who].push(run.processorSeconds);
       rmSync(out, { force: true });
@@ -112,11 +124,12 @@ async function compared(type, model, folder, imatrix) {
   return { type, imatrix: imatrix !== undefined, hadal, llama, faster, cheaper };
 }
 
-/** What a process prints, which is seconds, and the processor time that it took in all. */
-function alone(command, words) {
+/** What a process prints, which is seconds, or how long it took, and the processor time that it took in all. */
+function alone(command, words, timed) {
   return new Promise((done, failed) => {
     const before = childrenSeconds();
-    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const startedMs = performance.now();
+    const child = spawn(command, words, { stdio: ['ignore', 'pipe', timed ? 'ignore' : 'inherit'] });
     let text = '';
     child.stdout.on('data', (part) => {
       text += part;
@@ -124,7 +137,10 @@ function alone(command, words) {
     child.once('error', failed);
     child.once('close', (code) => {
       if (code !== 0) failed(new Error(`${command} ${words[0]} ended with ${code}`));
-      else done({ seconds: Number(text), processorSeconds: childrenSeconds() - before });
+      else {
+        const seconds = timed ? (performance.now() - startedMs) / 1000 : Number(text);
+        done({ seconds, processorSeconds: childrenSeconds() - before });
+      }
     });
   });
 }

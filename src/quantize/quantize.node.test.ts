@@ -18,6 +18,7 @@ import type { ToyShape } from '../../test/fixtures/toy-weights.ts';
 import { dtype } from '../dtypes/table.ts';
 import { closeModelFile, openModelFile, openWholeModel } from '../formats/open.node.ts';
 import { describeModel } from '../model/load.ts';
+import { collectImatrix } from './collect-imatrix.node.ts';
 import type { FileTypeName } from './file-types.ts';
 import { quantizeFile } from './quantize.node.ts';
 import { parseRecipe } from './recipe.ts';
@@ -339,6 +340,30 @@ test('types of two bits are made with an importance matrix alone', async () => {
   await expect(quantizeFile({ ...request('again.gguf', 'IQ2_M'), imatrix })).rejects.toMatchObject({
     code: 'imatrix-needed',
   });
+});
+
+test('V3 is written in two bits with its draft block, by an importance matrix of its own', async () => {
+  const latent = {
+    kind: 'latent',
+    heads: 4,
+    qLora: 256,
+    kvLora: 256,
+    nopeDim: 64,
+    ropeDim: 32,
+    valueDim: 64,
+  } as const;
+  const experts = { ...SHAPE.experts!, inter: 256, scoring: 'sigmoid', normalise: true } as const;
+  const v3: ToyShape = { ...SHAPE, architecture: 'deepseek2', attention: latent, experts, draftLayers: 1 };
+  writeFileSync(from, toyGguf(v3, { weights: 'BF16' }));
+  const text = 'A text about nothing, which the toy reads byte by byte. '.repeat(3);
+  const matrix = await collectImatrix({ path: from, text, dataset: 'text', chunkTokens: 32 });
+  const imatrix = { path: 'toy.gguf', matrix };
+  const { plan } = await quantizeFile({ ...request('two.gguf', 'IQ2_XXS'), imatrix });
+  expect(plan.withoutImportance).toEqual(['token_embd.weight', 'output.weight']);
+  const types = new Map(plan.tensors.map(({ name, chosen }) => [name, chosen.type]));
+  expect(types.get('blk.3.ffn_up_exps.weight')).toBe('IQ2_XXS');
+  expect(types.get('blk.3.nextn.eh_proj.weight')).toBe('IQ2_XXS');
+  await closeModelFile(await openWholeModel(join(folder, 'two.gguf')));
 });
 
 test.each([

@@ -1,6 +1,6 @@
 /** The built commands that write models: kills at any moment, a disk that fills, what they need, what they refuse. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -179,6 +179,40 @@ test('an importance matrix of the converted model is used while converting', asy
       .digest('hex');
   expect(data('weighed.gguf')).toBe(data('steps.gguf'));
   expect(data('weighed.gguf')).not.toBe(data('plain.gguf'));
+});
+
+test('an unknown architecture, a tensor that belongs to none and one that is missing are named, and leave nothing', async () => {
+  const before = readdirSync(folder.path);
+  const spoilt = at('spoilt');
+  const convert = async (file: string, from: string, to: string) => {
+    cpSync(hf('f16'), spoilt, { recursive: true });
+    const text = readFileSync(join(spoilt, file), 'latin1');
+    expect(text).toContain(from);
+    writeFileSync(join(spoilt, file), text.replaceAll(from, to), 'latin1');
+    const { code, err } = await hadal(['convert', spoilt, '--out', at('spoilt.gguf')]);
+    rmSync(spoilt, { recursive: true });
+    return [code, err];
+  };
+  const mamba = await convert('config.json', '"qwen3"', '"mamba"');
+  expect(mamba).toEqual([1, expect.stringMatching(/mamba.*expected|expected.*mamba/s)]);
+  const missing = await convert('model.safetensors', 'layers.1.mlp.up_proj', 'layers.1.mlp.in_proj');
+  expect(missing).toEqual([1, expect.stringContaining('layers.1.mlp.up_proj.weight')]);
+  const unread = await convert('config.json', '"num_hidden_layers": 2', '"num_hidden_layers": 1');
+  expect(unread).toEqual([1, expect.stringMatching(/layers\.1\..*expected only tensors that/)]);
+  const gguf = readFileSync(at('toy.gguf')).toString('latin1');
+  for (const [from, to] of [
+    ['blk.0.ffn_up.weight', 'blk.0.ffn_in.weight'],
+    ['llama', 'mamba'],
+  ] as const) {
+    writeFileSync(at('spoilt-in.gguf'), gguf.replaceAll(from, to), 'latin1');
+    const { code, err } = await hadal(['quantize', at('spoilt-in.gguf'), 'Q8_0', '--out', at('spoilt.gguf')]);
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(from === 'llama' ? /mamba/ : /blk\.0\.ffn_(up|in)\.weight/),
+    ]);
+    rmSync(at('spoilt-in.gguf'));
+  }
+  expect(readdirSync(folder.path)).toEqual(before);
 });
 
 test('the schema of recipes is printed, and says what there is', async () => {
