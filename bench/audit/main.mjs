@@ -2,8 +2,7 @@
  * Owns: how long `hadal audit` takes for a large file, beside what reads or digests the same file by other means.
  * Refuses to know: how anything is judged.
  *
- * `node bench/audit/main.mjs [--gb 10] [--rounds 3] [--folder DIR] [--out NAME]`, after a build. Writes a GGUF file with that
- * many gigabytes on the disk of DIR, whose pages are dropped before every run (`dd iflag=nocache`): hadal audit, cat and
+ * Writes a GGUF file on a disk, whose pages are dropped before every run (`dd iflag=nocache`): hadal audit, cat and
  * sha256sum take turns. Without a quiet machine the spread says more than the median.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -18,8 +17,16 @@ import { spreadOf } from '../../dist/cli/measuring.js';
 import { layOutGguf } from '../../dist/formats/gguf/write.js';
 import { keepResults } from '../kept.mjs';
 
+const USAGE = `usage: node bench/audit/main.mjs [flags], after a build
+
+  --gb N        gigabytes of the file; 10 otherwise
+  --rounds N    how often each is measured, by turns; 3 otherwise
+  --folder DIR  on whose disk; the system's folder for temporary files otherwise
+  --out NAME    writes bench/results/NAME.json; otherwise only the table is shown`;
+
 const { values: flags } = parseArgs({
   options: {
+    help: { type: 'boolean' },
     gb: { type: 'string', default: '10' },
     rounds: { type: 'string', default: '3' },
     folder: { type: 'string', default: tmpdir() },
@@ -29,6 +36,10 @@ const { values: flags } = parseArgs({
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const TENSOR_BYTES = 100e6;
 
+if (flags.help) {
+  console.log(USAGE);
+  process.exit();
+}
 const folder = mkdtempSync(join(flags.folder, 'hadal-bench-'));
 try {
   const path = join(folder, 'model.gguf');
