@@ -3,7 +3,7 @@
  * Refuses to know: whose rows they are, how a step is computed.
  */
 
-/** How long a step may take while somebody waits for the next token of an answer. */
+/** How long prompt rows may take while somebody waits for the next token of an answer; the whole step, where it can be. */
 const WHILE_OTHERS_DECODE_MS = 250;
 /** What is aimed at, so that a step that takes longer than the last ones did still keeps within that. */
 const AIM_MS = 0.8 * WHILE_OTHERS_DECODE_MS;
@@ -14,6 +14,8 @@ const PANEL_ROWS = 16;
 
 /** What prompt rows may take in any case: where answers alone take all that is aimed at, prompts go on all the same. */
 const LEAST_MS = AIM_MS / 4;
+/** A panel is tried where few rows took no more than so many times what is aimed at, for as many rows as a panel has. */
+const TRIED = 3;
 /** Where chunks are small it is measured anew after so many of them what a step without any takes: answers come and go. */
 const MEASURE_EVERY = 64;
 /** While answers become more, what they take would be held against the rows, and chunks would come down to one of these. */
@@ -22,14 +24,15 @@ const NEWEST = 0.5;
 
 /**
  * Sizes the chunks of prompts. Sizes never change bits, only waiting times. What a step takes without prompt rows is
- * measured by a step that has none, where chunks would be small: dividing whole steps by their rows would make chunks ever smaller, down to one row,
- * where reading the weights alone takes most of a step.
+ * measured by a step that has none, where chunks would be small: dividing whole steps by their rows would make chunks ever
+ * smaller, down to one row, where reading the weights alone takes most of a step.
  */
 export class ChunkSizer {
   readonly #maxRows: number;
   #rowMs: number | undefined;
   #lastRows = FIRST_ROWS;
-  #lastMs = 0;
+  /** What the rows of a panel took by themselves, when they were last taken. */
+  #panelMs: number | undefined;
   /** A step of answers alone, and of how many. */
   #baseMs: number | undefined;
   #baseAnswers = 0;
@@ -51,8 +54,11 @@ export class ChunkSizer {
     const fitting = Math.min(budgetMs / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
     const every = answers > this.#baseAnswers ? MEASURE_GROWING_EVERY : MEASURE_EVERY;
     if (fitting < FIRST_ROWS && (this.#baseMs === undefined || this.#chunks >= every)) return 0;
-    // Answers that joined since a step of them was measured look like the cost of rows: few rows would stay few.
-    if (this.#lastMs < AIM_MS && fitting < PANEL_ROWS) return Math.min(PANEL_ROWS, this.#maxRows);
+    // A few rows read most of the weights that a panel of them reads: each costs more, fewer still would fit, and many
+    // prompts that come at once would wait for each other's rows one by one.
+    const mostMs = PANEL_ROWS * this.#rowMs;
+    const panelMs = Math.min(mostMs, this.#panelMs ?? mostMs / TRIED);
+    if (fitting < PANEL_ROWS && panelMs <= AIM_MS) return Math.min(PANEL_ROWS, this.#maxRows);
     const whole = fitting < PANEL_ROWS ? Math.floor(fitting) : Math.floor(fitting / PANEL_ROWS) * PANEL_ROWS;
     return Math.max(1, whole);
   }
@@ -64,11 +70,13 @@ export class ChunkSizer {
       this.#baseMs = known ? this.#baseMs! + NEWEST * (ms - this.#baseMs!) : ms;
       this.#baseAnswers = this.#answers;
       this.#chunks = 0;
+      if (known) this.#panelMs = undefined;
       return;
     }
     this.#chunks++;
     this.#lastRows = rows;
-    this.#lastMs = ms;
-    this.#rowMs = Math.max(0, ms - (this.#baseMs ?? 0)) / rows;
+    const ownMs = Math.max(0, ms - (this.#baseMs ?? 0));
+    if (rows === PANEL_ROWS && this.#baseMs !== undefined) this.#panelMs = ownMs;
+    this.#rowMs = ownMs / rows;
   }
 }

@@ -191,6 +191,22 @@ describe('chunks', () => {
     expect(sizes.slice(40).filter((rows) => rows === 0).length).toBeLessThanOrEqual(2);
   });
 
+  test('let many prompts of a model with experts in soon, where few rows read most experts', () => {
+    const sizer = new ChunkSizer(512);
+    // Six of 64 experts for each row: what is read grows with rows, the less the more there are.
+    const stepMs = (rows: number) => 20 + 240 * (1 - (1 - 6 / 64) ** rows) + rows;
+    let [waiting, steps] = [16 * 16, 0];
+    for (let answers = 1; waiting > 0 && steps < 500; steps++) {
+      const rows = Math.min(waiting, sizer.rows(answers));
+      const ms = stepMs(answers + rows);
+      sizer.measured(rows, ms);
+      waiting -= rows;
+      answers = 1 + Math.floor((256 - waiting) / 16);
+      expect(ms).toBeLessThan(400);
+    }
+    expect(steps).toBeLessThan(24);
+  });
+
   test('go on where answers alone take all of that', () => {
     const sizer = new ChunkSizer(512);
     const sizes: number[] = [];
