@@ -80,12 +80,6 @@ fn floats(x: &[f32; 8]) -> __m256 {
     unsafe { _mm256_loadu_ps(x.as_ptr()) }
 }
 
-/// Eight from number `at` on.
-#[inline(always)]
-fn eight_from<T>(x: &[T], at: usize) -> *const T {
-    x[at..at + 8].as_ptr()
-}
-
 /// A factor of every block that is there, zero in place of the others.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
