@@ -203,7 +203,7 @@ describe('placements', () => {
     expect(rate('coder-1.3b', 'Q4_K_M', near)).toBe(rate('coder-1.3b', 'Q4_K_M', on));
     const readAgain = (bytes: number) =>
       readingAgain(near, bytes).memory.bytesPerSecond / on.memory.bytesPerSecond;
-    expect(readAgain(1e6)).toBe(2);
+    expect(readAgain(1e6)).toBeCloseTo(2, 9);
     expect(readAgain(1e9)).toBe(1);
     expect(readAgain(300e6)).toBeGreaterThan(1);
     expect(readAgain(300e6)).toBeLessThan(2);

@@ -225,15 +225,17 @@ function besideGpus(machine: Pick<Machine, 'cpu' | 'gpus' | 'memory'>): Pick<Mac
 }
 
 /**
- * The machine with the bandwidth at which so many bytes are read again and again: of few a part stays in the last cache.
+ * The machine with the bandwidth at which so many bytes are read again and again. What stays in the last cache of a pass over
+ * {@link NEAR_BYTES} saves so much time; a longer pass drives it out, the more the longer it is.
  *
  * @example readingAgain(machine, 96e6).memory.bytesPerSecond
  */
 export function readingAgain<M extends Pick<Machine, 'memory'>>(machine: M, bytes: number): M {
   const { bytesPerSecond: far, nearBytesPerSecond: near } = machine.memory;
-  if (near === undefined) return machine;
-  const share = Math.min(1, Math.max(0, (FAR_BYTES - bytes) / (FAR_BYTES - NEAR_BYTES)));
-  const bytesPerSecond = 1 / (share / near + (1 - share) / far);
+  if (near === undefined || near <= far) return machine;
+  const saved = Math.min(bytes, NEAR_BYTES) * (1 / far - 1 / near);
+  const left = Math.min(1, Math.max(0, (FAR_BYTES - bytes) / (FAR_BYTES - NEAR_BYTES)));
+  const bytesPerSecond = bytes / (bytes / far - saved * left);
   return { ...machine, memory: { ...machine.memory, bytesPerSecond } };
 }
 
