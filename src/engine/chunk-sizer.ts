@@ -3,7 +3,7 @@
  * Refuses to know: whose rows they are, how a step is computed.
  */
 
-/** How long prompt rows may take while somebody waits for the next token of an answer; the whole step, where it can be. */
+/** How long prompt rows may hold up a step while somebody waits for the next token of an answer. */
 const WHILE_OTHERS_DECODE_MS = 250;
 /** What is aimed at, so that a step that takes longer than the last ones did still keeps within that. */
 const AIM_MS = 0.8 * WHILE_OTHERS_DECODE_MS;
@@ -12,8 +12,6 @@ const FIRST_ROWS = 32;
 /** Panels of so many rows are computed as fast as one that is not full. */
 const PANEL_ROWS = 16;
 
-/** What prompt rows may take in any case: where answers alone take all that is aimed at, prompts go on all the same. */
-const LEAST_MS = AIM_MS / 4;
 /** A panel is tried where few rows took no more than so many times what is aimed at, for as many rows as a panel has. */
 const TRIED = 3;
 /** Where chunks are small it is measured anew after so many of them what a step without any takes: answers come and go. */
@@ -49,9 +47,8 @@ export class ChunkSizer {
     if (answers === 0) return this.#maxRows;
     this.#answers = answers;
     if (this.#rowMs === undefined) return Math.min(this.#maxRows, FIRST_ROWS);
-    const budgetMs = Math.max(AIM_MS - (this.#baseMs ?? 0), LEAST_MS);
     // At most twice as many as were measured: the time of a row falls as there are more, and grows with the context.
-    const fitting = Math.min(budgetMs / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
+    const fitting = Math.min(AIM_MS / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
     const every = answers > this.#baseAnswers ? MEASURE_GROWING_EVERY : MEASURE_EVERY;
     if (fitting < FIRST_ROWS && (this.#baseMs === undefined || this.#chunks >= every)) return 0;
     // A few rows read most of the weights that a panel of them reads: each costs more, fewer still would fit, and many

@@ -156,7 +156,7 @@ describe('chunks', () => {
     expect(fresh.rows(1)).toBe(32);
   });
 
-  test('come to the most that fits a quarter of a second, whatever a step and a row cost', () => {
+  test('come to the most that holds a step up by a quarter of a second, whatever a step and a row cost', () => {
     for (const [stepMs, rowMs] of [
       [0, 0.1],
       [0, 5],
@@ -171,7 +171,7 @@ describe('chunks', () => {
         rows = sizer.rows(1);
         sizer.measured(rows, stepMs + rows * rowMs);
       }
-      expect(rows === 1 || stepMs + rows * rowMs <= 250).toBe(true);
+      expect(rows === 1 || rows * rowMs <= 250).toBe(true);
       const more = rows + 32;
       expect(rows === 512 || stepMs + more * rowMs > 200).toBe(true);
     }
@@ -201,8 +201,8 @@ describe('chunks', () => {
       const ms = stepMs(answers + rows);
       sizer.measured(rows, ms);
       waiting -= rows;
+      if (steps > 0) expect(ms - stepMs(answers)).toBeLessThan(250);
       answers = 1 + Math.floor((256 - waiting) / 16);
-      expect(ms).toBeLessThan(400);
     }
     expect(steps).toBeLessThan(24);
   });
@@ -216,7 +216,7 @@ describe('chunks', () => {
       sizes.push(rows);
     }
     expect(sizes.slice(20).filter((rows) => rows !== 0)).toSatisfy((rest: number[]) =>
-      rest.every((rows) => rows >= 32 && rows <= 50),
+      rest.every((rows) => rows >= 32 && rows <= 200),
     );
     // Steps without any are rare.
     expect(sizes.filter((rows) => rows === 0).length).toBeLessThanOrEqual(4);
