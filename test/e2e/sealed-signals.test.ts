@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Running, scratchFolder, startHadal } from '../fixtures/command.ts';
 import { describeWith } from '../fixtures/needs.ts';
-import { toyLlama } from '../fixtures/toy-model.ts';
+import { NO_END, toyLlama } from '../fixtures/toy-model.ts';
 
 const HANG_MS = 120_000;
 let folder: Awaited<ReturnType<typeof scratchFolder>>;
@@ -43,7 +43,8 @@ async function streaming(maxTokens: number) {
   });
   await running.shows('}');
   const { url } = JSON.parse(running.out()) as { url: string };
-  const body = JSON.stringify({ model: 'endless', prompt: 'hello', max_tokens: maxTokens, stream: true });
+  const asked = { model: 'endless', prompt: 'hello', max_tokens: maxTokens, stream: true };
+  const body = JSON.stringify({ ...asked, logit_bias: NO_END });
   const headers = { 'content-type': 'application/json' };
   const answer = await fetch(`${url}/v1/completions`, { method: 'POST', headers, body });
   const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();

@@ -4,6 +4,7 @@ import { generateText, jsonSchema, Output, streamText } from 'ai';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { keyRing, newKey } from '../../src/http/keys.ts';
 import { startTestServer, type TestServer } from '../fixtures/server.ts';
+import { NO_END } from '../fixtures/toy-model.ts';
 
 const ada = newKey({ name: 'ada', models: ['*'], limits: {} });
 const busy = newKey({ name: 'busy', models: ['*'], limits: { concurrent: 1 } });
@@ -30,6 +31,9 @@ const idle = async () => {
   const { runningRequests, waitingRequests } = await server.models.peek('toy')!.engine.stats();
   return runningRequests + waitingRequests;
 };
+
+/** An answer that goes on to its last token. */
+const endless = { providerOptions: { hadal: { logit_bias: NO_END } } };
 
 interface Light {
   readonly on: boolean;
@@ -60,6 +64,7 @@ test('an abort in the middle of an answer leaves the engine idle', async () => {
     prompt: 'hello',
     maxOutputTokens: 4000,
     abortSignal: controller.signal,
+    ...endless,
   });
   for await (const text of textStream) {
     if (text === '') continue;
@@ -73,7 +78,7 @@ test('an abort in the middle of an answer leaves the engine idle', async () => {
 });
 
 test('who is refused for now tries again when told to; who does not is told why', async () => {
-  const asked = { model: model(busy.secret), prompt: 'hello', maxOutputTokens: 300 };
+  const asked = { model: model(busy.secret), prompt: 'hello', maxOutputTokens: 300, ...endless };
   const impatient = await Promise.allSettled([1, 2].map(() => generateText({ ...asked, maxRetries: 0 })));
   const refused = impatient.filter((one) => one.status === 'rejected');
   expect(refused.map(({ reason }) => reason.statusCode)).toEqual([429]);
@@ -87,6 +92,7 @@ test('an engine that dies in the middle of a stream is told of as an error', asy
     model: model(),
     prompt: 'hello',
     maxOutputTokens: 4000,
+    ...endless,
     onError: ({ error }) => {
       errors.push(error);
     },
@@ -99,6 +105,7 @@ test('an engine that dies in the middle of a stream is told of as an error', asy
   }
   expect(JSON.stringify(errors)).toContain('ask again');
   expect(
-    (await generateText({ model: model(), prompt: 'hello', maxOutputTokens: 2 })).usage.outputTokens,
+    (await generateText({ model: model(), prompt: 'hello', maxOutputTokens: 2, ...endless })).usage
+      .outputTokens,
   ).toBe(2);
 });
