@@ -11,9 +11,6 @@ const AIM_MS = 0.8 * WHILE_OTHERS_DECODE_MS;
 const FIRST_ROWS = 32;
 /** Panels of so many rows are computed as fast as one that is not full. */
 const PANEL_ROWS = 16;
-
-/** A panel is tried where few rows took no more than so many times what is aimed at, for as many rows as a panel has. */
-const TRIED = 3;
 /** Where chunks are small it is measured anew after so many of them what a step without any takes: answers come and go. */
 const MEASURE_EVERY = 64;
 /** While answers become more, what they take would be held against the rows, and chunks would come down to one of these. */
@@ -29,8 +26,6 @@ export class ChunkSizer {
   readonly #maxRows: number;
   #rowMs: number | undefined;
   #lastRows = FIRST_ROWS;
-  /** What the rows of a panel took by themselves, when they were last taken. */
-  #panelMs: number | undefined;
   /** A step of answers alone, and of how many. */
   #baseMs: number | undefined;
   #baseAnswers = 0;
@@ -51,11 +46,6 @@ export class ChunkSizer {
     const fitting = Math.min(AIM_MS / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
     const every = answers > this.#baseAnswers ? MEASURE_GROWING_EVERY : MEASURE_EVERY;
     if (fitting < FIRST_ROWS && (this.#baseMs === undefined || this.#chunks >= every)) return 0;
-    // A few rows read most of the weights that a panel of them reads: each costs more, fewer still would fit, and many
-    // prompts that come at once would wait for each other's rows one by one.
-    const mostMs = PANEL_ROWS * this.#rowMs;
-    const panelMs = Math.min(mostMs, this.#panelMs ?? mostMs / TRIED);
-    if (fitting < PANEL_ROWS && panelMs <= AIM_MS) return Math.min(PANEL_ROWS, this.#maxRows);
     const whole = fitting < PANEL_ROWS ? Math.floor(fitting) : Math.floor(fitting / PANEL_ROWS) * PANEL_ROWS;
     return Math.max(1, whole);
   }
@@ -67,13 +57,10 @@ export class ChunkSizer {
       this.#baseMs = known ? this.#baseMs! + NEWEST * (ms - this.#baseMs!) : ms;
       this.#baseAnswers = this.#answers;
       this.#chunks = 0;
-      if (known) this.#panelMs = undefined;
       return;
     }
     this.#chunks++;
     this.#lastRows = rows;
-    const ownMs = Math.max(0, ms - (this.#baseMs ?? 0));
-    if (rows === PANEL_ROWS && this.#baseMs !== undefined) this.#panelMs = ownMs;
-    this.#rowMs = ownMs / rows;
+    this.#rowMs = Math.max(0, ms - (this.#baseMs ?? 0)) / rows;
   }
 }
