@@ -5,8 +5,7 @@
  * The lock is a file beside: number and start of its process, then where such numbers mean anything. Who can look the process
  * up does so; who cannot watches whether its lock is touched.
  */
-import { readlinkSync } from 'node:fs';
-import { open, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { open, readFile, readlink, rm, stat, utimes } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -30,7 +29,8 @@ export async function alone<T>(
   silentMs = SILENT_MS,
 ): Promise<T> {
   const lock = `${path}.lock`;
-  const own = `${process.pid} ${await startOf(process.pid)} ${Object.values(await here()).join(' ')}\n`;
+  const place = await here();
+  const own = `${process.pid} ${await startOf(process.pid)} ${Object.values(place).join(' ')}\n`;
   let told = false;
   let seen = { mtimeMs: Number.NaN, atMs: 0 };
   while (!(await take(lock, own))) {
@@ -38,7 +38,7 @@ export async function alone<T>(
     const { mtimeMs = Number.NaN } = (await stat(lock).catch(() => undefined)) ?? {};
     // By this clock alone: a disk of another machine has one of its own.
     if (mtimeMs !== seen.mtimeMs) seen = { mtimeMs, atMs: performance.now() };
-    const alive = (await livesHere(text)) ?? performance.now() - seen.atMs < silentMs;
+    const alive = (await livesIn(place, text)) ?? performance.now() - seen.atMs < silentMs;
     if (alive && !told) held?.(lock);
     told ||= alive;
     const young = Date.now() - mtimeMs < 2_000;
@@ -83,21 +83,13 @@ interface Place {
 
 async function here(): Promise<Place> {
   const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => '')).trim();
-  return { host: hostname(), boot: boot || '-', namespace: link('/proc/self/ns/pid') || '-' };
+  const namespace = await readlink('/proc/self/ns/pid').catch(() => '-');
+  return { host: hostname(), boot: boot || '-', namespace };
 }
 
-function link(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
-  }
-}
-
-/** Whether the process of a lock is at work; undefined where only its owner's place could tell. */
-async function livesHere(lock: string): Promise<boolean | undefined> {
+/** Whether the process of a lock is at work in this place; undefined where only its owner's place could tell. */
+async function livesIn(place: Place, lock: string): Promise<boolean | undefined> {
   const [owner = '', started = '', host, boot, namespace] = lock.trim().split(' ');
-  const place = await here();
   const same = boot === place.boot && namespace === place.namespace && (boot !== '-' || host === place.host);
   if (host !== undefined && !same) {
     // What ran before this machine was started again is gone.
