@@ -56,10 +56,10 @@ export function startChild(file) {
   };
 }
 
-/** The most memory that this process ever had, in bytes; undefined where the system does not say. */
-export function peakBytes() {
+/** The most memory that a process, this one otherwise, ever had, in bytes; undefined where the system does not say. */
+export function peakBytes(pid = 'self') {
   try {
-    const found = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'));
+    const found = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
     return found ? Number(found[1]) * 1024 : undefined;
   } catch {
     return undefined;

@@ -5,15 +5,15 @@
  * llama-bench loads the model and warms up before it measures; it has prompts and answers of one sequence, no batches.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { answerParent } from './child.mjs';
+import { answerParent, peakBytes } from './child.mjs';
 
 /** Between two looks at how much memory it has. */
 const LOOK_MS = 20;
 
 let options;
-let peakBytes = 0;
+let mostBytes = 0;
 
 /** What llama-bench says of one test. */
 async function bench(test) {
@@ -42,21 +42,13 @@ async function bench(test) {
     said.error = (said.error + text).slice(-1000);
   });
   const look = setInterval(() => {
-    peakBytes = Math.max(peakBytes, peakOf(child.pid));
+    mostBytes = Math.max(mostBytes, peakBytes(child.pid) ?? 0);
   }, LOOK_MS);
   const code = await new Promise((resolve, reject) => child.on('error', reject).on('close', resolve));
   clearInterval(look);
   if (code !== 0) throw new Error(`llama-bench ended with ${code}: ${said.error.trim()}`);
   const [of] = JSON.parse(said.out);
   return { ms: of.samples_ns[0] / 1e6, commit: of.build_commit };
-}
-
-function peakOf(pid) {
-  try {
-    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024;
-  } catch {
-    return 0;
-  }
 }
 
 answerParent({
@@ -78,5 +70,5 @@ answerParent({
     return { ms, tokens };
   },
 
-  peak: () => ({ bytes: peakBytes }),
+  peak: () => ({ bytes: mostBytes }),
 });
