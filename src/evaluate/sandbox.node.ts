@@ -214,12 +214,10 @@ function run(
       kill('');
       if (signal?.aborted) failed(signal.reason);
       else {
-        const early = code === 0 && ended === '' && said !== word;
-        done({
-          passed: code === 0 && ended === '' && !early,
-          reason: early ? 'ended early' : ended || (by ?? code ?? 'unknown'),
-          words: errors,
-        });
+        const left = code === 0 && ended === '';
+        const passed = left && said === word;
+        const reason = left && !passed ? 'ended early' : ended || (by ?? code ?? 'unknown');
+        done({ passed, reason, words: errors });
       }
     });
   });
