@@ -277,12 +277,8 @@ impl Panels<'_> {
             let mut at = self.rows_from(first);
             for from in (0..blocks).step_by(together) {
                 let some = from..blocks.min(from + together);
-                for n in 0..some.len() {
-                    ahead.ask();
-                    // SAFETY: this function has the features; every row has the block, the panel its lines.
-                    unsafe { P::Block::lay(at, panel.wrapping_add(n * P::Block::LINES)) };
-                    at.step(size_of::<P::Block>());
-                }
+                // SAFETY: this function has the features; every row has the blocks, the panel their lines.
+                unsafe { lay::<P::Block>(&mut at, some.len(), panel, &mut ahead) };
                 for (xs, running) in Groups(xs).zip(&mut running) {
                     add_few::<P, _>(Packed(panel), some.clone(), xs, running, &mut ahead);
                 }
@@ -308,14 +304,12 @@ impl Panels<'_> {
             for (&first, panel) in firsts.iter().zip(work.chunks_exact_mut(size)) {
                 let mut at = self.rows_from(first);
                 let panel = panel.as_mut_ptr().cast::<__m512i>();
-                for b in 0..blocks {
-                    ahead.ask();
-                    // SAFETY: this function has the features; every row has the block, the panel its lines.
-                    unsafe { P::Block::lay(at, panel.wrapping_add(b * P::Block::LINES)) };
-                    at.step(size_of::<P::Block>());
+                // SAFETY: this function has the features; every row has the blocks, the panel their lines, and room for the
+                // pairs.
+                unsafe {
+                    lay::<P::Block>(&mut at, blocks, panel, &mut ahead);
+                    unpack::<P::Block>(panel, blocks);
                 }
-                // SAFETY: this function has the features; the panel has the lines, and room for the pairs.
-                unsafe { unpack::<P::Block>(panel, blocks) };
             }
             let mut x = 0;
             for xs in Groups(xs) {
@@ -377,6 +371,21 @@ impl Ahead {
 struct Out {
     at: usize,
     rows: usize,
+}
+
+/// Lays so many blocks of sixteen rows and goes on behind them.
+///
+/// # Safety
+/// The processor has the features of this file; every row has the blocks, and there is room for their lines.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+unsafe fn lay<B: Laid>(at: &mut Rows, blocks: usize, to: *mut __m512i, ahead: &mut Ahead) {
+    for b in 0..blocks {
+        ahead.ask();
+        // SAFETY: the caller's promise.
+        unsafe { B::lay(*at, to.wrapping_add(b * B::LINES)) };
+        at.step(size_of::<B>());
+    }
 }
 
 /// Unpacks the pairs of a panel's blocks, to behind its lines.
