@@ -163,6 +163,8 @@ pub(super) trait Wide256: AnyBytes {
     const MINS: bool = false;
     /// Numbers that share a scale and a min: 16 or 32.
     const GROUP: usize;
+    /// Whether `woven` gives the numbers of odd groups 16 times as large.
+    const ODD_HIGH: bool = false;
     /// The numbers u, 64 at a time; for groups of 32 in the order of `weave256`.
     ///
     /// # Safety
@@ -204,14 +206,21 @@ pub(super) fn six_bits(head: __m128i) -> __m128i {
     _mm_or_si128(low, _mm_and_si128(high, _mm_setr_epi32(0, 0x3030_3030, 0, 0x3030_3030)))
 }
 
+/// Of 128 bytes of nibbles, two groups to every 32: the first halves of groups, their second halves.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn woven_bytes(bytes: &[u8; 128]) -> [__m512i; 2] {
+    let two = bytes.as_chunks::<64>().0;
+    // SAFETY: 64 bytes of each are there; the loads may lie at any address.
+    let [x, y] = [0, 1].map(|n| unsafe { _mm512_loadu_si512(two[n].as_ptr().cast()) });
+    [_mm512_shuffle_i32x4(x, y, 0b10_00_10_00), _mm512_shuffle_i32x4(x, y, 0b11_01_11_01)]
+}
+
 /// Of 128 bytes of nibbles, two groups to every 32: the first halves of even groups, their second halves, those of odd.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn woven_nibbles(bytes: &[u8; 128]) -> [__m512i; 4] {
-    let (low, two) = (_mm512_set1_epi8(15), bytes.as_chunks::<64>().0);
-    // SAFETY: 64 bytes of each are there; the loads may lie at any address.
-    let [x, y] = [0, 1].map(|n| unsafe { _mm512_loadu_si512(two[n].as_ptr().cast()) });
-    let (first, second) = (_mm512_shuffle_i32x4(x, y, 0b10_00_10_00), _mm512_shuffle_i32x4(x, y, 0b11_01_11_01));
+    let ([first, second], low) = (woven_bytes(bytes), _mm512_set1_epi8(15));
     let odd = [_mm512_srli_epi16(first, 4), _mm512_srli_epi16(second, 4)];
     [
         _mm512_and_si512(first, low),
@@ -224,10 +233,18 @@ fn woven_nibbles(bytes: &[u8; 128]) -> [__m512i; 4] {
 impl Wide256 for BlockQ4K {
     const MINS: bool = true;
     const GROUP: usize = 32;
+    const ODD_HIGH: bool = true;
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     unsafe fn woven(&self) -> [__m512i; 4] {
-        woven_nibbles(&self.q)
+        let ([first, second], low) = (woven_bytes(&self.q), _mm512_set1_epi8(15));
+        let high = _mm512_set1_epi8(-16);
+        [
+            _mm512_and_si512(first, low),
+            _mm512_and_si512(second, low),
+            _mm512_and_si512(first, high),
+            _mm512_and_si512(second, high),
+        ]
     }
     #[inline]
     #[target_feature(enable = "avx512f,avx512vl,avx2")]

@@ -135,7 +135,7 @@ fn lengths(format: Format) -> Vec<usize> {
     match format.family() {
         Family::Floats => (1..70).chain([576, 1000]).collect(),
         Family::Blocks32 => (1..20).map(|blocks| blocks * 32).collect(),
-        Family::Blocks256 => (1..6).map(|blocks| blocks * 256).collect(),
+        Family::Blocks256 => (1..6).chain([8, 11, 16, 17]).map(|blocks| blocks * 256).collect(),
     }
 }
 
@@ -180,7 +180,7 @@ fn rows_side_by_side_multiply_to_the_same_bits() {
     let mut pool = Pool::new(2).unwrap();
     for table in available() {
         for &format in Format::ALL {
-            for (cols, rows, count) in [(1, 1, 5), (2, 3, 8), (3, 40, 9), (7, 33, 16), (17, 8, 17), (20, 5, 33), (9, 4, 70)] {
+            for (cols, rows, count) in [(1, 1, 5), (2, 3, 8), (3, 40, 9), (4, 19, 5), (7, 33, 16), (8, 21, 6), (17, 8, 17), (20, 5, 33), (9, 4, 70)] {
                 let cols = cols * format.block_numbers();
                 let weights = rows_of(&mut noise, format, rows, cols);
                 let floats = noise.floats(count * cols);
@@ -216,7 +216,7 @@ fn weight_rows_side_by_side_multiply_to_the_same_bits() {
     for table in available() {
         for &format in Format::ALL {
             let Some(panels) = table.panels[format as usize] else { continue };
-            for (cols, rows, count) in [(1, 1, 2), (2, 3, 5), (3, 40, 9), (7, 33, 1), (17, 16, 6), (20, 5, 3), (43, 50, 23), (9, 81, 70)] {
+            for (cols, rows, count) in [(1, 1, 2), (2, 3, 5), (3, 40, 9), (4, 19, 3), (7, 33, 1), (8, 21, 2), (16, 7, 4), (17, 16, 6), (20, 5, 3), (43, 50, 23), (9, 81, 70)] {
                 let cols = cols * format.block_numbers();
                 let weights = rows_of(&mut noise, format, rows, cols);
                 let x: Vec<_> =
@@ -246,6 +246,32 @@ fn extremes_of_a_byte_do_not_overflow() {
             let mut got = [0.0];
             (table.rows[Format::Q8_0 as usize])(&weights, &[x.row()], &mut got);
             assert!((got[0] - expected).abs() <= expected.abs() * order_bound(8), "{}: {got:?}", table.isa);
+        }
+    }
+}
+
+#[test]
+fn the_largest_codes_of_super_blocks_do_not_overflow() {
+    for format in [Format::Q2K, Format::Q3K, Format::Q4K, Format::Q5K, Format::Q6K, Format::Iq4Xs] {
+        // Every code and every scale is the largest; d and dmin are one.
+        let mut block = vec![0xff; format.block_bytes()];
+        for &at in halves_in(format) {
+            block[at..at + 2].copy_from_slice(&[0x00, 0x3c]);
+        }
+        let weights = block.repeat(3);
+        let mut numbers = vec![0.0; 768];
+        scalar::decode(format, &weights, &mut numbers);
+        for sign in [1.0, -1.0] {
+            let x = Activations::of(&scalar::KERNELS, format.family(), vec![sign; 768]);
+            let expected: f64 = numbers.iter().map(|&w| f64::from(w) * f64::from(sign)).sum();
+            let largest = numbers.iter().fold(0.0f32, |most, w| most.max(w.abs()));
+            for table in available() {
+                let mut got = [0.0];
+                (table.rows[format as usize])(&weights, &[x.row()], &mut got);
+                let off = (f64::from(got[0]) - expected).abs();
+                let bound = f64::from(largest) * 768.0 * f64::from(order_bound(768));
+                assert!(off <= bound, "{} {}: {got:?} {expected}", table.isa, format.name());
+            }
         }
     }
 }
