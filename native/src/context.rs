@@ -8,7 +8,7 @@ use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
 use crate::pool::Pool;
 use crate::simd::{self, Kernels, SCALED_STEP, Scaled};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 /// Weights in their number format: [experts, rows, cols].
 #[derive(Clone)]
@@ -22,6 +22,17 @@ pub struct Weight {
     /// One run of rows * row_bytes for each expert.
     parts: Vec<Bytes>,
     pub scales: Option<Scales>,
+    decoded: Decoded,
+}
+
+/// The numbers of a small weight, once they were wanted. What is made out of a weight has other ones.
+#[derive(Default)]
+struct Decoded(OnceLock<Vec<f32>>);
+
+impl Clone for Decoded {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// The companion of block-scaled weights: value [r, c] is multiplied by `values[r / rows][c / cols]`.
@@ -48,7 +59,7 @@ impl Weight {
             return Err(misfit(format!("weight \"{name}\""), format!("{all} bytes"), bytes.all().len()));
         }
         let parts = (0..experts).map(|e| bytes.part(e * expert_bytes..(e + 1) * expert_bytes)).collect();
-        Ok(Self { name: name.to_owned(), format, experts, rows, cols, row_bytes, parts, scales: None })
+        Ok(Self { name: name.to_owned(), format, experts, rows, cols, row_bytes, parts, scales: None, decoded: Decoded::default() })
     }
 
     /// Bytes of rows [from, to) of an expert.
@@ -83,8 +94,12 @@ impl Weight {
         })
     }
 
-    /// All numbers of a small weight (a norm, a bias, frequencies).
-    pub fn decode_all(&self, kernels: &Kernels) -> Vec<f32> {
+    /// All numbers of a small weight (a norm, a bias, frequencies), decoded when they are wanted first.
+    pub fn numbers(&self, kernels: &Kernels) -> &[f32] {
+        self.decoded.0.get_or_init(|| self.decode_all(kernels))
+    }
+
+    fn decode_all(&self, kernels: &Kernels) -> Vec<f32> {
         let mut all = vec![0.0; self.experts * self.rows * self.cols];
         for (r, out) in all.chunks_exact_mut(self.cols).enumerate() {
             self.decode_row(kernels, r / self.rows, r % self.rows, out);

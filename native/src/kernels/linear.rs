@@ -35,7 +35,7 @@ pub fn embed(state: &mut State, out: View, table: usize, tokens: View) -> Outcom
 /// A product with its weight at hand.
 struct Ready {
     weight: Arc<Weight>,
-    bias: Option<Vec<f32>>,
+    bias: Option<Arc<Weight>>,
     add: bool,
 }
 
@@ -44,10 +44,11 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
     let mut ready = Vec::with_capacity(products.len());
     for product in products {
         let weight = state.weight(product.weight)?;
-        let bias = product.bias.map(|bias| Ok(state.weight(bias)?.decode_all(state.kernels))).transpose()?;
+        let bias = product.bias.map(|bias| state.weight(bias)).transpose()?;
         same(weight.cols, x.cols, &weight.name)?;
         same(weight.rows, product.out.cols, &weight.name)?;
-        same(bias.as_ref().map_or(weight.rows, Vec::len), weight.rows, &weight.name)?;
+        let biases = bias.as_ref().map_or(weight.rows, |bias| bias.numbers(state.kernels).len());
+        same(biases, weight.rows, &weight.name)?;
         ready.push(Ready { weight, bias, add: product.add });
     }
     if span.rows == 0 {
@@ -83,7 +84,7 @@ pub fn matmul(state: &mut State, span: Span, x: View, products: &[Product]) -> O
         multiply(kernels, piece, rows, &lists[0], answers, scratch);
         for (i, answers) in answers.chunks_exact_mut(cols.len()).enumerate() {
             if let Some(bias) = bias {
-                (kernels.add)(answers, &bias[cols.clone()]);
+                (kernels.add)(answers, &bias.numbers(kernels)[cols.clone()]);
             }
             let out = tile.out.row(i);
             if *add {

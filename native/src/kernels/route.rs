@@ -75,10 +75,11 @@ pub fn route(
     gate: &Gate,
 ) -> Outcome<()> {
     let experts = logits.cols;
-    let bias = bias.map(|bias| Ok(state.weight(bias)?.decode_all(state.kernels))).transpose()?;
+    let bias = bias.map(|bias| state.weight(bias)).transpose()?;
+    let bias = bias.as_ref().map(|bias| bias.numbers(state.kernels));
     same(gate.used, ids.cols, "route: ids")?;
     same(gate.used, weights.cols, "route: weights")?;
-    same(experts, bias.as_ref().map_or(experts, Vec::len), "route: bias")?;
+    same(experts, bias.map_or(experts, <[f32]>::len), "route: bias")?;
     let open = if experts.is_multiple_of(gate.groups.max(1)) { experts / gate.groups.max(1) * gate.groups_used } else { 0 };
     if gate.groups_used > gate.groups || gate.used > open || gate.used == 0 {
         return Err(misfit("route: used", format!("1 to {open} experts"), gate.used));
@@ -89,7 +90,7 @@ pub fn route(
     let chosen = state.experts.chosen.ensure(logits.rows() * 2 * gate.used);
     let row_at_once = |out: &mut [f32], row: &[f32], work: &mut Work| {
         let (weights, ids) = out.split_at_mut(gate.used);
-        gate.choose(row, bias.as_deref(), work, |k, id, weight| {
+        gate.choose(row, bias, work, |k, id, weight| {
             weights[k] = weight;
             ids[k] = f32::from_bits(id as u32);
         });

@@ -34,7 +34,8 @@ fn each_row(state: &mut State, writes: View, reads: &[View], one: impl Fn(usize,
 /// out = x / sqrt(mean(x^2) + eps) * weight for each run of the weight's columns; out may be x.
 pub fn rms_norm(state: &mut State, out: View, x: View, weight: usize, eps: f32) -> Outcome<()> {
     let kernels = state.kernels;
-    let weight = state.weight(weight)?.decode_all(kernels);
+    let weight = state.weight(weight)?;
+    let weight = weight.numbers(kernels);
     same(out.cols, x.cols, "rmsNorm")?;
     if !out.cols.is_multiple_of(weight.len()) {
         return Err(misfit("rmsNorm", format!("a multiple of {} columns", weight.len()), out.cols));
@@ -43,7 +44,7 @@ pub fn rms_norm(state: &mut State, out: View, x: View, weight: usize, eps: f32) 
     let norm = |to: &mut [f32]| {
         for run in to.chunks_exact_mut(weight.len()) {
             let scale = 1.0 / ((kernels.squares)(run) / n + eps).sqrt();
-            for (x, w) in run.iter_mut().zip(&weight) {
+            for (x, w) in run.iter_mut().zip(weight) {
                 *x = *x * scale * w;
             }
         }
@@ -59,7 +60,8 @@ pub fn rms_norm(state: &mut State, out: View, x: View, weight: usize, eps: f32) 
 
 /// out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias for each run of the weight's columns; out may be x.
 pub fn layer_norm(state: &mut State, out: View, x: View, (weight, bias): (usize, usize), eps: f32) -> Outcome<()> {
-    let (weight, bias) = (state.weight(weight)?.decode_all(state.kernels), state.weight(bias)?.decode_all(state.kernels));
+    let (weight, bias) = (state.weight(weight)?, state.weight(bias)?);
+    let (weight, bias) = (weight.numbers(state.kernels), bias.numbers(state.kernels));
     same(out.cols, x.cols, "layerNorm")?;
     same(weight.len(), bias.len(), "layerNorm: bias")?;
     if !out.cols.is_multiple_of(weight.len()) {
@@ -71,7 +73,7 @@ pub fn layer_norm(state: &mut State, out: View, x: View, (weight, bias): (usize,
             let mean = run.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
             let variance = run.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / n;
             let scale = 1.0 / (variance + f64::from(eps)).sqrt();
-            for ((x, w), b) in run.iter_mut().zip(&weight).zip(&bias) {
+            for ((x, w), b) in run.iter_mut().zip(weight).zip(bias) {
                 *x = ((f64::from(*x) - mean) * scale * f64::from(*w) + f64::from(*b)) as f32;
             }
         }
@@ -98,7 +100,8 @@ pub struct Rope {
 
 /// Rotates x in place by f32(position) * frequency; cosine and sine are taken in f64 of the f32 angle.
 pub fn rope(state: &mut State, x: View, positions: View, frequencies: usize, rope: &Rope) -> Outcome<()> {
-    let frequencies = state.weight(frequencies)?.decode_all(state.kernels);
+    let frequencies = state.weight(frequencies)?;
+    let frequencies = frequencies.numbers(state.kernels);
     let Rope { heads, head_dim, offset, rope_dim, neox, magnitude } = *rope;
     same(heads * head_dim, x.cols, "rope")?;
     same(rope_dim / 2, frequencies.len(), "rope: frequencies")?;
@@ -109,7 +112,7 @@ pub fn rope(state: &mut State, x: View, positions: View, frequencies: usize, rop
     let (out, positions): (MatMut, Mat<i32>) = (claim.write()?, claim.read()?);
     let rotate = |i: usize, row: &mut [f32], turns: &mut [f32]| {
         let position = positions.first(i) as f32;
-        for (turn, frequency) in turns.chunks_exact_mut(2).zip(&frequencies) {
+        for (turn, frequency) in turns.chunks_exact_mut(2).zip(frequencies) {
             let angle = f64::from(position * frequency);
             turn[0] = angle.cos() as f32 * magnitude;
             turn[1] = angle.sin() as f32 * magnitude;
@@ -184,22 +187,32 @@ pub fn gather(state: &mut State, out: View, x: View, rows: View) -> Outcome<()> 
     Ok(())
 }
 
+/// Numbers that are compared side by side.
+const SIDE_BY_SIDE: usize = 32;
+
+/// Index of the largest number, the lowest one on ties; none where it is infinite or one is NaN.
+fn largest(row: &[f32]) -> Option<usize> {
+    let (whole, rest) = row.as_chunks::<SIDE_BY_SIDE>();
+    let mut last = [f32::NEG_INFINITY; SIDE_BY_SIDE];
+    last[..rest.len()].copy_from_slice(rest);
+    let (mut most, mut nans) = ([f32::NEG_INFINITY; SIDE_BY_SIDE], [0; SIDE_BY_SIDE]);
+    for some in whole.iter().chain([&last]) {
+        for ((most, nans), x) in most.iter_mut().zip(&mut nans).zip(some) {
+            *most = if *x > *most { *x } else { *most };
+            *nans |= i32::from(x.is_nan());
+        }
+    }
+    let most = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let sound = most.is_finite() && nans.iter().all(|&n| n == 0);
+    if sound { row.iter().position(|&x| x == most) } else { None }
+}
+
 /// out[i] = index of the largest number of row i, the lowest one on ties.
 pub fn argmax(state: &mut State, out: View, logits: View) -> Outcome<()> {
     let mut claim = state.tensors.claim(&[out], &[logits])?;
     let (mut out, logits): (MatMut<i32>, Mat) = (claim.write()?, claim.read()?);
     for i in 0..out.rows() {
-        let row = logits.row(i);
-        let mut best = 0;
-        let mut broken = false;
-        for (c, x) in row.iter().enumerate() {
-            broken |= x.is_nan();
-            if *x > row[best] {
-                best = c;
-            }
-        }
-        broken |= !row[best].is_finite();
-        out.row(i)[0] = if broken { -1 } else { best as i32 };
+        out.row(i)[0] = largest(logits.row(i)).map_or(-1, |c| c as i32);
     }
     Ok(())
 }
