@@ -6,7 +6,7 @@
 
 use super::Activations;
 use crate::context::Weight;
-use crate::formats::Format;
+use crate::formats::{Family, Format};
 use crate::map::Mat;
 use crate::pool::Scratch;
 use crate::simd::{Floats, Kernels, Lanes, Row};
@@ -59,10 +59,11 @@ pub fn multiply(
     out: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    if weight.scales.is_some() {
-        return scaled(kernels, Piece { weight, expert, rows }, activations.x, list.rows, out, scratch);
-    }
     let family = weight.family();
+    let as_dots = family == Family::Floats && kernels.floats_as_dots && List::is_long(list.rows);
+    if weight.scales.is_some() || as_dots {
+        return as_floats(kernels, Piece { weight, expert, rows }, activations.x, list.rows, out, scratch);
+    }
     let bytes = weight.rows_of(expert, rows.start, rows.end);
     if let Some(lanes_kernel) = kernels.lanes[weight.format as usize]
         && !list.sets.is_empty()
@@ -90,8 +91,9 @@ pub fn multiply(
 const PANEL: usize = 32;
 const BLOCK: usize = 16;
 
-/// As `multiply`, for block-scaled weights: decoded in registers for few rows, into a panel for more, to the same bits.
-fn scaled(
+/// As `multiply`, for weights that become floats: block-scaled ones in registers for few rows, all into a panel for more, to
+/// the same bits.
+fn as_floats(
     kernels: &Kernels,
     Piece { weight, expert, rows }: Piece<'_>,
     x: Mat<'_>,
@@ -119,11 +121,21 @@ fn scaled(
         }
         let panel = Floats { numbers: panel, stride: cols, rows: here, cols };
         for (block, some) in list.chunks(BLOCK).enumerate() {
-            for (to, &i) in gathered.chunks_exact_mut(cols).zip(some) {
-                to.copy_from_slice(x.row(i));
-            }
-            let block_of = Floats { numbers: gathered, stride: cols, rows: some.len(), cols };
+            let numbers = together(x, some, gathered);
+            let block_of = Floats { numbers, stride: cols, rows: some.len(), cols };
             (kernels.dots)(block_of, panel, &mut out[block * BLOCK * across + from..], across);
         }
     }
+}
+
+/// Rows of x one after the other: where they lie, or gathered.
+fn together<'a>(x: Mat<'a>, rows: &[usize], gathered: &'a mut [f32]) -> &'a [f32] {
+    let in_order = rows.windows(2).all(|two| two[1] == two[0] + 1);
+    if let Some(numbers) = rows.first().filter(|_| in_order).and_then(|&first| x.run(first..first + rows.len())) {
+        return numbers;
+    }
+    for (to, &i) in gathered.chunks_exact_mut(x.cols()).zip(rows) {
+        to.copy_from_slice(x.row(i));
+    }
+    gathered
 }

@@ -91,6 +91,14 @@ impl<'a, T: Number> Mat<'a, T> {
         unsafe { std::slice::from_raw_parts(self.ptr.add(i * self.stride), self.cols) }
     }
 
+    /// The numbers of some rows, where rows lie one after the other.
+    pub fn run(&self, rows: std::ops::Range<usize>) -> Option<&'a [T]> {
+        assert!(rows.start <= rows.end && rows.end <= self.rows);
+        // SAFETY: as in `row`; nothing lies between the rows.
+        let numbers = |at: *const T| unsafe { std::slice::from_raw_parts(at, rows.len() * self.cols) };
+        (self.stride == self.cols).then(|| numbers(self.ptr.wrapping_add(rows.start * self.stride)))
+    }
+
     /// The first number of row i.
     pub fn first(&self, i: usize) -> T {
         self.row(i)[0]

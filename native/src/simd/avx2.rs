@@ -24,6 +24,7 @@ static KERNELS: Kernels = Kernels {
     rows: ROWS,
     lanes: LANES,
     squares: by_hand_squares,
+    floats_as_dots: true,
     scaled: Some(by_hand_scaled),
     dots: by_hand_dots,
     sums: by_hand_sums,
@@ -147,10 +148,10 @@ featured! {
     fn lanes_iq1_m(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockIq1M>;
     fn lanes_tq1_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockTq1_0>;
     fn lanes_tq2_0(w: &[u8], x: &[Lanes], count: usize, work: &mut Buffer<f32>, out: &mut [f32]) = lanes256::<BlockTq2_0>;
-    fn by_hand_f32(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<4, floats::F32>;
-    fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::F16>;
-    fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<2, floats::Bf16>;
-    fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = floats::rows::<1, floats::F8E4M3>;
+    fn by_hand_f32(w: &[u8], xs: &[Row], out: &mut [f32]) = products::narrow::rows::<4, floats::F32>;
+    fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = products::narrow::rows::<2, floats::F16>;
+    fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = products::narrow::rows::<2, floats::Bf16>;
+    fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = products::narrow::rows::<1, floats::F8E4M3>;
     fn by_hand_encode(format: Format, x: &[f32], importance: &[f32], cols: usize, out: &mut [u8]) = encode::<Pair>;
     fn by_hand_squares(x: &[f32]) -> f32 = floats::squares;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::narrow::dots;

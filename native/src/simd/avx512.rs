@@ -2,6 +2,7 @@
 //! those of other formats as with AVX2, the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
+use super::avx2_floats as floats;
 use super::avx512_panels::{panels32, panels256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;
@@ -22,6 +23,10 @@ featured_search!(Wide, "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni
 
 static KERNELS: Kernels = {
     let mut rows = avx2::ROWS;
+    rows[Format::F32 as usize] = by_hand_f32;
+    rows[Format::F16 as usize] = by_hand_f16;
+    rows[Format::Bf16 as usize] = by_hand_bf16;
+    rows[Format::F8E4M3 as usize] = by_hand_f8;
     rows[Format::Q8_0 as usize] = by_hand_q8_0;
     rows[Format::Q4_0 as usize] = by_hand_q4_0;
     rows[Format::Q4_1 as usize] = by_hand_q4_1;
@@ -55,6 +60,7 @@ static KERNELS: Kernels = {
         lanes,
         panels,
         squares: avx2::by_hand_squares,
+        floats_as_dots: true,
         scaled: Some(by_hand_scaled),
         dots: by_hand_dots,
         sums: by_hand_sums,
@@ -95,6 +101,10 @@ featured! {
     fn by_hand_q4_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ4K>;
     fn by_hand_q5_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ5K>;
     fn by_hand_q6_k(w: &[u8], xs: &[Row], out: &mut [f32]) = rows256::<BlockQ6K>;
+    fn by_hand_f32(w: &[u8], xs: &[Row], out: &mut [f32]) = products::wide::rows::<4, floats::F32>;
+    fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = products::wide::rows::<2, floats::F16>;
+    fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = products::wide::rows::<2, floats::Bf16>;
+    fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = products::wide::rows::<1, floats::F8E4M3>;
     fn panels_q8_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ8_0>;
     fn panels_q4_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ4_0>;
     fn panels_q4_1(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ4_1>;

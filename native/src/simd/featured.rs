@@ -104,6 +104,7 @@ macro_rules! featured_table {
                 woven: false,
                 lanes: [None; Format::ALL.len()],
                 panels: [None; Format::ALL.len()],
+                floats_as_dots: false,
                 scaled: None,
                 quantize32,
                 quantize256,

@@ -202,6 +202,8 @@ pub struct Kernels {
     pub lanes: [Option<LanesFn>; Format::ALL.len()],
     /// By `Format as usize`.
     pub panels: [Option<Panels>; Format::ALL.len()],
+    /// Whether `rows` of numbers by themselves give the bits that `dots` gives with the weights as floats.
+    pub floats_as_dots: bool,
     /// Products of block-scaled E4M3 that are decoded in registers.
     pub scaled: Option<ScaledFn>,
     pub quantize32: Quantize32Fn,

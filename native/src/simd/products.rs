@@ -1,24 +1,33 @@
-//! Owns: products of matrices of floats by AVX-512 and by AVX2 with FMA, in tiles that stay in registers.
+//! Owns: products of matrices of floats by AVX-512 and by AVX2 with FMA, in tiles that stay in registers; those of weight
+//! rows in formats of numbers by themselves, which become floats in registers.
 //! Refuses to know: tensors, threads, operations; what the matrices are.
 //!
 //! An element's bits depend on its own row and column alone: `dots` adds every lane's products in order and the lanes
 //! at last, always by the same halves; `sums` adds in the order of k. How many rows share a tile changes nothing.
 
-use super::avx2_floats::F8E4M3;
-use super::avx2_floats::Floats as _;
+use super::avx2_floats::{F8E4M3, Numbers};
 use super::blocks::e4m3;
 use super::{Floats, Row, Scaled};
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
 
 /// Rows of b (`dots`) or vectors of columns (`sums`) in a tile.
 const SIDE: usize = 4;
-/// How far ahead of the codes being multiplied memory is asked for.
-const AHEAD_BYTES: usize = 1 << 10;
+
+/// Asks for memory of the next four rows while the line at byte `at` of each of four is multiplied: four lines one after
+/// the other, so that it is read in the order in which it lies.
+#[inline(always)]
+fn ask_ahead(first: *const u8, at: usize, row_bytes: usize) {
+    for n in 0..SIDE {
+        // SAFETY: asking for memory never faults, wherever it is.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(first.wrapping_add(SIDE * (row_bytes + at) + 64 * n).cast()) };
+    }
+}
 
 macro_rules! products {
     ($module:ident, $features:literal, $width:literal, $down:literal, $vector:ty, $mask:ty;
      $mask_of:ident, $zero:ident, $load:ident, $load_part:ident, $store:ident, $store_part:ident, $same:ident, $fmadd:ident,
-     $mul:ident, $codes:ident, $four_sums:ident) => {
+     $mul:ident, $numbers:ident, $four_sums:ident) => {
         pub(super) mod $module {
             use super::*;
 
@@ -62,6 +71,60 @@ macro_rules! products {
                 }
             }
 
+            /// Rows of numbers by themselves.
+            struct Plain<'a, const BYTES: usize, F>([&'a [[u8; BYTES]]; SIDE], PhantomData<F>);
+
+            impl<const BYTES: usize, F> Clone for Plain<'_, BYTES, F> {
+                fn clone(&self) -> Self {
+                    *self
+                }
+            }
+            impl<const BYTES: usize, F> Copy for Plain<'_, BYTES, F> {}
+
+            impl<const BYTES: usize, F: Numbers<BYTES>> Right for Plain<'_, BYTES, F> {
+                type Shared = ();
+                fn step(self) -> usize {
+                    self.0[0].len()
+                }
+                fn enter(self, _: usize) {}
+                #[inline]
+                #[target_feature(enable = $features)]
+                unsafe fn load(self, k: usize, (): ()) -> [$vector; SIDE] {
+                    if (k * BYTES).is_multiple_of(64) {
+                        ask_ahead(self.0[0].as_ptr().cast(), k * BYTES, self.0[0].len() * BYTES);
+                    }
+                    // SAFETY: the caller's promise.
+                    self.0.map(|row| unsafe { F::$numbers(row.as_ptr().add(k).cast()) })
+                }
+                #[inline]
+                #[target_feature(enable = $features)]
+                unsafe fn load_part(self, k: usize, count: usize, (): ()) -> [$vector; SIDE] {
+                    self.0.map(|row| {
+                        let mut last = [[0; BYTES]; WIDTH];
+                        last[..count].copy_from_slice(&row[k..k + count]);
+                        // SAFETY: WIDTH numbers are there.
+                        unsafe { F::$numbers(last.as_ptr().cast()) }
+                    })
+                }
+            }
+
+            /// out[x][r] = weight row r . xs[x], with the bits that `dots` gives with the weights as floats.
+            #[target_feature(enable = $features)]
+            pub fn rows<const BYTES: usize, F: Numbers<BYTES>>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
+                let rows = out.len() / xs.len().max(1);
+                let (weights, _) = weights.as_chunks::<BYTES>();
+                let cols = weights.len() / rows.max(1);
+                assert!(xs.iter().all(|x| x.floats.len() == cols));
+                for j in (0..rows).step_by(SIDE) {
+                    let right = std::array::from_fn(|n| {
+                        let r = (j + n).min(rows - 1);
+                        &weights[r * cols..(r + 1) * cols]
+                    });
+                    let count = SIDE.min(rows - j);
+                    down(xs.len(), |i| xs[i].floats, Plain::<BYTES, F>(right, PhantomData), &mut out[j..], rows, count);
+                }
+            }
+
             /// Rows of codes, a factor for every `block` of them.
             #[derive(Clone, Copy)]
             struct Codes<'a> {
@@ -80,24 +143,23 @@ macro_rules! products {
                 }
                 #[inline]
                 #[target_feature(enable = $features)]
-                unsafe fn load(self, k: usize, shared: [f32; SIDE]) -> [$vector; SIDE] {
+                unsafe fn load(self, k: usize, factors: [f32; SIDE]) -> [$vector; SIDE] {
+                    if k.is_multiple_of(64) {
+                        ask_ahead(self.codes[0].as_ptr(), k, self.codes[0].len());
+                    }
                     std::array::from_fn(|n| {
-                        // SAFETY: the caller's promise; asking for memory never faults.
-                        unsafe {
-                            let at = self.codes[n].as_ptr().add(k);
-                            _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD_BYTES).cast());
-                            $mul($codes(at), $same(shared[n]))
-                        }
+                        // SAFETY: the caller's promise.
+                        unsafe { $mul(F8E4M3::$numbers(self.codes[n].as_ptr().add(k)), $same(factors[n])) }
                     })
                 }
                 #[inline]
                 #[target_feature(enable = $features)]
-                unsafe fn load_part(self, k: usize, count: usize, shared: [f32; SIDE]) -> [$vector; SIDE] {
+                unsafe fn load_part(self, k: usize, count: usize, factors: [f32; SIDE]) -> [$vector; SIDE] {
                     std::array::from_fn(|n| {
                         let mut last = [0; WIDTH];
                         last[..count].copy_from_slice(&self.codes[n][k..k + count]);
                         // SAFETY: WIDTH codes are there.
-                        unsafe { $mul($codes(last.as_ptr()), $same(shared[n])) }
+                        unsafe { $mul(F8E4M3::$numbers(last.as_ptr()), $same(factors[n])) }
                     })
                 }
             }
@@ -136,7 +198,7 @@ macro_rules! products {
                 let (out_whole, out_rest) = out.as_chunks_mut::<WIDTH>();
                 for (codes, out) in whole.iter().zip(out_whole) {
                     // SAFETY: WIDTH codes are there, and room for as many floats.
-                    unsafe { $store(out.as_mut_ptr(), $codes(codes.as_ptr())) };
+                    unsafe { $store(out.as_mut_ptr(), F8E4M3::$numbers(codes.as_ptr())) };
                 }
                 for (code, out) in rest.iter().zip(out_rest) {
                     *out = e4m3(*code);
@@ -160,8 +222,14 @@ macro_rules! products {
                     dots_tile::<DOWN, R>(left, right, &mut out[i * stride..], stride, count);
                     i += DOWN;
                 }
-                for i in i..rows {
-                    dots_tile::<1, R>([left(i)], right, &mut out[i * stride..], stride, count);
+                // The right side is read once for all that are left.
+                let at = (i * stride).min(out.len());
+                let out = &mut out[at..];
+                match rows - i {
+                    3 => dots_tile::<3, R>([left(i), left(i + 1), left(i + 2)], right, out, stride, count),
+                    2 => dots_tile::<2, R>([left(i), left(i + 1)], right, out, stride, count),
+                    1 => dots_tile::<1, R>([left(i)], right, out, stride, count),
+                    _ => {}
                 }
             }
 
@@ -293,12 +361,12 @@ macro_rules! products {
 products!(
     wide, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c", 16, 4, __m512, __mmask16;
     first_of_16, _mm512_setzero_ps, _mm512_loadu_ps, part_of_16, _mm512_storeu_ps,
-    _mm512_mask_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_mul_ps, sixteen_codes, four_sums_of_16
+    _mm512_mask_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_mul_ps, sixteen, four_sums_of_16
 );
 products!(
     narrow, "avx2,fma,f16c", 8, 2, __m256, __m256i;
     first_of_8, _mm256_setzero_ps, _mm256_loadu_ps, _mm256_maskload_ps, _mm256_storeu_ps,
-    _mm256_maskstore_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_mul_ps, eight_codes, four_sums_of_8
+    _mm256_maskstore_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_mul_ps, eight, four_sums_of_8
 );
 
 #[inline]
@@ -322,33 +390,6 @@ unsafe fn part_of_16(at: *const f32, mask: __mmask16) -> __m512 {
 #[target_feature(enable = "avx2")]
 fn first_of_8(n: usize) -> __m256i {
     _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-}
-
-/// Sixteen E4M3 codes as floats.
-///
-/// # Safety
-/// They can be read.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn sixteen_codes(at: *const u8) -> __m512 {
-    // SAFETY: the caller's promise.
-    let codes = _mm256_cvtepu8_epi16(unsafe { _mm_loadu_si128(at.cast()) });
-    let magnitude = _mm256_and_si256(codes, _mm256_set1_epi16(0x7f));
-    let sign = _mm256_slli_epi16(_mm256_and_si256(codes, _mm256_set1_epi16(0x80)), 8);
-    let nan = _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f)), _mm256_set1_epi16(0x7fff));
-    let half = _mm256_or_si256(_mm256_or_si256(_mm256_slli_epi16(magnitude, 7), sign), nan);
-    _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0))
-}
-
-/// Eight E4M3 codes as floats.
-///
-/// # Safety
-/// They can be read.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn eight_codes(at: *const u8) -> __m256 {
-    // SAFETY: the caller's promise.
-    unsafe { F8E4M3::eight(at) }
 }
 
 /// The sums of four vectors.

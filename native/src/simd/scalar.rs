@@ -22,6 +22,7 @@ pub static KERNELS: Kernels = Kernels {
     woven: false,
     lanes: [None; Format::ALL.len()],
     panels: [None; Format::ALL.len()],
+    floats_as_dots: false,
     scaled: None,
     quantize32,
     quantize256,

@@ -175,6 +175,29 @@ fn rows_of_every_format_multiply_as_in_the_scalar_table() {
 }
 
 #[test]
+fn rows_of_numbers_by_themselves_give_the_bits_of_their_floats() {
+    let mut noise = Noise(12);
+    for table in available().into_iter().filter(|table| table.floats_as_dots) {
+        for format in [Format::F32, Format::F16, Format::Bf16, Format::F8E4M3] {
+            for (rows, cols, count) in [(1, 1, 1), (3, 33, 2), (4, 64, 3), (7, 100, 4), (32, 515, 6), (5, 16, 9)] {
+                let weights = rows_of(&mut noise, format, rows, cols);
+                let mut floats = vec![0.0; rows * cols];
+                for (bytes, row) in weights.chunks_exact(cols * format.block_bytes()).zip(floats.chunks_exact_mut(cols)) {
+                    scalar::decode(format, bytes, row);
+                }
+                let xs = noise.floats(count * cols);
+                let of = |numbers, rows| Floats { numbers, stride: cols, rows, cols };
+                let (mut got, mut expected) = (vec![0.0; count * rows], vec![0.0; count * rows]);
+                let views: Vec<Row> = xs.chunks_exact(cols).map(|floats| Row { floats, ..Row::default() }).collect();
+                (table.rows[format as usize])(&weights, &views, &mut got);
+                (table.dots)(of(&xs, count), of(&floats, rows), &mut expected, rows);
+                assert_eq!(bits(&got), bits(&expected), "{} {} {rows} x {cols}", table.isa, format.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn rows_side_by_side_multiply_to_the_same_bits() {
     let mut noise = Noise(9);
     let mut pool = Pool::new(2).unwrap();
