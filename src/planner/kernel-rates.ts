@@ -25,7 +25,7 @@ const schema = z.strictObject({
   operations: z.strictObject({
     regionSeconds: each.describe('a region of all threads that has next to nothing to do'),
     callSeconds: each.describe('an operation on next to nothing'),
-    stepSeconds: each.describe('a token of an engine whose model does next to nothing'),
+    stepSeconds: each.describe('a token of an engine beside what its model computes'),
     // 8-bit operations for each number, head and attended token, or multiply-add.
     rounded: each,
     placed: each,
