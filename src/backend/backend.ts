@@ -217,6 +217,11 @@ export interface Backend extends AsyncDisposable {
   // Control ----------------------------------------------------------------------------------------------------------
   /** A place in the program where an abort is noticed; models put one after each layer. */
   checkpoint(): void;
+  /**
+   * What `record` records and returns. Under a name that `of` had before, the same may be recorded again without calling
+   * `record`: it has to depend on the two alone, and reads nothing.
+   */
+  again<T>(of: object, name: string, record: () => T): T;
   /** Makes the running (or next) `read` stop, at the next checkpoint at the latest, and reject with code `aborted`. */
   abort(): void;
 

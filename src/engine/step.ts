@@ -174,13 +174,22 @@ export class Stepper {
       return { sequence, from, decode: sequence.decoding, tokens, outputs };
     });
     const batch = this.#write(rows);
-    const logits = this.#forward(this.#backend, batch);
+    const logits = this.#record(batch);
     const some = slices.some(({ sequence }) => sequence.consumer.wanted === 'states');
     const states = some ? this.#forward.states(this.#backend, batch) : undefined;
     const result = await this.#results(rows, batch, logits);
     if (states === undefined) return result;
     const read = (await this.#backend.read(states, batch.rows)) as Float32Array;
     return { ...result, states: { rows: read, hidden: states.cols } };
+  }
+
+  /** The forward pass. While rows are decoded, it is the same from step to step but for what was written before it. */
+  #record(batch: Batch): Tensor {
+    const { rows, decodeRows, outputSpan } = batch;
+    const record = () => this.#forward(this.#backend, batch);
+    if (decodeRows < rows) return record();
+    const name = `decode ${rows} ${outputSpan.rows} ${outputSpan.decodeRows}`;
+    return this.#backend.again(this.#forward, name, record);
   }
 
   /**

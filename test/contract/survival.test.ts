@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Backend, Weight } from '../../src/backend/backend.ts';
+import type { Backend, Tensor, Weight } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
 import { HadalError } from '../../src/error.ts';
 import { openFile } from '../../src/formats/byte-source.node.ts';
@@ -64,6 +64,30 @@ function everyBackend(create: () => Backend): void {
     await expectWorks(backend);
     backend.checkpoint();
     expect(await backend.read(x, 2)).toEqual(noise(6, 1));
+  });
+
+  test('what is recorded again computes with what was written since, and forgets what was freed', async () => {
+    await using backend = create();
+    const [mine, yours] = [{}, {}];
+    const x = filled(backend, 2, 3, noise(6, 1));
+    const sum = (out: Tensor) => () => {
+      backend.add(span, out, x);
+      return out;
+    };
+    const outs = [backend.tensor('F32', 2, 3), backend.tensor('F32', 2, 3)] as const;
+    const zeros = new Float32Array(6);
+    for (const seed of [2, 3]) {
+      backend.write(x, noise(6, seed));
+      for (const out of outs) backend.write(out, zeros);
+      const [a, b] = [backend.again(mine, 'sum', sum(outs[0])), backend.again(yours, 'sum', sum(outs[1]))];
+      expect([a, b]).toEqual(outs);
+      expect(await backend.read(outs[0], 2)).toEqual(noise(6, seed));
+      expect(await backend.read(outs[1], 2)).toEqual(noise(6, seed));
+    }
+    backend.free(outs[0]);
+    const other = backend.tensor('F32', 2, 3);
+    expect(backend.again(mine, 'sum', sum(other))).toBe(other);
+    expect(await backend.read(other, 2)).toEqual(noise(6, 3));
   });
 
   test('memory that cannot be had is refused, and nothing is held for it', async () => {

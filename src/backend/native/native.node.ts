@@ -57,6 +57,15 @@ interface NativeWeight extends Weight, NativeHandle {}
 const SCORINGS = { softmax: 0, sigmoid: 1, 'sqrt-softplus': 2 } as const;
 const GROUP_SCORES = { max: 0, top2: 1 } as const;
 
+/** Names that `again` remembers of each: batches of as many sizes, some ten thousand words each of a large model. */
+const MOST_KNOWN = 64;
+
+/** Words of a name of `again`, and what came with them. */
+interface Recorded {
+  readonly words: Int32Array;
+  readonly result: unknown;
+}
+
 function nativeBackend(addon: Addon, context: Context): Backend {
   const program = new Program();
   const tensors = new Held((native) => addon.freeTensor(context, native));
@@ -64,6 +73,8 @@ function nativeBackend(addon: Addon, context: Context): Backend {
   const weights = new Held((native) => addon.freeWeight(context, native));
   /** Mapped files: kept open while the backend lives, so that one that shrinks is noticed. */
   const files: number[] = [];
+  /** What `again` recorded. */
+  let known = new WeakMap<object, Map<string, Recorded>>();
   let lastId = 0;
 
   /** Checks, then records; an operation that does not fit takes the whole step with it. */
@@ -203,6 +214,8 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       return { ...made, scaleBlock: block };
     },
     free(handle) {
+      // Its number in the addon may be given to another.
+      known = new WeakMap();
       // Views have nothing of their own and free nothing.
       for (const held of [tensors, caches, weights]) held.free(handle.id);
     },
@@ -236,6 +249,19 @@ function nativeBackend(addon: Addon, context: Context): Backend {
     },
     checkpoint() {
       program.begin('checkpoint').end();
+    },
+    again<T>(of: object, name: string, recordAll: () => T): T {
+      const own = known.get(of) ?? new Map<string, Recorded>();
+      known.set(of, own);
+      const before = own.get(name);
+      own.delete(name);
+      const from = program.length;
+      if (before) program.append(before.words);
+      const result = before ? (before.result as T) : recordAll();
+      own.set(name, before ?? { words: program.words.slice(from), result });
+      // The one that was wanted longest ago is the first.
+      if (own.size > MOST_KNOWN) own.delete(own.keys().next().value!);
+      return result;
     },
     abort() {
       addon.abort(context);

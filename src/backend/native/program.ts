@@ -51,8 +51,20 @@ export class Program {
     return this.#words.subarray(0, this.#length);
   }
 
+  /** How many words have been recorded. */
+  get length(): number {
+    return this.#length;
+  }
+
   clear(): void {
     this.#length = 0;
+  }
+
+  /** Whole operations that were recorded before. */
+  append(words: Int32Array): void {
+    this.#room(words.length);
+    this.#words.set(words, this.#length);
+    this.#length += words.length;
   }
 
   /** Begins an operation; `end` completes it. */
@@ -77,9 +89,7 @@ export class Program {
   }
 
   bits(data: Float32Array | Int32Array): this {
-    this.#room(data.length);
-    this.#words.set(new Int32Array(data.buffer, data.byteOffset, data.length), this.#length);
-    this.#length += data.length;
+    this.append(new Int32Array(data.buffer, data.byteOffset, data.length));
     return this;
   }
 

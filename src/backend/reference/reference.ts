@@ -170,6 +170,7 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
     },
     memory: () => memoryOf(live.values(), weightBytes.values()),
     checkpoint,
+    again: (_of, _name, record) => record(),
     abort() {
       Atomics.store(abortFlag, 0, 1);
     },
