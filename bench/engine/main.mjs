@@ -135,7 +135,7 @@ function keep(document) {
   writePage(root);
 }
 
-/** The document with rows of the same file on the same machine that were measured before and not again. */
+/** The document with rows of the same file on the same machine that were measured before and not again, and when. */
 function withEarlierRows(document, path) {
   if (!existsSync(path)) return document;
   const earlier = JSON.parse(readFileSync(path, 'utf8'));
@@ -143,7 +143,8 @@ function withEarlierRows(document, path) {
     JSON.stringify([of.model.file, of.model.bytes, of.machine.cpu, { ...of.options, rounds: 0 }]);
   if (same(earlier) !== same(document)) return document;
   const again = (name) => document.rows.some((row) => row.name === name);
-  const all = [...document.rows, ...earlier.rows.filter(({ name }) => !again(name))];
+  const kept = earlier.rows.filter(({ name }) => !again(name));
+  const all = [...document.rows, ...kept.map((row) => ({ ...row, earlier: row.earlier ?? earlier.date }))];
   const order = ROWS.map(({ name }) => name);
   return { ...document, rows: all.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)) };
 }

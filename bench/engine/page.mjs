@@ -44,8 +44,8 @@ const percent = (share) => (share ? `${Math.round(share.median * 100)} %` : '');
 function section({ date, model, machine, limits, options, engines, rows }, plot, name) {
   const peers = Object.keys(engines).filter((engine) => engine !== 'hadal');
   const head = ['', 'unit', 'Hadal', 'of bound', ...peers.flatMap((peer) => [peer, 'of bound', 'times'])];
-  const lines = rows.map(({ title, unit, engines: cells }) => [
-    title,
+  const lines = rows.map(({ title, unit, earlier, engines: cells }) => [
+    earlier === undefined ? title : `${title} (an earlier run, ${earlier})`,
     unit,
     cell(cells.hadal.values),
     percent(cells.hadal.share),

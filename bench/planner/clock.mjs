@@ -90,6 +90,20 @@ export class Clock {
     return Object.fromEntries(Object.entries(bytes).map(([what, all]) => [what, median(all)]));
   }
 
+  /** Seconds that `whole` took beyond `part` right before and after it; the median of rounds. */
+  async secondsBeyond(whole, part) {
+    const beyond = [];
+    for (let round = 0; round <= this.#rounds; round++) {
+      const before = (await part()).wall;
+      const { wall } = await whole();
+      if (round > 0) beyond.push(wall - (before + (await part()).wall) / 2);
+    }
+    const seconds = median(beyond);
+    if (seconds <= 0)
+      throw new Error('the whole took less than a part of it: measure again when it is quiet');
+    return seconds;
+  }
+
   /** Seconds that each of `measured` took, at best. */
   async secondsOf(measured) {
     const seconds = {};

@@ -65,7 +65,7 @@ async function callSeconds(clock) {
  * models, finds nothing of itself in the caches.
  */
 async function stepSeconds(clock) {
-  const tokens = 128;
+  const tokens = 64;
   return await withBackend(0, async (backend) => {
     const vocab = 512;
     const [cols, rows] = [4096, 12_288];
@@ -113,8 +113,7 @@ async function stepSeconds(clock) {
       throw new Error('the measured answer ended without its last word');
     };
     try {
-      const seconds = await clock.secondsOf({ answer, matrix: () => timeOf(backend, to, record, 16) });
-      return Math.max(0, seconds.answer - seconds.matrix);
+      return await clock.secondsBeyond(answer, () => timeOf(backend, to, record, tokens - 1));
     } finally {
       await engine[Symbol.asyncDispose]();
     }

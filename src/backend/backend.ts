@@ -219,7 +219,7 @@ export interface Backend extends AsyncDisposable {
   checkpoint(): void;
   /**
    * What `record` records and returns. Under a name that `of` had before, the same may be recorded again without calling
-   * `record`: it has to depend on the two alone, and reads nothing.
+   * `record`: it has to depend on the two alone, and writes, reads and frees nothing.
    */
   again<T>(of: object, name: string, record: () => T): T;
   /** Makes the running (or next) `read` stop, at the next checkpoint at the latest, and reject with code `aborted`. */

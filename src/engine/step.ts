@@ -188,8 +188,7 @@ export class Stepper {
     const { rows, decodeRows, outputSpan } = batch;
     const record = () => this.#forward(this.#backend, batch);
     if (decodeRows < rows) return record();
-    const name = `decode ${rows} ${outputSpan.rows} ${outputSpan.decodeRows}`;
-    return this.#backend.again(this.#forward, name, record);
+    return this.#backend.again(this.#forward, `decode ${rows} ${outputSpan.rows}`, record);
   }
 
   /**

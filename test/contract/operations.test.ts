@@ -266,3 +266,26 @@ test('argmax of a row with NaN or without a finite largest is -1, in every backe
     expect([...(await each.read(best, rows.length))]).toEqual([-1, -1, -1, -1, 1]);
   }
 });
+
+test('argmax of long rows sees every column, the lowest of equals first, in every backend', async () => {
+  const cols = 70;
+  const places = [0, 5, 31, 32, 40, 64, 69];
+  const usual = noise(cols, 3);
+  const rowsWith = (value: number) => places.map((at) => usual.with(at, value));
+  const twice = places.map((at) => usual.with(at, 9).with(cols - 1, 9));
+  const cases = [
+    { rows: rowsWith(9), best: places },
+    { rows: twice, best: places },
+    { rows: rowsWith(Number.NaN), best: places.map(() => -1) },
+    { rows: rowsWith(Number.POSITIVE_INFINITY), best: places.map(() => -1) },
+  ];
+  for (const backend of [createReferenceBackend(), ...VARIANTS.map(open)]) {
+    await using each = backend;
+    for (const { rows, best } of cases) {
+      const logits = filled(each, rows.length, cols, Float32Array.from(rows.flatMap((row) => [...row])));
+      const out = each.tensor('I32', rows.length, 1);
+      each.argmax({ rows: rows.length, decodeRows: 2 }, out, logits);
+      expect([...(await each.read(out, rows.length))]).toEqual(best);
+    }
+  }
+});

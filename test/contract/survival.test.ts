@@ -70,7 +70,9 @@ function everyBackend(create: () => Backend): void {
     await using backend = create();
     const [mine, yours] = [{}, {}];
     const x = filled(backend, 2, 3, noise(6, 1));
+    let calls = 0;
     const sum = (out: Tensor) => () => {
+      calls++;
       backend.add(span, out, x);
       return out;
     };
@@ -84,6 +86,17 @@ function everyBackend(create: () => Backend): void {
       expect(await backend.read(outs[0], 2)).toEqual(noise(6, seed));
       expect(await backend.read(outs[1], 2)).toEqual(noise(6, seed));
     }
+    // The native one records; what computes at once has to be called.
+    expect(calls).toBe(backend.info.name === 'native' ? 2 : 4);
+    expect(() =>
+      backend.again(mine, 'broken', () => {
+        throw new Error('on purpose');
+      }),
+    ).toThrow('on purpose');
+    expect(backend.again(mine, 'broken', () => 'whole')).toBe('whole');
+    for (let n = 0; n < 70; n++) expect(backend.again(mine, `name ${n}`, () => n)).toBe(n);
+    expect(backend.again(mine, 'name 69', () => -1)).toBe(backend.info.name === 'native' ? 69 : -1);
+    expect(backend.again(mine, 'name 0', () => -1)).toBe(-1);
     backend.free(outs[0]);
     const other = backend.tensor('F32', 2, 3);
     expect(backend.again(mine, 'sum', sum(other))).toBe(other);

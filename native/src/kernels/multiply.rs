@@ -1,7 +1,8 @@
 //! Owns: the product of some rows of a weight with some rows of activations, whatever the weight's format.
 //! Refuses to know: what the rows are for, threads.
 //!
-//! One row is multiplied where it lies; for more, rows of weights are laid side by side, or rows of activations
+//! Weights that activations meet as floats become a panel of floats where rows are more than a few. Of others
+//! one row is multiplied where it lies; for more, rows of weights are laid side by side, or rows of activations
 //! (`Activations::lay`), as the processor's kernels are. A product's bits are the same either way.
 
 use super::Activations;

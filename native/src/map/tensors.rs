@@ -92,7 +92,7 @@ impl<'a, T: Number> Mat<'a, T> {
     }
 
     /// The numbers of some rows, where rows lie one after the other.
-    pub fn run(&self, rows: std::ops::Range<usize>) -> Option<&'a [T]> {
+    pub fn run(&self, rows: Range<usize>) -> Option<&'a [T]> {
         assert!(rows.start <= rows.end && rows.end <= self.rows);
         // SAFETY: as in `row`; nothing lies between the rows.
         let numbers = |at: *const T| unsafe { std::slice::from_raw_parts(at, rows.len() * self.cols) };

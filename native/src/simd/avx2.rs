@@ -2,7 +2,7 @@
 //! Refuses to know: tensors, threads, operations.
 
 use super::blocks::*;
-use super::avx2_floats as floats;
+use super::x86_floats as floats;
 use super::avx2_lanes::{lanes32, lanes256};
 use super::avx2_rows::{rows32, rows256};
 use super::doubles::Pair;

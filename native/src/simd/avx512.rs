@@ -2,7 +2,7 @@
 //! those of other formats as with AVX2, the rest compiled for it.
 //! Refuses to know: tensors, threads, operations.
 
-use super::avx2_floats as floats;
+use super::x86_floats as floats;
 use super::avx512_panels::{panels32, panels256};
 use super::avx512_rows::{rows32, rows256};
 use super::blocks::*;

@@ -155,7 +155,7 @@ unsafe fn for_each<const N: usize>(numbers: *const f32) -> __m512 {
             1 => _mm512_loadu_ps(numbers),
             2 => _mm512_broadcast_f32x8(_mm256_loadu_ps(numbers)),
             4 => _mm512_broadcast_f32x4(_mm_loadu_ps(numbers)),
-            _ => _mm512_castpd_ps(_mm512_broadcastsd_pd(_mm_load_sd(numbers.cast()))),
+            _ => _mm512_castsi512_ps(_mm512_broadcastq_epi64(_mm_loadl_epi64(numbers.cast()))),
         }
     }
 }

@@ -30,7 +30,7 @@ pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2_blocks;
 #[cfg(target_arch = "x86_64")]
-mod avx2_floats;
+mod x86_floats;
 #[cfg(target_arch = "x86_64")]
 mod avx2_k;
 #[cfg(target_arch = "x86_64")]

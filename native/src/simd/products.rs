@@ -5,7 +5,7 @@
 //! An element's bits depend on its own row and column alone: `dots` adds every lane's products in order and the lanes
 //! at last, always by the same halves; `sums` adds in the order of k. How many rows share a tile changes nothing.
 
-use super::avx2_floats::{F8E4M3, Numbers};
+use super::x86_floats::{F8E4M3, Numbers};
 use super::blocks::e4m3;
 use super::{Floats, Row, Scaled};
 use std::arch::x86_64::*;
@@ -112,8 +112,11 @@ macro_rules! products {
             #[target_feature(enable = $features)]
             pub fn rows<const BYTES: usize, F: Numbers<BYTES>>(weights: &[u8], xs: &[Row], out: &mut [f32]) {
                 let rows = out.len() / xs.len().max(1);
+                if rows == 0 {
+                    return;
+                }
                 let (weights, _) = weights.as_chunks::<BYTES>();
-                let cols = weights.len() / rows.max(1);
+                let cols = weights.len() / rows;
                 assert!(xs.iter().all(|x| x.floats.len() == cols));
                 for j in (0..rows).step_by(SIDE) {
                     let right = std::array::from_fn(|n| {

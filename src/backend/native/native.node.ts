@@ -214,7 +214,7 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       return { ...made, scaleBlock: block };
     },
     free(handle) {
-      // Its number in the addon may be given to another.
+      // What was recorded may use it.
       known = new WeakMap();
       // Views have nothing of their own and free nothing.
       for (const held of [tensors, caches, weights]) held.free(handle.id);

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 /// A format of numbers by themselves.
 pub(super) trait Numbers<const BYTES: usize> {
     /// # Safety
-    /// The processor has AVX2 and F16C; 8 numbers can be read from `at` on.
+    /// The processor has AVX2, FMA and F16C; 8 numbers can be read from `at` on.
     unsafe fn eight(at: *const u8) -> __m256;
     /// # Safety
     /// The processor has AVX-512 F, BW, DQ and VL; 16 numbers can be read from `at` on.
@@ -93,7 +93,7 @@ impl Numbers<1> for F8E4M3 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot(a: &[f32], b: &[f32]) -> f32 {
     let n = a.len().min(b.len());
     let mut sums = [_mm256_setzero_ps(); 4];
     let (a_rows, a_rest) = a[..n].as_chunks::<32>();
