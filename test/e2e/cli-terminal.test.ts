@@ -67,7 +67,7 @@ describe('signals and pipes', () => {
   });
 
   test('no colours and no progress in a pipe', async () => {
-    const { out, err } = await hadal(['run', toy, 'hello', '-n', '2']);
+    const { out, err } = await hadal(['run', toy, 'hello', '-n', '2', '--temperature', '0']);
     expect(out + err).not.toContain('\u001b');
   });
 });
