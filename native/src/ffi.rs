@@ -289,6 +289,7 @@ const FUNCTIONS: &[(&CStr, Body)] = &[
         Ok(null_mut())
     }),
     (c"run", run),
+    (c"runNow", run_now),
     (c"encodes", |call| {
         let known = |name: &str| Format::named(name).is_ok_and(encodes);
         Ok(double(call.env, usize::from(known(&call.text(0)?))))
@@ -361,6 +362,30 @@ fn encode(call: &Call) -> Outcome<Value> {
     Ok(value)
 }
 
+/// runNow(context, program, id, start, cols, rows): as `run`, but on the calling thread, and it returns the ArrayBuffer
+/// itself; undefined, with nothing done, while this context or another one computes.
+fn run_now(call: &Call) -> Outcome<Value> {
+    let (context, program, view) = (call.context()?, call.words(1)?, call.view(2)?);
+    let (Ok(mut state), Some(_lease)) = (context.idle(), pool::lease_if_free()) else { return Ok(null_mut()) };
+    program::run(&mut state, &program, &context.abort)?;
+    words_of(call.env, &state.tensors.read(view)?)
+}
+
+/// An ArrayBuffer of words.
+fn words_of(env: Env, bits: &[u32]) -> Outcome<Value> {
+    let (mut data, mut value) = (null_mut(), null_mut());
+    // SAFETY: Node allocates the buffer and reports a status.
+    let status = unsafe { napi_create_arraybuffer(env, bits.len() * 4, &mut data, &mut value) };
+    if status != 0 {
+        return Err(Fault::new("out-of-memory", "read").expected(format!("{} bytes", bits.len() * 4)));
+    }
+    if !bits.is_empty() {
+        // SAFETY: the buffer has room for all the words.
+        unsafe { std::ptr::copy_nonoverlapping(bits.as_ptr(), data.cast(), bits.len()) };
+    }
+    Ok(value)
+}
+
 /// One run of a program, from its queueing to its promise.
 struct Run {
     context: Arc<Context>,
@@ -402,19 +427,7 @@ unsafe extern "C" fn execute(_env: Env, data: *mut c_void) {
 unsafe extern "C" fn finish(env: Env, _status: Status, data: *mut c_void) {
     // SAFETY: the work has ended; this takes back the box that `run` made.
     let run = unsafe { Box::from_raw(data.cast::<Run>()) };
-    let answer = run.answer.and_then(|bits| {
-        let (mut data, mut value) = (null_mut(), null_mut());
-        // SAFETY: Node allocates the buffer and reports a status.
-        let status = unsafe { napi_create_arraybuffer(env, bits.len() * 4, &mut data, &mut value) };
-        if status != 0 {
-            return Err(Fault::new("out-of-memory", "read").expected(format!("{} bytes", bits.len() * 4)));
-        }
-        if !bits.is_empty() {
-            // SAFETY: the buffer has room for all the words.
-            unsafe { std::ptr::copy_nonoverlapping(bits.as_ptr(), data.cast(), bits.len()) };
-        }
-        Ok(value)
-    });
+    let answer = run.answer.and_then(|bits| words_of(env, &bits));
     // SAFETY: the deferred and the work are those of this run and are used for the last time.
     unsafe {
         match answer {

@@ -13,7 +13,7 @@ use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,15 @@ static LEASE: Mutex<()> = Mutex::new(());
 /// Holds the processor for one program: two contexts of this process never compute at once.
 pub fn lease() -> MutexGuard<'static, ()> {
     LEASE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lease`], but none while another program has the processor.
+pub fn lease_if_free() -> Option<MutexGuard<'static, ()>> {
+    match LEASE.try_lock() {
+        Ok(lease) => Some(lease),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 impl Pool {

@@ -174,7 +174,7 @@ export class Stepper {
       return { sequence, from, decode: sequence.decoding, tokens, outputs };
     });
     const batch = this.#write(rows);
-    const logits = this.#record(batch);
+    const logits = this.#recordModel(batch);
     const some = slices.some(({ sequence }) => sequence.consumer.wanted === 'states');
     const states = some ? this.#forward.states(this.#backend, batch) : undefined;
     const result = await this.#results(rows, batch, logits);
@@ -183,12 +183,20 @@ export class Stepper {
     return { ...result, states: { rows: read, hidden: states.cols } };
   }
 
-  /** The forward pass. While rows are decoded, it is the same from step to step but for what was written before it. */
-  #record(batch: Batch): Tensor {
-    const { rows, decodeRows, outputSpan } = batch;
-    const record = () => this.#forward(this.#backend, batch);
+  #recordModel(batch: Batch): Tensor {
+    return this.#again('decode', batch, () => this.#forward(this.#backend, batch));
+  }
+
+  #recordPredictor(batch: Batch, from: HiddenFrom, sources: Tensor): Tensor {
+    return this.#again(`predict ${from}`, batch, () =>
+      this.#forward.predict!(this.#backend, batch, from, sources),
+    );
+  }
+
+  /** While rows are decoded, a pass is the same from step to step but for what was written before it. */
+  #again(name: string, { rows, decodeRows, outputSpan }: Batch, record: () => Tensor): Tensor {
     if (decodeRows < rows) return record();
-    return this.#backend.again(this.#forward, `decode ${rows} ${outputSpan.rows}`, record);
+    return this.#backend.again(this.#forward, `${name} ${rows} ${outputSpan.rows}`, record);
   }
 
   /**
@@ -201,7 +209,7 @@ export class Stepper {
       rows.flatMap((each) => each.sources),
     );
     const batch = this.#write(rows);
-    return await this.#results(rows, batch, this.#forward.predict!(this.#backend, batch, from, sources));
+    return await this.#results(rows, batch, this.#recordPredictor(batch, from, sources));
   }
 
   async #results(of: readonly Rows[], batch: Batch, logits: Tensor): Promise<StepResult> {

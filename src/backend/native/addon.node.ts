@@ -58,6 +58,15 @@ export interface Addon {
     cols: number,
     rows: number,
   ): Promise<ArrayBuffer>;
+  /** As `run`, but on the calling thread; undefined, with nothing done, while this context or another computes. */
+  runNow(
+    context: Context,
+    program: Int32Array,
+    id: number,
+    start: number,
+    cols: number,
+    rows: number,
+  ): ArrayBuffer | undefined;
   /** 1 where `encode` writes the format. */
   encodes(format: string): number;
   encode(
