@@ -195,6 +195,32 @@ describe.skipIf(NATIVE.length === 0).each(NATIVE.length === 0 ? none : variantNa
       await expectWorks(backend);
     });
 
+    test('a step that is known to be short lets waiting work go first, can be aborted, and waits for other contexts', async () => {
+      await using backend = create();
+      await using other = create();
+      const x = filled(backend, 2, 3, noise(6, 1));
+      const out = backend.tensor('F32', 2, 3);
+      const ask = () => {
+        backend.write(out, new Float32Array(6));
+        backend.again(x, 'sum', () => backend.add(span, out, x));
+        return backend.read(out, 2);
+      };
+      for (let n = 0; n < 3; n++) expect(await ask()).toEqual(noise(6, 1));
+      const order: string[] = [];
+      setImmediate(() => order.push('what waited'));
+      await ask().then(() => order.push('the step'));
+      expect(order).toEqual(['what waited', 'the step']);
+
+      const reading = ask();
+      backend.abort();
+      await faultOf('aborted', () => reading);
+      expect(await ask()).toEqual(noise(6, 1));
+
+      const long = step(other, noisyWeight(other, 'Q8_0', 512, 1024, 1), 20);
+      const [answer] = await Promise.all([ask(), other.read(long.out, long.rows), ask()]);
+      expect(answer).toEqual(noise(6, 1));
+    });
+
     test('a handle that was freed', async () => {
       await using backend = create();
       const x = filled(backend, 2, 32, noise(64, 1));

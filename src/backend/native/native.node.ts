@@ -72,7 +72,7 @@ interface Recorded {
  * What took less the last time is computed on the thread that asks: handing it to another and being woken costs 0.15 ms
  * and, with as many threads as cores, a place on one of them. An abort that comes meanwhile waits for so long.
  */
-const SHORT_MS = 30;
+const SHORT_MS = 100;
 
 function nativeBackend(addon: Addon, context: Context): Backend {
   const program = new Program();
