@@ -473,27 +473,36 @@ fn add<P: Panel, L: Lines<P::Block>, const X: usize>(
     }
 }
 
-/// Adds running sums of all blocks up by halves.
+/// Adds running sums of all blocks up by halves; zeros stand where there are fewer blocks than sums.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 fn end<P: Panel, const X: usize>(running: &Running<X>, blocks: usize, out: &mut [f32], to: Out) {
-    let none = [_mm512_setzero_ps(); X];
-    let written = P::RUNNING.min(blocks);
-    let mut running: [[__m512; X]; 16] = std::array::from_fn(|j| {
-        // SAFETY: the sums of the first blocks were written.
-        if j < written { unsafe { running[j].assume_init() } } else { none }
-    });
-    let mut half = P::RUNNING / 2;
-    while half > 0 {
-        for j in 0..half {
-            for x in 0..X {
-                running[j][x] = _mm512_add_ps(running[j][x], running[j + half][x]);
-            }
-        }
-        half /= 2;
-    }
-    for (x, sum) in running[0].into_iter().enumerate() {
+    for x in 0..X {
+        let sum = match (P::RUNNING, blocks) {
+            (16, 16..) => sum_of::<X, 16, true>(running, x, blocks),
+            (16, _) => sum_of::<X, 16, false>(running, x, blocks),
+            (_, 8..) => sum_of::<X, 8, true>(running, x, blocks),
+            _ => sum_of::<X, 8, false>(running, x, blocks),
+        };
         let out = &mut out[to.at + x * to.rows..][..LANES];
         // SAFETY: there is room for sixteen numbers.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
     }
+}
+
+/// Of row x, the first N running sums, of which at least `blocks` were written, or `ALL`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn sum_of<const X: usize, const N: usize, const ALL: bool>(running: &Running<X>, x: usize, blocks: usize) -> __m512 {
+    const { assert!(N == 8 || N == 16) };
+    let of = |j: usize| {
+        if !ALL && j >= blocks {
+            return _mm512_setzero_ps();
+        }
+        // SAFETY: the sums of the first blocks were written.
+        unsafe { running[j].as_ptr().cast::<__m512>().add(x).read() }
+    };
+    let two = |j: usize| if N == 16 { _mm512_add_ps(of(j), of(j + 8)) } else { of(j) };
+    let four = |j: usize| _mm512_add_ps(two(j), two(j + 4));
+    let eight = |j: usize| _mm512_add_ps(four(j), four(j + 2));
+    _mm512_add_ps(eight(0), eight(1))
 }
