@@ -3,7 +3,7 @@
 
 use crate::error::{Fault, Outcome, misfit};
 use crate::formats::{CacheFormat, Format};
-use crate::kernels::{Activations, attention, latent, moe, pick};
+use crate::kernels::{Activations, attention, latent, moe, pick, rows};
 use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
 use crate::pool::Pool;
 use crate::simd::{self, Kernels, SCALED_STEP, Scaled};
@@ -146,6 +146,7 @@ pub struct State {
     pub experts: moe::Workspace,
     pub latent: latent::Workspace,
     pub picking: pick::Workspace,
+    pub turns: rows::Turns,
 }
 
 /// A backend's native half.
@@ -181,6 +182,7 @@ impl Context {
             experts: moe::Workspace::default(),
             latent: latent::Workspace::default(),
             picking: pick::Workspace::default(),
+            turns: rows::Turns::default(),
         };
         Ok(Self { abort: state.pool.abort_flag(), state: Mutex::new(state) })
     }

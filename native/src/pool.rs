@@ -128,11 +128,6 @@ impl Pool {
         Arc::clone(&self.shared.abort)
     }
 
-    /// Scratch of the calling thread, for what is too small to share.
-    pub fn own(&mut self) -> &mut Scratch {
-        &mut self.own
-    }
-
     /// Calls `job(tile, scratch)` once for every tile in 0..tiles, on all threads; returns when all are done. Unwinds with
     /// the fault `aborted` while the flag is set, whether or not tiles were left.
     pub fn run(&mut self, tiles: usize, job: &Job<'_>) {

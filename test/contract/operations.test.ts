@@ -150,16 +150,31 @@ const others: Case[] = [
       name: `rope ${layout}`,
       tolerance: FLOAT,
       async run(backend, size) {
-        const frequencies = Float32Array.from({ length: 8 }, (_, i) => 10_000 ** (-i / 8));
-        const bytes = new Uint8Array(frequencies.buffer);
-        const weight = backend.constant('frequencies', 'F32', [8, 1], bytes);
-        const x = filled(backend, size.rows, size.scale * 24, noise(size.rows * size.scale * 24, size.seed));
-        const positions = column(
-          backend,
-          Array.from({ length: size.rows }, (_, i) => i * 1237 + size.seed),
+        const { rows, scale, seed } = size;
+        const frequencies = [10_000, 500].map((base) => {
+          const data = Float32Array.from({ length: 8 }, (_, i) => base ** (-i / 8));
+          return backend.constant('frequencies', 'F32', [8, 1], new Uint8Array(data.buffer));
+        });
+        const x = filled(backend, rows, scale * 24, noise(rows * scale * 24, seed));
+        const positions = [1237, 11].map((step) =>
+          column(
+            backend,
+            Array.from({ length: rows }, (_, i) => i * step + seed),
+          ),
         );
-        const options = { heads: size.scale, headDim: 24, offset: 8, ropeDim: 16, layout, magnitude: 1.1 };
-        backend.rope(spanOf(size), x, positions, weight, options);
+        const options = { heads: scale, headDim: 24, offset: 8, ropeDim: 16, layout };
+        // One thing after the other is another one: what was worked out for those before does not count.
+        const turn = (p: 0 | 1, f: 0 | 1, magnitude: number, span = spanOf(size)) =>
+          backend.rope(span, x, positions[p]!, frequencies[f]!, { ...options, magnitude });
+        for (const [p, f, magnitude] of [
+          [0, 0, 1.1],
+          [0, 0, 1.1],
+          [1, 0, 1.1],
+          [1, 1, 1.1],
+          [1, 1, 0.9],
+        ] as const)
+          turn(p, f, magnitude);
+        turn(1, 1, 0.9, { rows: 1, decodeRows: Math.min(1, size.decodeRows) });
         return backend.read(x, size.rows);
       },
     }),

@@ -56,9 +56,7 @@ pub fn see(
     for (b, scores) in work.scores.chunks_exact_mut(SEGMENT).take(queries.rows).enumerate() {
         let (scores, beyond) = scores[..most].split_at_mut(seen(b));
         beyond.fill(0.0);
-        scores.iter_mut().for_each(|s| *s *= scale);
-        largest[b] = scores.iter().fold(f32::NEG_INFINITY, |most, s| most.max(*s));
-        total[b] = (kernels.exponentials)(scores, largest[b]);
+        (largest[b], total[b]) = (kernels.exponentials)(scores, scale);
     }
     let sums = &mut work.sums[..queries.rows * values.cols];
     sums.fill(0.0);

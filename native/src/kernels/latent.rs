@@ -315,12 +315,9 @@ impl Latents<'_> {
             let scores = scratch.more_floats.ensure(count * SEGMENT); // [heads of tile, segment]
             (kernels.dots)(Floats { numbers: q, stride: width, rows: count, cols: width }, cached, scores, SEGMENT);
             for (partial, scores) in partials.zip(scores.chunks_exact_mut(SEGMENT)) {
-                let scores = &mut scores[..n];
-                scores.iter_mut().for_each(|s| *s *= self.shape.scale);
-                let most = scores.iter().fold(f32::NEG_INFINITY, |most, s| most.max(*s));
-                let total = (kernels.exponentials)(scores, most);
+                let (largest, total) = (kernels.exponentials)(&mut scores[..n], self.shape.scale);
                 partial[..latent].fill(0.0);
-                partial[latent..].copy_from_slice(&[most, total]);
+                partial[latent..].copy_from_slice(&[largest, total]);
             }
             let weights = Floats { numbers: scores, stride: SEGMENT, rows: count, cols: n };
             (kernels.sums)(weights, Floats { cols: latent, ..cached }, tile.out.row(0), latent + 2);

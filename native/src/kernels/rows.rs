@@ -3,10 +3,12 @@
 
 use super::index;
 use super::linear::same;
-use crate::context::State;
+use crate::context::{State, Weight};
 use crate::error::{Outcome, misfit};
 use crate::map::{Mat, MatMut, View};
 use crate::pool::Grid;
+use crate::simd::Kernels;
+use std::sync::Arc;
 
 /// Rows are shared among threads from this many numbers on; below it the caller is faster alone.
 const SHARED_NUMBERS: usize = 1 << 15;
@@ -98,25 +100,52 @@ pub struct Rope {
     pub magnitude: f32,
 }
 
-/// Rotates x in place by f32(position) * frequency; cosine and sine are taken in f64 of the f32 angle.
+/// Cosines and sines of some rows' angles, kept for the next operation: layers turn by the same ones.
+#[derive(Default)]
+pub struct Turns {
+    frequencies: Option<Arc<Weight>>,
+    magnitude: f32,
+    positions: Vec<i32>,
+    /// [rows, pairs, 2]
+    numbers: Vec<f32>,
+}
+
+impl Turns {
+    /// Cosine and sine, in f64 of the f32 angle, of every pair of a row.
+    fn of(&mut self, kernels: &Kernels, frequencies: Arc<Weight>, magnitude: f32, positions: Mat<i32>) -> &[f32] {
+        let known = self.frequencies.as_ref().is_some_and(|before| Arc::ptr_eq(before, &frequencies));
+        let here = || (0..positions.rows()).map(|i| positions.first(i));
+        if known && self.magnitude.to_bits() == magnitude.to_bits() && here().eq(self.positions.iter().copied()) {
+            return &self.numbers;
+        }
+        (self.magnitude, self.positions) = (magnitude, here().collect());
+        self.numbers.clear();
+        for &position in &self.positions {
+            for frequency in frequencies.numbers(kernels) {
+                let angle = f64::from(position as f32 * frequency);
+                self.numbers.extend([angle.cos() as f32 * magnitude, angle.sin() as f32 * magnitude]);
+            }
+        }
+        self.frequencies = Some(frequencies);
+        &self.numbers
+    }
+}
+
+/// Rotates x in place by f32(position) * frequency.
 pub fn rope(state: &mut State, x: View, positions: View, frequencies: usize, rope: &Rope) -> Outcome<()> {
     let frequencies = state.weight(frequencies)?;
-    let frequencies = frequencies.numbers(state.kernels);
     let Rope { heads, head_dim, offset, rope_dim, neox, magnitude } = *rope;
     same(heads * head_dim, x.cols, "rope")?;
-    same(rope_dim / 2, frequencies.len(), "rope: frequencies")?;
+    same(rope_dim / 2, frequencies.numbers(state.kernels).len(), "rope: frequencies")?;
     if offset + rope_dim > head_dim {
         return Err(misfit("rope: offset + ropeDim", format!("at most {head_dim}"), offset + rope_dim));
     }
     let mut claim = state.tensors.claim(&[x], &[positions])?;
-    let (out, positions): (MatMut, Mat<i32>) = (claim.write()?, claim.read()?);
-    let rotate = |i: usize, row: &mut [f32], turns: &mut [f32]| {
-        let position = positions.first(i) as f32;
-        for (turn, frequency) in turns.chunks_exact_mut(2).zip(frequencies) {
-            let angle = f64::from(position * frequency);
-            turn[0] = angle.cos() as f32 * magnitude;
-            turn[1] = angle.sin() as f32 * magnitude;
-        }
+    let (mut out, positions): (MatMut, Mat<i32>) = (claim.write()?, claim.read()?);
+    let turns = state.turns.of(state.kernels, frequencies, magnitude, positions);
+    let across = rope_dim / 2 * 2;
+    let rotate = |i: usize, row: &mut [f32]| {
+        let turns = &turns[i * across..(i + 1) * across];
         let (step, second) = if neox { (1, rope_dim / 2) } else { (2, 1) };
         for head in row.chunks_exact_mut(head_dim) {
             let head = &mut head[offset..offset + rope_dim];
@@ -127,18 +156,15 @@ pub fn rope(state: &mut State, x: View, positions: View, frequencies: usize, rop
             }
         }
     };
-    let (mut out, tile_cols) = (out, x.cols);
     if out.rows() * out.cols() < SHARED_NUMBERS {
-        let turns = state.pool.own().floats.ensure(rope_dim);
         for i in 0..out.rows() {
-            rotate(i, out.row(i), turns);
+            rotate(i, out.row(i));
         }
         return Ok(());
     }
-    state.pool.grids(vec![Grid { out, tile_rows: 8, tile_cols }], &|tile, scratch| {
-        let turns = scratch.floats.ensure(rope_dim);
+    state.pool.grids(vec![Grid { out, tile_rows: 8, tile_cols: x.cols }], &|tile, _| {
         for i in tile.rows.clone() {
-            rotate(i, tile.out.row(i - tile.rows.start), turns);
+            rotate(i, tile.out.row(i - tile.rows.start));
         }
     });
     Ok(())

@@ -60,7 +60,7 @@ macro_rules! featured_table {
             fn quantize256(x: &[f32], q: &mut [i8], scale: &mut [f32], sums: &mut [i32]) = scalar::quantize256;
             fn squares(x: &[f32]) -> f32 = scalar::squares;
             fn swiglu(gate: &mut [f32], up: &[f32]) = scalar::swiglu;
-            fn exponentials(x: &mut [f32], max: f32) -> f32 = scalar::exponentials;
+            fn exponentials(x: &mut [f32], scale: f32) -> (f32, f32) = scalar::exponentials;
             fn add(out: &mut [f32], x: &[f32]) = scalar::add;
             fn add_scaled(out: &mut [f32], factor: f32, x: &[f32]) = scalar::add_scaled;
             fn dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = scalar::dots;

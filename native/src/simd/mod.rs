@@ -212,8 +212,8 @@ pub struct Kernels {
     pub squares: fn(x: &[f32]) -> f32,
     /// gate[i] = silu(gate[i]) * up[i]
     pub swiglu: fn(gate: &mut [f32], up: &[f32]),
-    /// x[i] = exp(x[i] - max); their sum.
-    pub exponentials: fn(x: &mut [f32], max: f32) -> f32,
+    /// x[i] = exp(x[i] * scale - largest), where `largest` is the largest x[i] * scale; it and their sum.
+    pub exponentials: fn(x: &mut [f32], scale: f32) -> (f32, f32),
     /// out[i] += x[i]
     pub add: fn(out: &mut [f32], x: &[f32]),
     /// out[i] += factor * x[i]

@@ -221,8 +221,12 @@ macro_rules! products {
             ) {
                 let mut i = 0;
                 while i + DOWN <= rows {
-                    let left = std::array::from_fn(|m| left(i + m));
-                    dots_tile::<DOWN, R>(left, right, &mut out[i * stride..], stride, count);
+                    // Not `from_fn`: it would be called.
+                    let mut rows = [&[][..]; DOWN];
+                    for (m, row) in rows.iter_mut().enumerate() {
+                        *row = left(i + m);
+                    }
+                    dots_tile::<DOWN, R>(rows, right, &mut out[i * stride..], stride, count);
                     i += DOWN;
                 }
                 // The right side is read once for all that are left.

@@ -87,6 +87,12 @@ fn floats_dot(n: usize, product: impl Fn(usize) -> f32) -> f32 {
     for i in whole..n {
         sums[i - whole] += product(i);
     }
+    by_halves(sums)
+}
+
+/// The sum of running sums.
+#[inline(always)]
+fn by_halves(mut sums: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -241,6 +247,8 @@ pub fn exp(x: f32) -> f32 {
     if x < -87.3 {
         return 0.0;
     }
+    // A conversion of n would be made number by number, for what is no integer. Its low bits are n in a float this large.
+    const LARGE: f32 = 12_582_912.0;
     let n = (x.min(88.0) * LOG2E).round_ties_even();
     let r = (x.min(88.0) - n * LN2_HIGH) - n * LN2_LOW;
     let mut p = 1.987_569_1e-4f32;
@@ -248,7 +256,7 @@ pub fn exp(x: f32) -> f32 {
         p = p * r + c;
     }
     let y = p * (r * r) + r + 1.0;
-    y * f32::from_bits(((n as i32 + 127) as u32) << 23)
+    y * f32::from_bits((n + LARGE).to_bits().wrapping_sub(LARGE.to_bits()).wrapping_add(127) << 23)
 }
 
 #[inline(always)]
@@ -258,12 +266,36 @@ pub fn swiglu(gate: &mut [f32], up: &[f32]) {
     }
 }
 
+/// Of scores times a scale the largest, NaN aside; x becomes exp(score - largest), whose sum comes second.
 #[inline(always)]
-pub fn exponentials(x: &mut [f32], max: f32) -> f32 {
-    for x in x.iter_mut() {
-        *x = exp(*x - max);
+pub fn exponentials(x: &mut [f32], scale: f32) -> (f32, f32) {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = x.as_chunks_mut::<LANES>();
+    let scaled = |x: &mut f32, most: &mut f32| {
+        *x *= scale;
+        *most = if *x > *most { *x } else { *most };
+    };
+    for x in whole.iter_mut() {
+        for (x, most) in x.iter_mut().zip(&mut most) {
+            scaled(x, most);
+        }
     }
-    floats_dot(x.len(), |i| x[i])
+    for (x, most) in rest.iter_mut().zip(&mut most) {
+        scaled(x, most);
+    }
+    let largest = most.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sums = [0.0f32; LANES];
+    for x in whole.iter_mut() {
+        for (x, sum) in x.iter_mut().zip(&mut sums) {
+            *x = exp(*x - largest);
+            *sum += *x;
+        }
+    }
+    for (x, sum) in rest.iter_mut().zip(&mut sums) {
+        *x = exp(*x - largest);
+        *sum += *x;
+    }
+    (largest, by_halves(sums))
 }
 
 #[inline(always)]
