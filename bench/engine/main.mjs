@@ -7,7 +7,9 @@
  * seconds, and the rate at which memory is read is measured beside every run.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { arch, availableParallelism, cpus, release, totalmem } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -82,8 +84,10 @@ async function bench(model) {
 
   const multiplyRates = Array.from({ length: 7 }, () => probe.multiplyRate());
   const results = [];
+  const build = await buildDigest();
   const document = () => ({
     date: new Date().toISOString().slice(0, 10),
+    build,
     model: { file: basename(model), bytes: statSync(model).size, ...cost.summary },
     machine: machineOf(probe),
     limits: { multiplyRate: spreadOf(multiplyRates) },
@@ -135,7 +139,10 @@ function keep(document) {
   writePage(root);
 }
 
-/** The document with rows of the same file on the same machine that were measured before and not again, and when. */
+/**
+ * The document with rows of the same file on the same machine that were measured before and not again; and when, where
+ * that was with another build of Hadal.
+ */
 function withEarlierRows(document, path) {
   if (!existsSync(path)) return document;
   const earlier = JSON.parse(readFileSync(path, 'utf8'));
@@ -144,9 +151,25 @@ function withEarlierRows(document, path) {
   if (same(earlier) !== same(document)) return document;
   const again = (name) => document.rows.some((row) => row.name === name);
   const kept = earlier.rows.filter(({ name }) => !again(name));
-  const all = [...document.rows, ...kept.map((row) => ({ ...row, earlier: row.earlier ?? earlier.date }))];
+  const dated = (row) =>
+    earlier.build === document.build ? row : { ...row, earlier: row.earlier ?? earlier.date };
+  const all = [...document.rows, ...kept.map(dated)];
   const order = ROWS.map(({ name }) => name);
-  return { ...document, rows: all.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)) };
+  return {
+    ...document,
+    engines: { ...document.engines, ...earlier.engines, ...document.engines },
+    rows: all.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)),
+  };
+}
+
+/** Which build of Hadal is measured: a digest of its addon and of the JavaScript around it. */
+async function buildDigest() {
+  const digest = createHash('sha256');
+  const files = await readdir(join(root, 'dist'), { recursive: true });
+  for (const file of files.filter((name) => /\.(js|node)$/.test(name)).sort()) {
+    digest.update(file).update(await readFile(join(root, 'dist', file)));
+  }
+  return digest.digest('hex').slice(0, 12);
 }
 
 /** Which engines, how each is started, which rows it has, if not all. Hadal comes first: others are compared with it. */
@@ -194,7 +217,7 @@ function resultOf(row, runs, cost, multiplyRate) {
     engines[name].ratio = spreadOf(ratios);
   }
   const { name, title, unit, bound, lessIsBetter = false } = row;
-  return { name, title, unit, bound, lessIsBetter, engines };
+  return { name, title, unit, bound, lessIsBetter, rounds: runs.hadal.length, engines };
 }
 
 /** Asks the system to forget what it has of a file; what another process has mapped stays. */

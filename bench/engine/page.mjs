@@ -44,9 +44,15 @@ const percent = (share) => (share ? `${Math.round(share.median * 100)} %` : '');
 function section({ date, model, machine, limits, options, engines, rows }, plot, name) {
   const peers = Object.keys(engines).filter((engine) => engine !== 'hadal');
   const head = ['', 'unit', 'Hadal', 'of bound', ...peers.flatMap((peer) => [peer, 'of bound', 'times'])];
-  const lines = rows.map(({ title, unit, earlier, engines: cells }) => [
-    earlier === undefined ? title : `${title} (an earlier run, ${earlier})`,
-    unit,
+  const rounds = Math.max(...rows.map((row) => row.rounds ?? options.rounds));
+  const remark = (row) =>
+    [
+      ...(row.earlier === undefined ? [] : [`an earlier run, ${row.earlier}`]),
+      ...(row.rounds === undefined || row.rounds === rounds ? [] : [`${row.rounds} rounds`]),
+    ].join(', ');
+  const lines = rows.map(({ engines: cells, ...row }) => [
+    remark(row) === '' ? row.title : `${row.title} (${remark(row)})`,
+    row.unit,
     cell(cells.hadal.values),
     percent(cells.hadal.share),
     ...peers.flatMap((peer) => {
@@ -63,7 +69,7 @@ function section({ date, model, machine, limits, options, engines, rows }, plot,
 ${formatBytes(model.bytes)}; a generated token reads ${formatBytes(model.bytesPerToken)} of weights, a prompt token takes ${digits(model.operationsPerPromptToken / 1e9)} GOP.
 ${machine.cpu}, ${options.threads} of ${machine.cores} cores, ${formatBytes(machine.memoryBytes)}, ${machine.system}, Node ${machine.node}, ${machine.isa};
 memory read at ${digits(Math.min(...rates))} to ${digits(Math.max(...rates))} GB/s beside the rows, bytes multiplied at ${digits(limits.multiplyRate.median / 1e9)} GOP/s.
-${peers.map((peer) => `${peer}: ${engines[peer].name ?? 'as built'}`).join('; ')}. Cache ${options.cacheDType}, ${options.rounds} rounds, ${date}; numbers in [${name}](../bench/results/${name}).
+${peers.map((peer) => `${peer}: ${engines[peer].name ?? 'as built'}`).join('; ')}. Cache ${options.cacheDType}, ${rounds} rounds, ${date}; numbers in [${name}](../bench/results/${name}).
 
 ![How many times as fast as its peers](benchmarks/${plot})
 

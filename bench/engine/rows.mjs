@@ -16,7 +16,7 @@
 
 const DECODED = 48;
 /** Of each of many answers at once: they begin one after another, and count while all of them run. */
-const DECODED_OF_MANY = 160;
+const DECODED_OF_MANY = 96;
 const prefill = (tokens) => ({
   name: `prefill-${tokens}`,
   title: `prefill, ${tokens} tokens`,
