@@ -222,6 +222,11 @@ export interface Backend extends AsyncDisposable {
    * `record`: it has to depend on the two alone, and writes, reads and frees nothing.
    */
   again<T>(of: object, name: string, record: () => T): T;
+  /**
+   * Whether the calling thread is to stay free while a `read` computes; otherwise a backend may compute in it for as long
+   * as a short step takes, after what waits for its turn then.
+   */
+  keepFree(wanted: boolean): void;
   /** Makes the running (or next) `read` stop, at the next checkpoint at the latest, and reject with code `aborted`. */
   abort(): void;
 

@@ -16,6 +16,8 @@ export interface PageArchive {
   keep(salt: string, name: string, bytes: () => Uint8Array): void;
   /** Resolves when so few pages wait to be written that more may come. */
   ready(): Promise<void>;
+  /** Whether pages are being written. */
+  readonly writing: boolean;
   /** Resolves when everything is written. */
   close(): Promise<void>;
   /** What became of pages since the archive was made. */

@@ -105,6 +105,10 @@ class DiskArchive implements PageArchive {
       });
   }
 
+  get writing(): boolean {
+    return this.#waitingBytes > 0;
+  }
+
   async ready(): Promise<void> {
     if (this.#waitingBytes >= MOST_WAITING_BYTES / 2) await this.#writing;
   }

@@ -289,6 +289,8 @@ class RunningEngine implements Engine {
         await this.#lease?.take();
         // Another engine's step may have taken long: whoever left meanwhile is not computed.
         const current = !slices.some(({ sequence }) => sequence.aborted);
+        // Pages come and go in many turns of this thread.
+        this.#backend.keepFree(this.#fetching.size > 0 || this.#archive?.writing === true);
         if (current && (await this.#step(slices))) await this.#draft(slices);
         this.#lease?.pause();
       }

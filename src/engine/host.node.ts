@@ -216,8 +216,8 @@ class Host implements EngineHost {
   abort(requestId: string): void {
     if (this.#end || !this.#requests.has(requestId)) return;
     this.#carrier.post({ type: 'abort', requestId });
-    // A backend that computes in the engine's own thread reads no messages meanwhile; a step that is stopped in vain
-    // is computed again.
+    // The reference backend computes long steps in the engine's own thread, which reads no messages meanwhile; a step that
+    // is stopped in vain is computed again.
     if (this.#abortFlag && this.description.backend.name === 'reference')
       Atomics.store(this.#abortFlag, 0, 1);
   }

@@ -116,8 +116,8 @@ async function fileIdentity({ sources, tensors }: ModelFile): Promise<string> {
 }
 
 /**
- * What is said of requests goes out together at the end of a turn: what a step gives to all of them is one message, and
- * is written while the next step is computed.
+ * What is said of requests goes out together at the end of a turn, before the next step is computed: what a step gives to
+ * all of them is one message.
  */
 class Outbox {
   #messages: FromEngine[] = [];

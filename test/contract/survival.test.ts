@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Backend, Tensor, Weight } from '../../src/backend/backend.ts';
 import { createReferenceBackend } from '../../src/backend/reference/reference.ts';
@@ -207,9 +208,19 @@ describe.skipIf(NATIVE.length === 0).each(NATIVE.length === 0 ? none : variantNa
       };
       for (let n = 0; n < 3; n++) expect(await ask()).toEqual(noise(6, 1));
       const order: string[] = [];
-      setImmediate(() => order.push('what waited'));
-      await ask().then(() => order.push('the step'));
-      expect(order).toEqual(['what waited', 'the step']);
+      const note = (what: string) => () => void order.push(what);
+      setImmediate(note('what waited'));
+      const noted = ask().then(note('the step'));
+      setImmediate(note('what that led to'));
+      await nextTurn();
+      await nextTurn();
+      setImmediate(note('what came later'));
+      await noted;
+      await nextTurn();
+      expect(order).toEqual(['what waited', 'what that led to', 'the step', 'what came later']);
+
+      const [slow, quick] = [ask(), backend.read(out, 2)];
+      expect([await slow, await quick]).toEqual([noise(6, 1), noise(6, 1)]);
 
       const reading = ask();
       backend.abort();
@@ -217,8 +228,34 @@ describe.skipIf(NATIVE.length === 0).each(NATIVE.length === 0 ? none : variantNa
       expect(await ask()).toEqual(noise(6, 1));
 
       const long = step(other, noisyWeight(other, 'Q8_0', 512, 1024, 1), 20);
-      const [answer] = await Promise.all([ask(), other.read(long.out, long.rows), ask()]);
-      expect(answer).toEqual(noise(6, 1));
+      const answers = await Promise.all([ask(), other.read(long.out, long.rows), ask()]);
+      expect([answers[0], answers[2]]).toEqual([noise(6, 1), noise(6, 1)]);
+    });
+
+    test('a step of a thread that is to stay free is computed beside its other work', async () => {
+      await using backend = create();
+      const weight = noisyWeight(backend, 'Q8_0', 512, 1024, 1);
+      const x = filled(backend, 64, weight.cols, noise(64 * weight.cols, 2));
+      const out = backend.tensor('F32', 64, weight.rows);
+      // A few milliseconds, all of them in one turn if they are computed here.
+      const ask = () => {
+        backend.again(x, 'products', () => {
+          for (let n = 0; n < 20; n++) backend.matmul({ rows: 64, decodeRows: 0 }, x, [{ weight, out }]);
+        });
+        return backend.read(out, 1);
+      };
+      const turnsOf = async () => {
+        let [turns, done] = [0, false];
+        const reading = ask().then(() => {
+          done = true;
+        });
+        for (; !done; turns++) await nextTurn();
+        await reading;
+        return turns;
+      };
+      await ask();
+      backend.keepFree(true);
+      expect(await turnsOf()).toBeGreaterThan(10);
     });
 
     test('a handle that was freed', async () => {

@@ -100,7 +100,8 @@ pub struct Rope {
     pub magnitude: f32,
 }
 
-/// Cosines and sines of some rows' angles, kept for the next operation: layers turn by the same ones.
+/// Cosines and sines of some rows' angles, kept for the next operation: all layers turn by the same ones. They are worked
+/// out anew, on one thread, wherever frequencies or positions differ from those of the operation before.
 #[derive(Default)]
 pub struct Turns {
     frequencies: Option<Arc<Weight>>,

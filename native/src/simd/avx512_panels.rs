@@ -476,6 +476,7 @@ fn add<P: Panel, L: Lines<P::Block>, const X: usize>(
 /// Adds running sums of all blocks up by halves; zeros stand where there are fewer blocks than sums.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 fn end<P: Panel, const X: usize>(running: &Running<X>, blocks: usize, out: &mut [f32], to: Out) {
+    const { assert!(P::RUNNING == 8 || P::RUNNING == 16) };
     for x in 0..X {
         let sum = match (P::RUNNING, blocks) {
             (16, 16..) => sum_of::<X, 16, true>(running, x, blocks),
@@ -489,11 +490,10 @@ fn end<P: Panel, const X: usize>(running: &Running<X>, blocks: usize, out: &mut 
     }
 }
 
-/// Of row x, the first N running sums, of which at least `blocks` were written, or `ALL`.
+/// The sum of N running sums of row x, of which the first `blocks` were written, or all.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn sum_of<const X: usize, const N: usize, const ALL: bool>(running: &Running<X>, x: usize, blocks: usize) -> __m512 {
-    const { assert!(N == 8 || N == 16) };
     let of = |j: usize| {
         if !ALL && j >= blocks {
             return _mm512_setzero_ps();

@@ -506,3 +506,20 @@ fn rows_are_decoded_bit_by_bit() {
 fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|x| x.to_bits()).collect()
 }
+
+#[test]
+fn the_exponential_is_near_the_truth_from_end_to_end() {
+    for n in 0..=1_753_000 {
+        let x = (-87.3 + f64::from(n) * 1e-4) as f32;
+        let (got, expected) = (f64::from(scalar::exp(x)), f64::from(x.min(88.0)).exp());
+        assert!((got / expected - 1.0).abs() < 2.5e-7, "{x}: {got} {expected}");
+    }
+    assert_eq!([scalar::exp(0.0), scalar::exp(-88.0), scalar::exp(f32::NEG_INFINITY)], [1.0, 0.0, 0.0]);
+    assert_eq!(scalar::exp(f32::INFINITY), scalar::exp(88.0));
+    for table in available() {
+        assert_eq!((table.exponentials)(&mut [], 3.0), (f32::NEG_INFINITY, 0.0));
+        let mut x = [f32::NEG_INFINITY, 2.0, f32::NEG_INFINITY];
+        assert_eq!((table.exponentials)(&mut x, 3.0), (6.0, 1.0));
+        assert_eq!(x, [0.0, 1.0, 0.0]);
+    }
+}

@@ -171,6 +171,8 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
     memory: () => memoryOf(live.values(), weightBytes.values()),
     checkpoint,
     again: (_of, _name, record) => record(),
+    // It has no other thread.
+    keepFree() {},
     abort() {
       Atomics.store(abortFlag, 0, 1);
     },
