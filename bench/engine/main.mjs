@@ -157,7 +157,7 @@ function withEarlierRows(document, path) {
   const order = ROWS.map(({ name }) => name);
   return {
     ...document,
-    engines: { ...document.engines, ...earlier.engines, ...document.engines },
+    engines: { ...earlier.engines, ...document.engines },
     rows: all.sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name)),
   };
 }

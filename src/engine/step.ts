@@ -174,23 +174,13 @@ export class Stepper {
       return { sequence, from, decode: sequence.decoding, tokens, outputs };
     });
     const batch = this.#write(rows);
-    const logits = this.#recordModel(batch);
+    const logits = this.#again('decode', batch, () => this.#forward(this.#backend, batch));
     const some = slices.some(({ sequence }) => sequence.consumer.wanted === 'states');
     const states = some ? this.#forward.states(this.#backend, batch) : undefined;
     const result = await this.#results(rows, batch, logits);
     if (states === undefined) return result;
     const read = (await this.#backend.read(states, batch.rows)) as Float32Array;
     return { ...result, states: { rows: read, hidden: states.cols } };
-  }
-
-  #recordModel(batch: Batch): Tensor {
-    return this.#again('decode', batch, () => this.#forward(this.#backend, batch));
-  }
-
-  #recordPredictor(batch: Batch, from: HiddenFrom, sources: Tensor): Tensor {
-    return this.#again(`predict ${from}`, batch, () =>
-      this.#forward.predict!(this.#backend, batch, from, sources),
-    );
   }
 
   /** While rows are decoded, a pass is the same from step to step but for what was written before it. */
@@ -209,7 +199,10 @@ export class Stepper {
       rows.flatMap((each) => each.sources),
     );
     const batch = this.#write(rows);
-    return await this.#results(rows, batch, this.#recordPredictor(batch, from, sources));
+    const logits = this.#again(`predict ${from}`, batch, () =>
+      this.#forward.predict!(this.#backend, batch, from, sources),
+    );
+    return await this.#results(rows, batch, logits);
   }
 
   async #results(of: readonly Rows[], batch: Batch, logits: Tensor): Promise<StepResult> {

@@ -11,6 +11,16 @@ import { HadalError } from '../../error.ts';
 /** A context of the addon: opaque. */
 export type Context = object;
 
+/** A program, and the view that is read when it has run. */
+export type RecordedProgram = readonly [
+  context: Context,
+  words: Int32Array,
+  id: number,
+  start: number,
+  cols: number,
+  rows: number,
+];
+
 /** The functions of native/src/ffi.rs; sizes and ids are whole numbers. */
 export interface Addon {
   isas(): string;
@@ -50,23 +60,9 @@ export interface Addon {
   freeTensor(context: Context, id: number): void;
   freeCache(context: Context, id: number): void;
   freeWeight(context: Context, id: number): void;
-  run(
-    context: Context,
-    program: Int32Array,
-    id: number,
-    start: number,
-    cols: number,
-    rows: number,
-  ): Promise<ArrayBuffer>;
+  run(...program: RecordedProgram): Promise<ArrayBuffer>;
   /** As `run`, but on the calling thread; undefined, with nothing done, while this context or another computes. */
-  runNow(
-    context: Context,
-    program: Int32Array,
-    id: number,
-    start: number,
-    cols: number,
-    rows: number,
-  ): ArrayBuffer | undefined;
+  runNow(...program: RecordedProgram): ArrayBuffer | undefined;
   /** 1 where `encode` writes the format. */
   encodes(format: string): number;
   encode(

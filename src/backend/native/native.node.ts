@@ -121,8 +121,8 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       await own;
       if (waiting === own) waiting = undefined;
     } else if (waiting) await waiting;
-    const now = short ? addon.runNow(context, words, native, start, cols, rows) : undefined;
-    return now ?? (await addon.run(context, words, native, start, cols, rows));
+    const recorded = [context, words, native, start, cols, rows] as const;
+    return (short ? addon.runNow(...recorded) : undefined) ?? (await addon.run(...recorded));
   }
 
   /** Two turns: in the first, what the step before led to may still ask for one, and it is to go first too. */
