@@ -69,7 +69,19 @@ impl Weight {
 
     /// Row `row` of an expert as floats, block scales applied.
     pub fn decode_row(&self, kernels: &Kernels, expert: usize, row: usize, out: &mut [f32]) {
-        (kernels.decode)(self.format, self.rows_of(expert, row, row + 1), out);
+        self.decode_bytes(kernels, expert, row, self.rows_of(expert, row, row + 1), out);
+    }
+
+    /// As [`Weight::decode_row`] of the first expert, by a copy of the row's bytes in `copy` (`row_bytes` long); refuses a file
+    /// that they cannot be read from.
+    pub fn decode_copied_row(&self, kernels: &Kernels, row: usize, copy: &mut [u8], out: &mut [f32]) -> Outcome<()> {
+        self.parts[0].copy(row * self.row_bytes, copy)?;
+        self.decode_bytes(kernels, 0, row, copy, out);
+        Ok(())
+    }
+
+    fn decode_bytes(&self, kernels: &Kernels, expert: usize, row: usize, bytes: &[u8], out: &mut [f32]) {
+        (kernels.decode)(self.format, bytes, out);
         if let Some(Scales { values, rows, cols }) = &self.scales {
             let across = self.cols.div_ceil(*cols);
             let first = (expert * self.rows.div_ceil(*rows) + row / rows) * across;
@@ -219,20 +231,31 @@ impl State {
         Ok(push(&mut self.files, Arc::new(file)))
     }
 
-    /// A weight over bytes of a mapped file; its id.
+    /// A weight over bytes [offset, offset + len) of a mapped file, which are kept apart where `apart` says so
+    /// ([`Bytes::kept_apart`]); its id.
     pub fn file_weight(
         &mut self,
         name: &str,
         format: &str,
         shape: [usize; 3],
         file: usize,
-        offset: usize,
-        len: usize,
+        [offset, len]: [usize; 2],
+        apart: bool,
     ) -> Outcome<usize> {
         let format = Format::named(format)?;
-        let file = self.files.get(file).and_then(Option::as_ref).ok_or_else(|| gone("file", file))?;
-        let weight = Weight::new(name, format, shape, Bytes::mapped(file, offset, len)?)?;
+        let bytes = Bytes::mapped(self.file(file)?, offset, len)?;
+        let weight = Weight::new(name, format, shape, if apart { bytes.kept_apart() } else { bytes })?;
         Ok(push(&mut self.weights, Arc::new(weight)))
+    }
+
+    /// Brings a file near, all of whose weights that are kept apart are known by now.
+    pub fn bring_near(&self, file: usize) -> Outcome<()> {
+        self.file(file)?.bring_near();
+        Ok(())
+    }
+
+    fn file(&self, id: usize) -> Outcome<&Arc<Mapping>> {
+        self.files.get(id).and_then(Option::as_ref).ok_or_else(|| gone("file", id))
     }
 
     /// A weight over a copy of bytes; its id.

@@ -241,15 +241,19 @@ const FUNCTIONS: &[(&CStr, Body)] = &[
         let id = call.context()?.idle()?.open_file(&call.text(1)?, call.number(2)? as u64, held)?;
         Ok(double(call.env, id))
     }),
+    (c"bringNear", |call| {
+        call.context()?.idle()?.bring_near(call.number(1)?)?;
+        Ok(null_mut())
+    }),
     (c"closeFile", |call| {
         call.context()?.idle()?.close_file(call.number(1)?);
         Ok(null_mut())
     }),
     (c"weight", |call| {
         let shape = [call.number(3)?, call.number(4)?, call.number(5)?];
-        let (file, offset, bytes) = (call.number(6)?, call.number(7)?, call.number(8)?);
+        let (file, bytes, apart) = (call.number(6)?, [call.number(7)?, call.number(8)?], call.number(9)? != 0);
         let context = call.context()?;
-        let id = context.idle()?.file_weight(&call.text(1)?, &call.text(2)?, shape, file, offset, bytes)?;
+        let id = context.idle()?.file_weight(&call.text(1)?, &call.text(2)?, shape, file, bytes, apart)?;
         Ok(double(call.env, id))
     }),
     (c"constant", |call| {

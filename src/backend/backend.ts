@@ -189,11 +189,15 @@ export interface Backend extends AsyncDisposable {
   readPage(store: CacheStore, page: number): Uint8Array;
   /** Puts back what {@link readPage} gave, on the same kind of backend. */
   writePage(store: CacheStore, page: number, bytes: Uint8Array): void;
-  /** Weights of tensors, mapped (native) or read (reference). They stay in their number format. */
+  /**
+   * Weights of tensors, mapped (native) or read (reference). They stay in their number format. Of those named in `apart` only
+   * rows are wanted ({@link embed}): a backend may read them when they are, rather than hold the whole.
+   */
   load(
     source: ByteSource,
     tensors: readonly TensorInfo[],
     onProgress?: LoadProgress,
+    apart?: ReadonlySet<string>,
   ): Promise<Map<string, Weight>>;
   /** A weight from bytes in memory (rope frequencies, toy models); copied. */
   constant(name: string, dtype: DTypeName, shape: readonly number[], bytes: Uint8Array): Weight;

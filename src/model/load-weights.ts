@@ -78,12 +78,16 @@ async function loadMatrices(
   onBytes: (done: number) => void,
 ): Promise<Map<string, Weight>> {
   const infos = plans.flatMap(({ tensors, scales = [] }) => [...tensors, ...scales]);
+  const plan = (name: string) => plans.find(({ spec }) => spec.name === name);
+  // Without an output matrix of its own the model multiplies by the embedding.
+  const byRows = plan('output.weight') ? plan('token_embd.weight')?.tensors : undefined;
+  const apart = new Set(byRows?.map(({ name }) => name));
   const loaded = new Map<string, Weight>();
   let before = 0;
   for (const [index, source] of file.sources.entries()) {
     const here = infos.filter((info) => info.source === index);
     if (here.length === 0) continue;
-    const weights = await backend.load(source, here, (done) => onBytes(before + done));
+    const weights = await backend.load(source, here, (done) => onBytes(before + done), apart);
     for (const [name, weight] of weights) loaded.set(name, weight);
     before += here.reduce((sum, { bytes }) => sum + bytes, 0);
   }

@@ -2,7 +2,7 @@
  * Owns: what backends do when something goes wrong: one error with a code and a sentence, and then they work on.
  * Refuses to know: what operations compute.
  */
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -365,6 +365,28 @@ describe.skipIf(NATIVE.length === 0)(needsNative('mapped files'), () => {
     await source.close();
   });
 
+  test('rows of weights that are kept apart are read when they are wanted, and the rest is not held', async () => {
+    const path = join(folder, 'apart');
+    const numbers = noise(32 * 65_536, 1); // 8 MiB
+    writeFileSync(path, new Uint8Array(numbers.buffer));
+    const source = await openFile(path);
+    const tokens = [65_535, 0, 40_000, 0];
+    const rows = tokens.flatMap((token) => [...numbers.subarray(token * 32, token * 32 + 32)]);
+    for (const backend of [open(NATIVE[0]!), createReferenceBackend()]) {
+      const weights = await backend.load(source, [info('a', 0, 8 << 20)], undefined, new Set(['a']));
+      const out = backend.tensor('F32', 4, 32);
+      backend.embed({ rows: 4, decodeRows: 0 }, out, weights.get('a')!, column(backend, tokens));
+      expect(await backend.read(out, 4)).toEqual(Float32Array.from(rows));
+      if (process.platform === 'linux' && backend.info.name === 'native') {
+        const maps = readFileSync('/proc/self/smaps', 'utf8').split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/);
+        const ours = maps.find((map) => map.split('\n', 1)[0]!.endsWith(path))!;
+        expect(Number(/\nRss: +(\d+) kB/.exec(ours)![1])).toBeLessThan(1024);
+      }
+      await backend[Symbol.asyncDispose]();
+    }
+    await source.close();
+  });
+
   test('a tensor that the file does not hold', async () => {
     const path = join(folder, 'short');
     writeFileSync(path, new Uint8Array(1000));
@@ -375,13 +397,16 @@ describe.skipIf(NATIVE.length === 0)(needsNative('mapped files'), () => {
     await source.close();
   });
 
-  test('a file that shrinks after it was mapped', async () => {
+  test.each([
+    ['mapped', undefined],
+    ['opened, its rows kept apart', new Set(['a'])],
+  ])('a file that shrinks after it was %s', async (_, apart) => {
     const path = join(folder, 'shrinks');
     writeFileSync(path, new Uint8Array(noise(32 * 1024, 1).buffer));
     const source = await openFile(path);
     {
       await using backend = open(NATIVE[0]!);
-      const weights = await backend.load(source, [info('a', 0, 128 * 1024)]);
+      const weights = await backend.load(source, [info('a', 0, 128 * 1024)], undefined, apart);
       const out = backend.tensor('F32', 2, 32);
       truncateSync(path, 4096);
       backend.embed(span, out, weights.get('a')!, column(backend, [0, 1023]));

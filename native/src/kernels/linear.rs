@@ -25,9 +25,10 @@ pub fn embed(state: &mut State, out: View, table: usize, tokens: View) -> Outcom
     let mut claim = state.tensors.claim(&[out], &[tokens])?;
     let (mut out, tokens): (MatMut, Mat<i32>) = (claim.write()?, claim.read()?);
     same(table.cols, out.cols(), "embed")?;
+    let mut copy = vec![0; table.row_bytes];
     for i in 0..out.rows() {
         let token = index(tokens.first(i), table.rows, "embed: token")?;
-        table.decode_row(state.kernels, 0, token, out.row(i));
+        table.decode_copied_row(state.kernels, token, &mut copy, out.row(i))?;
     }
     Ok(())
 }

@@ -7,25 +7,30 @@ use super::buffer::available_bytes;
 use crate::error::{Fault, Outcome};
 use std::fs::File;
 use std::ops::Range;
-use std::sync::Arc;
 #[cfg(unix)]
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(unix)]
 use std::thread::JoinHandle;
 
 /// Bytes that are brought near at a time: what closing a file may have to wait for.
 #[cfg(unix)]
 const NEAR_BYTES: usize = 16 << 20;
+/// A multiple of every system's pages.
+#[cfg(unix)]
+const PAGE: usize = 64 << 10;
 
 /// A whole file as bytes, for as long as somebody holds it.
 pub struct Mapping {
     path: String,
     file: File,
     len: usize,
+    /// What is left where it is when the rest is brought near, in order of the file.
+    apart: Mutex<Vec<Range<usize>>>,
     #[cfg(unix)]
     ptr: std::ptr::NonNull<u8>,
     #[cfg(unix)]
-    near: Option<Near>,
+    near: Mutex<Option<Near>>,
     #[cfg(not(unix))]
     bytes: Buffer<u8>,
 }
@@ -72,10 +77,7 @@ impl Mapping {
     fn over(path: &str, file: File, len: usize) -> Outcome<Self> {
         let ptr = unix::map_file(&file, len).map_err(|error| unreadable(path, &error))?;
         unix::watch(ptr, len);
-        // A file that does not fit into what is left of memory comes by what is asked of it alone.
-        let fits = available_bytes().is_none_or(|available| len as u64 <= available);
-        let near = if fits { Near::begin(ptr, len) } else { None };
-        Ok(Self { path: path.to_owned(), file, len, ptr, near })
+        Ok(Self { path: path.to_owned(), file, len, apart: Mutex::default(), ptr, near: Mutex::default() })
     }
 
     #[cfg(not(unix))]
@@ -84,7 +86,37 @@ impl Mapping {
         super::refuse_beyond_memory(path, len as u64)?;
         let mut bytes = Buffer::zeroed(len, path)?;
         file.read_exact(&mut bytes).map_err(|error| unreadable(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, len, bytes })
+        Ok(Self { path: path.to_owned(), file, len, apart: Mutex::default(), bytes })
+    }
+
+    /// Brings near what is not kept apart by now, beside what the caller goes on with. A file that does not fit into what is
+    /// left of memory comes by what is asked of it alone.
+    pub fn bring_near(&self) {
+        #[cfg(unix)]
+        if available_bytes().is_none_or(|available| self.len as u64 <= available) {
+            let mut apart = locked(&self.apart).clone();
+            apart.sort_unstable_by_key(|range| range.start);
+            *locked(&self.near) = Near::begin(self.ptr, self.len, &apart);
+        }
+    }
+
+    /// Reads a part of the file without touching its mapping.
+    fn read(&self, range: Range<usize>, into: &mut [u8]) -> Outcome<()> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::FileExt;
+            self.file.read_exact_at(into, range.start as u64).map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => {
+                    shrank(&self.path, self.len as u64, self.file.metadata().map_or(0, |found| found.len()))
+                }
+                _ => unreadable(&self.path, &error),
+            })
+        }
+        #[cfg(not(unix))]
+        {
+            into.copy_from_slice(&self.bytes[range]);
+            Ok(())
+        }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -113,10 +145,27 @@ impl Mapping {
 #[cfg(unix)]
 impl Drop for Mapping {
     fn drop(&mut self) {
-        drop(self.near.take());
+        drop(locked(&self.near).take());
         unix::forget(self.ptr);
         unmap(self.ptr, self.len.max(1));
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs of pages of [0, len) of at most [`NEAR_BYTES`], without pages that lie in a range of `apart` whole. `apart` is in order.
+#[cfg(unix)]
+fn runs_near(len: usize, apart: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut runs = Vec::new();
+    let mut at = 0;
+    let ends = apart.iter().map(|range| (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE));
+    for (from, to) in ends.filter(|(from, to)| from < to).chain([(len, len)]) {
+        runs.extend((at..from).step_by(NEAR_BYTES).map(|start| start..from.min(start + NEAR_BYTES)));
+        at = at.max(to);
+    }
+    runs
 }
 
 /// A thread that brings a mapping near from its beginning to its end, so that steps meet neither the disk nor page faults;
@@ -130,12 +179,13 @@ struct Near {
 #[cfg(unix)]
 impl Near {
     /// The mapping has to outlive what is returned. Without the thread everything is as right, and slower at first.
-    fn begin(ptr: std::ptr::NonNull<u8>, len: usize) -> Option<Self> {
+    fn begin(ptr: std::ptr::NonNull<u8>, len: usize, apart: &[Range<usize>]) -> Option<Self> {
         let (stop, from) = (Arc::new(AtomicBool::new(false)), ptr.as_ptr() as usize);
         let stopped = Arc::clone(&stop);
+        let runs = runs_near(len, apart);
         let work = move || {
-            for at in (0..len).step_by(NEAR_BYTES) {
-                if stopped.load(Ordering::Relaxed) || !unix::populate(from + at, NEAR_BYTES.min(len - at)) {
+            for run in runs {
+                if stopped.load(Ordering::Relaxed) || !unix::populate(from + run.start, run.len()) {
                     return;
                 }
             }
@@ -172,6 +222,8 @@ fn shrank(path: &str, expected: u64, found: u64) -> Fault {
 pub struct Bytes {
     owner: Owner,
     range: Range<usize>,
+    /// Whether [`Bytes::copy`] reads the file rather than its mapping.
+    apart: bool,
 }
 
 #[derive(Clone)]
@@ -184,7 +236,9 @@ impl Bytes {
     /// A range of a mapped file; refuses one that is not inside it.
     pub fn mapped(file: &Arc<Mapping>, offset: usize, len: usize) -> Outcome<Self> {
         match offset.checked_add(len) {
-            Some(end) if end <= file.len => Ok(Self { owner: Owner::Mapped(Arc::clone(file)), range: offset..end }),
+            Some(end) if end <= file.len => {
+                Ok(Self { owner: Owner::Mapped(Arc::clone(file)), range: offset..end, apart: false })
+            }
             _ => Err(Fault::new("file-truncated", &*file.path)
                 .expected(format!("{len} bytes of weights at {offset}"))
                 .got(format!("{} bytes in all", file.len))
@@ -192,17 +246,42 @@ impl Bytes {
         }
     }
 
+    /// The same bytes, of which few are wanted at a time: they are not brought near with the rest of their file.
+    pub fn kept_apart(self) -> Self {
+        if let Owner::Mapped(file) = &self.owner {
+            locked(&file.apart).push(self.range.clone());
+        }
+        Self { apart: true, ..self }
+    }
+
+    /// Copies `into.len()` bytes from `start` on; of bytes that are kept apart, from the file, so that the process does not hold
+    /// what lies around them.
+    pub fn copy(&self, start: usize, into: &mut [u8]) -> Outcome<()> {
+        match &self.owner {
+            Owner::Mapped(file) if self.apart => {
+                let from = self.range.start + start;
+                assert!(from + into.len() <= self.range.end);
+                file.read(from..from + into.len(), into)
+            }
+            _ => {
+                into.copy_from_slice(&self.all()[start..start + into.len()]);
+                Ok(())
+            }
+        }
+    }
+
     /// A copy of bytes.
     pub fn copied(bytes: &[u8], what: &str) -> Outcome<Self> {
         let mut buffer = Buffer::zeroed(bytes.len(), what)?;
         buffer.copy_from_slice(bytes);
-        Ok(Self { owner: Owner::Held(Arc::new(buffer)), range: 0..bytes.len() })
+        Ok(Self { owner: Owner::Held(Arc::new(buffer)), range: 0..bytes.len(), apart: false })
     }
 
     /// A part of these bytes.
     pub fn part(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.range.len());
-        Self { owner: self.owner.clone(), range: self.range.start + range.start..self.range.start + range.end }
+        let range = self.range.start + range.start..self.range.start + range.end;
+        Self { owner: self.owner.clone(), range, apart: self.apart }
     }
 
     /// Whether `next` begins where these bytes end, in the same owner.
@@ -217,7 +296,7 @@ impl Bytes {
 
     /// Bytes from the beginning of these to the end of `last`, which has the same owner.
     pub fn up_to(&self, last: &Self) -> Self {
-        Self { owner: self.owner.clone(), range: self.range.start..last.range.end }
+        Self { owner: self.owner.clone(), range: self.range.start..last.range.end, apart: self.apart }
     }
 
     pub fn all(&self) -> &[u8] {
@@ -251,3 +330,41 @@ pub fn unmap(ptr: std::ptr::NonNull<u8>, bytes: usize) {
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod unix;
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_leave_out_whole_pages_that_are_kept_apart() {
+        assert_eq!(runs_near(100, &[]), [0..100]);
+        assert_eq!(runs_near(NEAR_BYTES + 5, &[]), [0..NEAR_BYTES, NEAR_BYTES..NEAR_BYTES + 5]);
+        // Too short to hold a whole page.
+        assert_eq!(runs_near(4 * PAGE, &[5..PAGE + 7]), [0..4 * PAGE]);
+        assert_eq!(runs_near(9 * PAGE, &[PAGE - 1..3 * PAGE + 1]), [0..PAGE, 3 * PAGE..9 * PAGE]);
+        assert_eq!(runs_near(9 * PAGE, &[0..2 * PAGE, 4 * PAGE..9 * PAGE]), [2 * PAGE..4 * PAGE]);
+        // Named twice, and inside each other.
+        let twice = [PAGE..6 * PAGE, PAGE..6 * PAGE, 2 * PAGE..3 * PAGE];
+        assert_eq!(runs_near(7 * PAGE, &twice), [0..PAGE, 6 * PAGE..7 * PAGE]);
+    }
+
+    #[test]
+    fn bytes_that_are_kept_apart_are_read_from_their_file_and_missed_where_it_has_shrunk() {
+        let path = std::env::temp_dir().join(format!("hadal-apart-{}", std::process::id()));
+        let all: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+        std::fs::write(&path, &all).unwrap();
+        let file = Arc::new(Mapping::open(path.to_str().unwrap(), 300_000).unwrap());
+        let bytes = Bytes::mapped(&file, 1000, 250_000).unwrap().kept_apart();
+        file.bring_near();
+        let mut copy = [0; 700];
+        bytes.part(100..200_000).copy(50, &mut copy).unwrap();
+        assert_eq!(copy, all[1150..1850]);
+        assert_eq!(bytes.all(), &all[1000..251_000]);
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(2000).unwrap();
+        let fault = bytes.copy(900, &mut copy).unwrap_err();
+        assert!(format!("{fault:?}").contains("file-shrank"), "{fault:?}");
+        bytes.copy(0, &mut copy).unwrap();
+        assert_eq!(copy, all[1000..1700]);
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -33,7 +33,10 @@ export interface Addon {
   writePage(context: Context, cache: number, page: number, bytes: Uint8Array): void;
   /** `held`: the number under which the file is open, plus 1; 0 where it is to be opened by its path. */
   openFile(context: Context, path: string, size: number, held: number): number;
+  /** Brings a file's pages near beside what follows, but for weights that are kept apart; once, after its last `weight`. */
+  bringNear(context: Context, file: number): void;
   closeFile(context: Context, file: number): void;
+  /** `apart` 1: few rows are wanted at a time, and are read from the file rather than mapped. */
   weight(
     context: Context,
     name: string,
@@ -44,6 +47,7 @@ export interface Addon {
     file: number,
     offset: number,
     bytes: number,
+    apart: number,
   ): number;
   constant(
     context: Context,

@@ -190,7 +190,7 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       check.checkPage(store, page, bytes);
       faults(() => addon.writePage(context, (store as NativeCache).native, page, bytes));
     },
-    async load(source, wanted, onProgress) {
+    async load(source, wanted, onProgress, apart) {
       const made = new Map<string, Weight>();
       const total = wanted.reduce((sum, tensor) => sum + tensor.bytes, 0);
       let done = 0;
@@ -219,9 +219,12 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         const sizes = shapeOf(name, shape);
         put(
           tensor,
-          faults(() => addon.weight(context, name, dtype, ...sizes, file, offset, size)),
+          faults(() =>
+            addon.weight(context, name, dtype, ...sizes, file, offset, size, apart?.has(name) ? 1 : 0),
+          ),
         );
       }
+      faults(() => addon.bringNear(context, file));
       return made;
     },
     constant(name, dtype, shape, data) {
