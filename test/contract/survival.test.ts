@@ -235,12 +235,12 @@ describe.skipIf(NATIVE.length === 0).each(NATIVE.length === 0 ? none : variantNa
     test('a step of a thread that is to stay free is computed beside its other work', async () => {
       await using backend = create();
       const weight = noisyWeight(backend, 'Q8_0', 512, 1024, 1);
-      const x = filled(backend, 64, weight.cols, noise(64 * weight.cols, 2));
-      const out = backend.tensor('F32', 64, weight.rows);
-      // Some milliseconds, all of them in one turn if they are computed here.
+      const x = filled(backend, 8, weight.cols, noise(8 * weight.cols, 2));
+      const out = backend.tensor('F32', 8, weight.rows);
+      // Short on every instruction set, and all of it in one turn if it is computed here.
       const ask = () => {
         backend.again(x, 'products', () => {
-          for (let n = 0; n < 20; n++) backend.matmul({ rows: 64, decodeRows: 0 }, x, [{ weight, out }]);
+          for (let n = 0; n < 2; n++) backend.matmul({ rows: 8, decodeRows: 0 }, x, [{ weight, out }]);
         });
         return backend.read(out, 1);
       };
@@ -253,13 +253,14 @@ describe.skipIf(NATIVE.length === 0).each(NATIVE.length === 0 ? none : variantNa
         await reading;
         return turns;
       };
-      await ask();
-      const here = await turnsOf();
+      // The first step, and one that a busy machine held up, let the next one be computed elsewhere.
+      let here = Number.POSITIVE_INFINITY;
+      for (let n = 0; n < 10; n++) here = Math.min(here, await turnsOf());
       backend.keepFree(true);
       // A busy machine may give this thread no turn while a step is computed, but not again and again.
       let elsewhere = here;
-      for (let n = 0; n < 100 && elsewhere <= here; n++) elsewhere = await turnsOf();
-      expect(elsewhere).toBeGreaterThan(here);
+      for (let n = 0; n < 100 && elsewhere <= 3 * here; n++) elsewhere = await turnsOf();
+      expect(elsewhere).toBeGreaterThan(3 * here);
     });
 
     test('a handle that was freed', async () => {
