@@ -248,9 +248,11 @@ impl State {
         Ok(push(&mut self.weights, Arc::new(weight)))
     }
 
-    /// Brings a file near, all of whose weights that are kept apart are known by now.
+    /// Brings a file near but for its weights that are kept apart, all of which are known by now.
     pub fn bring_near(&self, file: usize) -> Outcome<()> {
-        self.file(file)?.bring_near();
+        let file = self.file(file)?;
+        let parts = self.weights.iter().flatten().flat_map(|weight| &weight.parts);
+        file.bring_near(parts.filter_map(|bytes| bytes.apart_in(file)).collect());
         Ok(())
     }
 

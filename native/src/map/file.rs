@@ -7,9 +7,11 @@ use super::buffer::available_bytes;
 use crate::error::{Fault, Outcome};
 use std::fs::File;
 use std::ops::Range;
+use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::OnceLock;
 #[cfg(unix)]
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(unix)]
 use std::thread::JoinHandle;
 
@@ -25,12 +27,10 @@ pub struct Mapping {
     path: String,
     file: File,
     len: usize,
-    /// What is left where it is when the rest is brought near, in order of the file.
-    apart: Mutex<Vec<Range<usize>>>,
     #[cfg(unix)]
     ptr: std::ptr::NonNull<u8>,
     #[cfg(unix)]
-    near: Mutex<Option<Near>>,
+    near: OnceLock<Option<Near>>,
     #[cfg(not(unix))]
     bytes: Buffer<u8>,
 }
@@ -77,7 +77,7 @@ impl Mapping {
     fn over(path: &str, file: File, len: usize) -> Outcome<Self> {
         let ptr = unix::map_file(&file, len).map_err(|error| unreadable(path, &error))?;
         unix::watch(ptr, len);
-        Ok(Self { path: path.to_owned(), file, len, apart: Mutex::default(), ptr, near: Mutex::default() })
+        Ok(Self { path: path.to_owned(), file, len, ptr, near: OnceLock::new() })
     }
 
     #[cfg(not(unix))]
@@ -86,18 +86,18 @@ impl Mapping {
         super::refuse_beyond_memory(path, len as u64)?;
         let mut bytes = Buffer::zeroed(len, path)?;
         file.read_exact(&mut bytes).map_err(|error| unreadable(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, len, apart: Mutex::default(), bytes })
+        Ok(Self { path: path.to_owned(), file, len, bytes })
     }
 
-    /// Brings near what is not kept apart by now, beside what the caller goes on with. A file that does not fit into what is
-    /// left of memory comes by what is asked of it alone.
-    pub fn bring_near(&self) {
+    /// Brings near what does not lie in a range of `apart`, beside what the caller goes on with; once. A file that does not fit
+    /// into what is left of memory comes by what is asked of it alone.
+    pub fn bring_near(&self, mut apart: Vec<Range<usize>>) {
+        apart.sort_unstable_by_key(|range| range.start);
         #[cfg(unix)]
-        if available_bytes().is_none_or(|available| self.len as u64 <= available) {
-            let mut apart = locked(&self.apart).clone();
-            apart.sort_unstable_by_key(|range| range.start);
-            *locked(&self.near) = Near::begin(self.ptr, self.len, &apart);
-        }
+        self.near.get_or_init(|| {
+            let fits = available_bytes().is_none_or(|available| self.len as u64 <= available);
+            if fits { Near::begin(self.ptr, self.len, &apart) } else { None }
+        });
     }
 
     /// Reads a part of the file without touching its mapping.
@@ -145,14 +145,10 @@ impl Mapping {
 #[cfg(unix)]
 impl Drop for Mapping {
     fn drop(&mut self) {
-        drop(locked(&self.near).take());
+        drop(self.near.take());
         unix::forget(self.ptr);
         unmap(self.ptr, self.len.max(1));
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs of pages of [0, len) of at most [`NEAR_BYTES`], without pages that lie in a range of `apart` whole. `apart` is in order.
@@ -248,10 +244,13 @@ impl Bytes {
 
     /// The same bytes, of which few are wanted at a time: they are not brought near with the rest of their file.
     pub fn kept_apart(self) -> Self {
-        if let Owner::Mapped(file) = &self.owner {
-            locked(&file.apart).push(self.range.clone());
-        }
         Self { apart: true, ..self }
+    }
+
+    /// Where these bytes lie in `file`, if they are of it and kept apart.
+    pub fn apart_in(&self, file: &Arc<Mapping>) -> Option<Range<usize>> {
+        let here = matches!(&self.owner, Owner::Mapped(of) if Arc::ptr_eq(of, file));
+        (self.apart && here).then(|| self.range.clone())
     }
 
     /// Copies `into.len()` bytes from `start` on; of bytes that are kept apart, from the file, so that the process does not hold
@@ -355,7 +354,10 @@ mod tests {
         std::fs::write(&path, &all).unwrap();
         let file = Arc::new(Mapping::open(path.to_str().unwrap(), 300_000).unwrap());
         let bytes = Bytes::mapped(&file, 1000, 250_000).unwrap().kept_apart();
-        file.bring_near();
+        let other = Arc::new(Mapping::open(path.to_str().unwrap(), 300_000).unwrap());
+        assert_eq!((bytes.apart_in(&file), bytes.apart_in(&other)), (Some(1000..251_000), None));
+        assert_eq!(Bytes::mapped(&file, 0, 10).unwrap().apart_in(&file), None);
+        file.bring_near(vec![1000..251_000]);
         let mut copy = [0; 700];
         bytes.part(100..200_000).copy(50, &mut copy).unwrap();
         assert_eq!(copy, all[1150..1850]);
