@@ -80,6 +80,11 @@ impl Weight {
         Ok(())
     }
 
+    /// Asks for a row that [`Weight::decode_copied_row`] is to read soon.
+    pub fn ask_for_row(&self, row: usize) {
+        self.parts[0].ask_for(row * self.row_bytes, self.row_bytes);
+    }
+
     fn decode_bytes(&self, kernels: &Kernels, expert: usize, row: usize, bytes: &[u8], out: &mut [f32]) {
         (kernels.decode)(self.format, bytes, out);
         if let Some(Scales { values, rows, cols }) = &self.scales {

@@ -25,9 +25,13 @@ pub fn embed(state: &mut State, out: View, table: usize, tokens: View) -> Outcom
     let mut claim = state.tensors.claim(&[out], &[tokens])?;
     let (mut out, tokens): (MatMut, Mat<i32>) = (claim.write()?, claim.read()?);
     same(table.cols, out.cols(), "embed")?;
+    let wanted = (0..out.rows()).map(|i| index(tokens.first(i), table.rows, "embed: token")).collect::<Outcome<Vec<_>>>()?;
+    // One row is read at once; of many the disk fetches one beside the other.
+    if wanted.len() > 1 {
+        wanted.iter().for_each(|&token| table.ask_for_row(token));
+    }
     let mut copy = vec![0; table.row_bytes];
-    for i in 0..out.rows() {
-        let token = index(tokens.first(i), table.rows, "embed: token")?;
+    for (i, token) in wanted.into_iter().enumerate() {
         table.decode_copied_row(state.kernels, token, &mut copy, out.row(i))?;
     }
     Ok(())

@@ -43,17 +43,17 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps a file for reading. `size` is what the caller was told.
     pub fn open(path: &str, size: u64) -> Outcome<Self> {
-        Self::whole(path, size, File::open(path).map_err(|error| unreadable(path, &error))?)
+        Self::whole(path, size, File::open(path).map_err(|error| unreadable(path, error))?)
     }
 
     /// Maps the file that the caller has open under a number, whatever is at its path by now.
     #[cfg(unix)]
     pub fn held(path: &str, size: u64, number: usize) -> Outcome<Self> {
         use std::os::fd::{BorrowedFd, RawFd};
-        let number = RawFd::try_from(number).map_err(|_| Fault::new("file-unreadable", path))?;
+        let number = RawFd::try_from(number).map_err(|_| unreadable(path, "the number of no open file"))?;
         // SAFETY: the caller keeps the file open for the length of this call; what is kept is a copy of its number.
         let held = unsafe { BorrowedFd::borrow_raw(number) };
-        let file = held.try_clone_to_owned().map_err(|error| unreadable(path, &error))?;
+        let file = held.try_clone_to_owned().map_err(|error| unreadable(path, error))?;
         Self::whole(path, size, File::from(file))
     }
 
@@ -63,9 +63,9 @@ impl Mapping {
     }
 
     fn whole(path: &str, size: u64, file: File) -> Outcome<Self> {
-        let found = file.metadata().map_err(|error| unreadable(path, &error))?.len();
+        let found = file.metadata().map_err(|error| unreadable(path, error))?.len();
         if found < size {
-            return Err(shrank(path, size, found));
+            return Err(shrank(path, size, format!("{found} bytes")));
         }
         let len = usize::try_from(found).map_err(|_| {
             Fault::new("out-of-memory", path).expected("a file that fits the address space").got(found.to_string())
@@ -75,7 +75,7 @@ impl Mapping {
 
     #[cfg(unix)]
     fn over(path: &str, file: File, len: usize) -> Outcome<Self> {
-        let ptr = unix::map_file(&file, len).map_err(|error| unreadable(path, &error))?;
+        let ptr = unix::map_file(&file, len).map_err(|error| unreadable(path, error))?;
         unix::watch(ptr, len);
         Ok(Self { path: path.to_owned(), file, len, ptr, near: OnceLock::new() })
     }
@@ -85,19 +85,29 @@ impl Mapping {
         use std::io::Read;
         super::refuse_beyond_memory(path, len as u64)?;
         let mut bytes = Buffer::zeroed(len, path)?;
-        file.read_exact(&mut bytes).map_err(|error| unreadable(path, &error))?;
+        file.read_exact(&mut bytes).map_err(|error| unreadable(path, error))?;
         Ok(Self { path: path.to_owned(), file, len, bytes })
     }
 
-    /// Brings near what does not lie in a range of `apart`, beside what the caller goes on with; once. A file that does not fit
-    /// into what is left of memory comes by what is asked of it alone.
+    /// Brings near what does not lie in a range of `apart`, beside what the caller goes on with; once. What does not fit into
+    /// what is left of memory comes by what is asked of it alone.
     pub fn bring_near(&self, mut apart: Vec<Range<usize>>) {
         apart.sort_unstable_by_key(|range| range.start);
         #[cfg(unix)]
         self.near.get_or_init(|| {
-            let fits = available_bytes().is_none_or(|available| self.len as u64 <= available);
-            if fits { Near::begin(self.ptr, self.len, &apart) } else { None }
+            let runs = runs_near(self.len, &apart);
+            let wanted = runs.iter().map(Range::len).sum::<usize>() as u64;
+            let fits = available_bytes().is_none_or(|available| wanted <= available);
+            if fits { Near::begin(self.ptr, runs) } else { None }
         });
+    }
+
+    /// Asks the disk for a part of the file that [`Mapping::read`] is to read soon.
+    fn ask_for(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        unix::ask_for(&self.file, range.start, range.len());
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     /// Reads a part of the file without touching its mapping.
@@ -105,11 +115,15 @@ impl Mapping {
         #[cfg(unix)]
         {
             use std::os::unix::fs::FileExt;
-            self.file.read_exact_at(into, range.start as u64).map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => {
-                    shrank(&self.path, self.len as u64, self.file.metadata().map_or(0, |found| found.len()))
-                }
-                _ => unreadable(&self.path, &error),
+            self.file.read_exact_at(into, range.start as u64).map_err(|error| {
+                let found = || self.file.metadata().map(|found| format!("{} bytes in all", found.len()));
+                let fault = match error.kind() {
+                    std::io::ErrorKind::UnexpectedEof => {
+                        shrank(&self.path, self.len as u64, found().unwrap_or_else(|_| "an end before them".to_owned()))
+                    }
+                    _ => unreadable(&self.path, error),
+                };
+                fault.expected(format!("{} bytes at {}", range.len(), range.start))
             })
         }
         #[cfg(not(unix))]
@@ -130,13 +144,13 @@ impl Mapping {
 
     /// Refuses to go on with a file that has become smaller than its mapping, or whose lost pages were read.
     pub fn check(&self) -> Outcome<()> {
-        let found = self.file.metadata().map_err(|error| unreadable(&self.path, &error))?.len();
+        let found = self.file.metadata().map_err(|error| unreadable(&self.path, error))?.len();
         if found < self.len as u64 {
-            return Err(shrank(&self.path, self.len as u64, found));
+            return Err(shrank(&self.path, self.len as u64, format!("{found} bytes")));
         }
         #[cfg(unix)]
         if unix::was_hit(self.ptr) {
-            return Err(shrank(&self.path, self.len as u64, found).got("pages that could not be read"));
+            return Err(shrank(&self.path, self.len as u64, "pages that could not be read"));
         }
         Ok(())
     }
@@ -175,10 +189,9 @@ struct Near {
 #[cfg(unix)]
 impl Near {
     /// The mapping has to outlive what is returned. Without the thread everything is as right, and slower at first.
-    fn begin(ptr: std::ptr::NonNull<u8>, len: usize, apart: &[Range<usize>]) -> Option<Self> {
+    fn begin(ptr: std::ptr::NonNull<u8>, runs: Vec<Range<usize>>) -> Option<Self> {
         let (stop, from) = (Arc::new(AtomicBool::new(false)), ptr.as_ptr() as usize);
         let stopped = Arc::clone(&stop);
-        let runs = runs_near(len, apart);
         let work = move || {
             for run in runs {
                 if stopped.load(Ordering::Relaxed) || !unix::populate(from + run.start, run.len()) {
@@ -202,14 +215,17 @@ impl Drop for Near {
     }
 }
 
-fn unreadable(path: &str, error: &std::io::Error) -> Fault {
-    Fault::new("file-unreadable", path).expected("a readable file").got(error.to_string())
+fn unreadable(path: &str, error: impl ToString) -> Fault {
+    Fault::new("file-unreadable", path)
+        .expected("a readable file")
+        .got(error.to_string())
+        .next("see whether the file and its disk can be read, then load the model again")
 }
 
-fn shrank(path: &str, expected: u64, found: u64) -> Fault {
+fn shrank(path: &str, expected: u64, got: impl Into<String>) -> Fault {
     Fault::new("file-shrank", path)
         .expected(format!("{expected} bytes"))
-        .got(format!("{found} bytes"))
+        .got(got)
         .next("restore the file and load the model again")
 }
 
@@ -266,6 +282,13 @@ impl Bytes {
                 into.copy_from_slice(&self.all()[start..start + into.len()]);
                 Ok(())
             }
+        }
+    }
+
+    /// Asks for bytes that [`Bytes::copy`] is to copy soon: where it reads the file, so that the disk fetches many at once.
+    pub fn ask_for(&self, start: usize, len: usize) {
+        if let (Owner::Mapped(file), true) = (&self.owner, self.apart) {
+            file.ask_for(self.range.start + start..self.range.start + start + len);
         }
     }
 
@@ -359,14 +382,33 @@ mod tests {
         assert_eq!(Bytes::mapped(&file, 0, 10).unwrap().apart_in(&file), None);
         file.bring_near(vec![1000..251_000]);
         let mut copy = [0; 700];
+        bytes.part(100..200_000).ask_for(50, 700);
         bytes.part(100..200_000).copy(50, &mut copy).unwrap();
         assert_eq!(copy, all[1150..1850]);
         assert_eq!(bytes.all(), &all[1000..251_000]);
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(2000).unwrap();
         let fault = bytes.copy(900, &mut copy).unwrap_err();
-        assert!(format!("{fault:?}").contains("file-shrank"), "{fault:?}");
+        assert_eq!((fault.code, &*fault.expected), ("file-shrank", "700 bytes at 1900"));
+        assert_eq!((&*fault.got, &*fault.next), ("2000 bytes in all", "restore the file and load the model again"));
         bytes.copy(0, &mut copy).unwrap();
         assert_eq!(copy, all[1000..1700]);
+        std::fs::remove_file(&path).unwrap();
+    }
+    #[test]
+    fn what_cannot_be_read_is_told_with_what_to_do() {
+        let path = std::env::temp_dir();
+        let name = path.to_str().unwrap();
+        let next = "see whether the file and its disk can be read, then load the model again";
+        // A folder can be opened, and not be mapped.
+        let fault = Mapping::open(name, 0).map(|_| ()).unwrap_err();
+        assert_eq!((fault.code, &*fault.what, &*fault.next), ("file-unreadable", name, next));
+        let path = path.join(format!("hadal-unreadable-{}", std::process::id()));
+        std::fs::write(&path, [0; 100]).unwrap();
+        let file = Mapping::open(path.to_str().unwrap(), 100).unwrap();
+        // No system takes an offset below zero.
+        let fault = file.read(usize::MAX - 4..usize::MAX, &mut [0; 4]).unwrap_err();
+        assert_eq!((fault.code, &*fault.next), ("file-unreadable", next));
+        assert_eq!(fault.expected, format!("4 bytes at {}", usize::MAX - 4));
         std::fs::remove_file(&path).unwrap();
     }
 }

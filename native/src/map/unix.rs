@@ -29,6 +29,8 @@ const MADV_HUGEPAGE: c_int = 14;
 #[cfg(target_os = "linux")]
 const MADV_POPULATE_READ: c_int = 22;
 #[cfg(target_os = "linux")]
+const POSIX_FADV_WILLNEED: c_int = 3;
+#[cfg(target_os = "linux")]
 const SIGBUS: c_int = 7;
 #[cfg(not(target_os = "linux"))]
 const SIGBUS: c_int = 10;
@@ -75,6 +77,8 @@ unsafe extern "C" {
     fn munmap(at: *mut c_void, len: usize) -> c_int;
     #[cfg(target_os = "linux")]
     fn madvise(at: *mut c_void, len: usize, advice: c_int) -> c_int;
+    #[cfg(target_os = "linux")]
+    fn posix_fadvise(fd: c_int, offset: i64, len: i64, advice: c_int) -> c_int;
     fn sigaction(signal: c_int, new: *const SigAction, old: *mut SigAction) -> c_int;
 }
 
@@ -102,6 +106,17 @@ pub fn populate(at: usize, bytes: usize) -> bool {
         let _ = (at, bytes);
         false
     }
+}
+
+/// Has a part of a file fetched into the system's memory while others are asked for, where the system does that.
+pub fn ask_for(file: &File, offset: usize, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: advice about a file that is open; nothing of this process's memory is touched, and a refusal changes nothing.
+    unsafe {
+        posix_fadvise(file.as_raw_fd(), offset as i64, bytes as i64, POSIX_FADV_WILLNEED);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, offset, bytes);
 }
 
 pub fn map_anonymous(bytes: usize) -> Option<NonNull<u8>> {
