@@ -56,7 +56,7 @@ async function examined<Answer>(
   const { shuffled_choices: _, ...given } = await readTask(task);
   const rows = async (path: string) => {
     const read = await readItems(place(path));
-    return read.map((item) => ({ Question: item['question'], ...item }));
+    return read.map((item) => ({ Question: item.question, ...item }));
   };
   await runTask({
     task: given,
