@@ -215,7 +215,7 @@ export interface Backend extends AsyncDisposable {
   write(to: Tensor, data: Float32Array | Int32Array): void;
   /** Runs what was recorded and returns the first `rows` rows. Rejects with `aborted` after {@link abort}. */
   read(from: Tensor, rows: number): Promise<Float32Array | Int32Array>;
-  /** Bytes held now, by kind. */
+  /** Bytes held now, by kind; of weights of which only rows are read as they are wanted, none. */
   memory(): { readonly weightBytes: number; readonly cacheBytes: number; readonly tensorBytes: number };
 
   // Control ----------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ export interface Addon {
   /** Brings a file's pages near beside what follows, but for weights that are kept apart; once, after its last `weight`. */
   bringNear(context: Context, file: number): void;
   closeFile(context: Context, file: number): void;
-  /** `apart` 1: few rows are wanted at a time, and are read from the file rather than mapped. */
+  /** `apart` 1: few rows are wanted at a time, and are read from the file rather than by its mapping, where there is one. */
   weight(
     context: Context,
     name: string,

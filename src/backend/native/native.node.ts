@@ -33,7 +33,8 @@ export function nativeIsas(): readonly string[] {
 }
 
 /**
- * A backend that computes in the addon's threads, and short steps in the caller's; weights of files are mapped, never copied.
+ * A backend that computes in the addon's threads, and short steps in the caller's. Weights of files stay where they are: the
+ * file is mapped, and rows of what is kept apart are read from it as they are wanted; Windows' files are read whole.
  *
  * @throws HadalError `native-unavailable`, `isa-unavailable`, `out-of-memory`
  * @example const backend = createNativeBackend({ threads: 2 });
@@ -74,6 +75,9 @@ interface Recorded {
  * with steps of 40 ms nothing that could be measured. An abort that comes meanwhile waits for the end of the one step.
  */
 const SHORT_MS = 30;
+
+/** Whether the addon maps files, and reads rows of what is kept apart in them; otherwise it holds them whole. */
+const MAPS_FILES = process.platform !== 'win32';
 
 function nativeBackend(addon: Addon, context: Context): Backend {
   const program = new Program();
@@ -194,9 +198,9 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       const made = new Map<string, Weight>();
       const total = wanted.reduce((sum, tensor) => sum + tensor.bytes, 0);
       let done = 0;
-      const put = (tensor: TensorInfo, native: number) => {
+      const put = (tensor: TensorInfo, native: number, held = tensor.bytes) => {
         const shape = shapeOf(tensor.name, tensor.shape);
-        made.set(tensor.name, weight(tensor.name, tensor.dtype, shape, native, tensor.bytes));
+        made.set(tensor.name, weight(tensor.name, tensor.dtype, shape, native, held));
         done += tensor.bytes;
         onProgress?.(done, total);
       };
@@ -217,11 +221,11 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       for (const tensor of wanted) {
         const { name, dtype, shape, offset, bytes: size } = tensor;
         const sizes = shapeOf(name, shape);
+        const rows = apart?.has(name) === true;
         put(
           tensor,
-          faults(() =>
-            addon.weight(context, name, dtype, ...sizes, file, offset, size, apart?.has(name) ? 1 : 0),
-          ),
+          faults(() => addon.weight(context, name, dtype, ...sizes, file, offset, size, rows ? 1 : 0)),
+          rows && MAPS_FILES ? 0 : size,
         );
       }
       faults(() => addon.bringNear(context, file));
