@@ -84,8 +84,8 @@ function page(beyond) {
 [${flags.out}.json](../bench/results/${flags.out}.json); \`npm run bench:kernels -- --out\` before it measures what the
 predictions are made of: the kernels by number format and operation, and no model.
 
-Memory is what the engine holds with ${CONTEXT_TOKENS} tokens of context, in GB; decoding starts behind ${DEPTH_TOKENS} tokens and takes
-${DECODE_TOKENS}, prompts have ${PROMPT_TOKENS}, in tokens/s. The bandwidth of memory (the last column, GB/s) and the 8-bit
+Memory is what the engine holds with ${CONTEXT_TOKENS} tokens of context, in GB, without an embedding of which it reads rows alone;
+decoding starts behind ${DEPTH_TOKENS} tokens and takes ${DECODE_TOKENS}, prompts have ${PROMPT_TOKENS}, in tokens/s. The bandwidth of memory (the last column, GB/s) and the 8-bit
 arithmetic were probed before and after every single run, and each prediction is made from that. Medians of ${rounds}
 rounds. Allowed: memory within 5 %, decoding 20 %, prompts 30 %; ${beyond.length === 0 ? 'all are within it' : `beyond it: ${beyond.join('; ')}`}.
 

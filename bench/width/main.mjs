@@ -62,9 +62,9 @@ else {
 async function judge(name, model) {
   const file = await openModelFile(model);
   try {
-    const { weightBytes, streams } = describeModel(file);
+    const { heldBytes, streams } = describeModel(file);
     const perToken = cacheCost(streams, 'F16').reduce((sum, { bytesPerToken }) => sum + bytesPerToken, 0);
-    const promised = weightBytes + 2 * CONTEXT_TOKENS * perToken;
+    const promised = heldBytes + 2 * CONTEXT_TOKENS * perToken;
     const { peak, prefillMs, decode } = await run(model);
     verdict(`${name}: memory ${gigabytes(peak)} of ${gigabytes(promised)}`, peak / promised, MOST_MEMORY);
     const matrices = [];

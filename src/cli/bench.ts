@@ -6,6 +6,7 @@ import { defineCommand } from 'citty';
 import { draftsDocument } from '../api/drafts.ts';
 import type { DraftFigures, Usage } from '../engine/request.ts';
 import type { ModelDescription } from '../model/load.ts';
+import { keptApart } from '../model/weights.ts';
 import type { OpenedModel } from '../runtime/open.node.ts';
 import { readArguments } from './arguments.ts';
 import type { CommandText, Surroundings } from './context.ts';
@@ -165,12 +166,13 @@ async function usageOf(
   throw new Error('the measured answer ended without its last word');
 }
 
-/** Bytes of weights that one generated token reads: of the experts only those used, of a separate embedding a row. */
+/** Bytes of weights that one generated token reads: of the experts only those used, of a table kept apart a row. */
 export function weightBytesPerToken({ weightBytesByPart, config }: ModelDescription): number {
   let bytes = 0;
-  for (const [part, partBytes] of Object.entries(weightBytesByPart)) {
-    if (part === 'predictor') continue;
-    if (part === 'embedding' && weightBytesByPart.output !== undefined) continue;
+  const parts = Object.entries(weightBytesByPart).map(([part, partBytes]) => ({ part, partBytes }));
+  const apart = keptApart(parts);
+  for (const { part, partBytes } of parts) {
+    if (part === 'predictor' || apart.some((table) => table.part === part)) continue;
     const share = part === 'experts' && config.experts ? config.experts.used / config.experts.experts : 1;
     bytes += (partBytes ?? 0) * share;
   }

@@ -111,13 +111,18 @@ function modelFacts(described: Described): string[][] {
       'model',
       `${model.architecture}, ${model.config.layers} layers, context ${formatCount(model.contextTokens)}`,
     ],
-    ['weights', `${formatBytes(model.weightBytes)} in memory, mapped from the file`],
+    ['weights', `${formatBytes(model.heldBytes)} in memory, mapped from the file${apartWords(model)}`],
     ['cache', `${formatBytes(cache * 1024)} for every 1,024 tokens (F16)`],
     [
       'full context',
-      `${formatBytes(model.weightBytes + cache * model.contextTokens)} for weights and ${formatCount(model.contextTokens)} tokens`,
+      `${formatBytes(model.heldBytes + cache * model.contextTokens)} for weights and ${formatCount(model.contextTokens)} tokens`,
     ],
   ];
+}
+
+function apartWords({ weightBytes, heldBytes }: ModelDescription): string {
+  const apart = weightBytes - heldBytes;
+  return apart === 0 ? '' : `; of ${formatBytes(apart)} more only rows are read`;
 }
 
 function layoutFacts(file: ModelFile): string[][] {
@@ -227,6 +232,7 @@ function modelDocument(model: ModelDescription): object {
     parameters: model.parameters,
     context_tokens: model.contextTokens,
     weight_bytes: model.weightBytes,
+    held_weight_bytes: model.heldBytes,
     cache_bytes_per_token: cacheBytesPerToken(model),
     cache_dtype: 'F16',
   };

@@ -9,7 +9,7 @@ import type { ModelFile, TensorInfo } from '../formats/tensor-info.ts';
 import type { RopeConfig } from './config.ts';
 import { ROPE_FREQUENCIES } from './grouped-attention.ts';
 import { ropeFrequencies } from './rope.ts';
-import { demandShape, planBytes, type TensorPlan } from './weights.ts';
+import { demandShape, keptApart, planBytes, type TensorPlan } from './weights.ts';
 
 /**
  * The weights of the plans by GGUF name, in the shape of their specs: [experts, rows, cols]. Throws `nan-weights` for a
@@ -78,10 +78,9 @@ async function loadMatrices(
   onBytes: (done: number) => void,
 ): Promise<Map<string, Weight>> {
   const infos = plans.flatMap(({ tensors, scales = [] }) => [...tensors, ...scales]);
-  const plan = (name: string) => plans.find(({ spec }) => spec.name === name);
-  // Without an output matrix of its own the model multiplies by the embedding.
-  const byRows = plan('output.weight') ? plan('token_embd.weight')?.tensors : undefined;
-  const apart = new Set(byRows?.map(({ name }) => name));
+  const specs = keptApart(plans.map(({ spec }) => spec));
+  const tables = plans.filter(({ spec }) => specs.includes(spec));
+  const apart = new Set(tables.flatMap(({ tensors }) => tensors.map(({ name }) => name)));
   const loaded = new Map<string, Weight>();
   let before = 0;
   for (const [index, source] of file.sources.entries()) {

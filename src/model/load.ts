@@ -21,6 +21,8 @@ import { qwen2, qwen3 } from './qwen.ts';
 import { hfNames, planHf } from './tensors-hf.ts';
 import {
   demandRead,
+  heldBytes,
+  keptApart,
   type Part,
   planBytes,
   planGguf,
@@ -42,6 +44,8 @@ export interface ModelDescription {
   readonly parameters: number;
   /** Bytes of all weights that are loaded. */
   readonly weightBytes: number;
+  /** Of them, what is held in memory: all but a table of which rows are read from the file as they are wanted. */
+  readonly heldBytes: number;
   readonly weightBytesByPart: Readonly<Partial<Record<Part, number>>>;
   /** Multiply-adds per token that read weights; of the experts only those used, of the predictor none. */
   readonly multiplyAddsPerToken: number;
@@ -125,6 +129,7 @@ export function describeModel(file: ModelFile): ModelDescription {
     contextTokens,
     parameters: plans.reduce((sum, { spec }) => sum + specNumbers(spec), 0),
     weightBytes: plans.reduce((sum, plan) => sum + planBytes(plan), 0),
+    heldBytes: heldBytes(plans),
     weightBytesByPart,
     multiplyAddsPerToken: multiplyAdds(config, plans),
     streams: decoderStreams(decoder, true),
@@ -205,13 +210,12 @@ function demandDecodable(tensor: TensorInfo, name: string): void {
   });
 }
 
-/** The embedding is read a row at a time, unless it is the head as well; norms and biases are not products. */
+/** Of a table that is kept apart rows are read; norms and biases are not products. */
 function multiplyAdds({ experts }: ModelConfig, plans: readonly TensorPlan[]): number {
-  const tied = !plans.some(({ spec }) => spec.part === 'output');
+  const apart = keptApart(plans.map(({ spec }) => spec));
   let sum = 0;
   for (const { spec } of plans) {
-    if (spec.shape.length < 2 || spec.part === 'predictor') continue;
-    if (spec.part === 'embedding' && !tied) continue;
+    if (spec.shape.length < 2 || spec.part === 'predictor' || apart.includes(spec)) continue;
     const share = spec.part === 'experts' && experts ? experts.used / experts.experts : 1;
     sum += specNumbers(spec) * share;
   }

@@ -31,6 +31,7 @@ export interface Model {
   readonly streams: readonly CacheStream[];
   /** The streams of the block that predicts further tokens; none where the model has no such block. */
   readonly predictorStreams: readonly CacheStream[];
+  /** Of all weights, those that are kept apart too. */
   readonly weightBytes: number;
   /** Multiply-adds per token that read weights, for GOP/s. */
   readonly multiplyAddsPerToken: number;

@@ -52,6 +52,26 @@ export function planBytes({ tensors, scales = [] }: TensorPlan): number {
   return [...tensors, ...scales].reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
+/**
+ * Of all tensors of a model those of which only rows are wanted: the embedding, unless it is the output matrix as well. They
+ * are kept apart when they are loaded, and no memory is counted for them. (Where the native backend cannot map files, as on
+ * Windows, it holds them with the rest.)
+ *
+ * @example keptApart(plans.map(({ spec }) => spec)).map(({ name }) => name) // ['token_embd.weight'] or []
+ */
+export function keptApart<T extends { readonly part: string }>(tensors: readonly T[]): readonly T[] {
+  const untied = tensors.some(({ part }) => part === 'output');
+  return untied ? tensors.filter(({ part }) => part === 'embedding') : [];
+}
+
+/** Bytes of plans that a model holds: all but what is kept apart; scales are held. Example: `heldBytes(plans)`. */
+export function heldBytes(plans: readonly TensorPlan[]): number {
+  const apart = new Set(keptApart(plans.map(({ spec }) => spec)));
+  return plans.reduce((sum, plan) => {
+    return sum + planBytes(apart.has(plan.spec) ? { ...plan, tensors: [] } : plan);
+  }, 0);
+}
+
 /** Numbers in a spec. Example: `specNumbers({ shape: [4, 8], ... }) === 32`. */
 export function specNumbers({ shape }: Pick<TensorSpec, 'shape'>): number {
   return shape.reduce((product, n) => product * n, 1);

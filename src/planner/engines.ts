@@ -17,7 +17,7 @@ import {
   tensorParallelBytes,
 } from './placement.ts';
 import type { EngineName } from './speed.ts';
-import { type Subject, weightBytes } from './subject.ts';
+import { heldBy, type Subject, weightBytes } from './subject.ts';
 
 /** A placement and who runs it how, or why an engine cannot. */
 export type Runner =
@@ -67,8 +67,13 @@ function runs({ model }: Subject, engine: Exclude<EngineName, 'hadal'>): boolean
   return model?.engines?.includes(engine) ?? true;
 }
 
-function wantedBytes(subject: Subject, demand: Demand): number {
-  return weightBytes(subject) + demandedCache(subject, demand);
+/**
+ * Weights and cache that an engine wants room for.
+ *
+ * @example wantedBytes('hadal', subject, demand) // without what it keeps apart
+ */
+export function wantedBytes(engine: 'hadal' | 'llama.cpp', subject: Subject, demand: Demand): number {
+  return weightBytes(engine === 'hadal' ? heldBy(subject) : subject) + demandedCache(subject, demand);
 }
 
 function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
@@ -89,7 +94,8 @@ function hadal(subject: Subject, { memory }: Machine, demand: Demand): Runner {
     return { engine, refusal: 'it does not read this number format yet' };
   const device = memoryDevice(memory);
   const placement = placeWhole(subject, device, demand);
-  if (placement === undefined) return noRoom(engine, wantedBytes(subject, demand), [device], 'memory');
+  if (placement === undefined)
+    return noRoom(engine, wantedBytes(engine, subject, demand), [device], 'memory');
   const context = demand.contextTokens === subject.contextTokens ? '' : ` --context ${demand.contextTokens}`;
   const parallel = demand.sequences === 1 ? '' : ` --parallel ${demand.sequences}`;
   return { engine, placement, command: `hadal serve ${nameOf(subject)}${context}${parallel}` };
@@ -104,7 +110,7 @@ function llamaCpp(subject: Subject, machine: Machine, demand: Demand): Runner {
   const placement = placeByLayers(subject, devices, demand);
   if (placement === undefined) {
     const kinds = [...new Set(devices.map(({ kind }) => (kind === 'gpu' ? 'GPUs' : kind)))].join(', ');
-    return noRoom(engine, wantedBytes(subject, demand), devices, kinds);
+    return noRoom(engine, wantedBytes(engine, subject, demand), devices, kinds);
   }
   const gpus = placement.held.filter(({ device }) => device.kind === 'gpu');
   const onGpus = gpus.reduce((sum, { layers }) => sum + layers.length, 0);

@@ -4,7 +4,14 @@
  */
 import type { CacheDType } from '../backend/backend.ts';
 import type { Gpu, Machine } from './machine.ts';
-import { bytesPerToken, cacheBytes, type PlannedTensor, type Subject, weightBytes } from './subject.ts';
+import {
+  bytesPerToken,
+  cacheBytes,
+  heldBy,
+  type PlannedTensor,
+  type Subject,
+  weightBytes,
+} from './subject.ts';
 
 /** Something that holds weights. */
 export interface Device {
@@ -105,16 +112,18 @@ export function demandedCache(subject: Pick<Subject, 'streams'>, demand: Demand)
 }
 
 /**
- * Everything on one device; undefined when it does not fit.
+ * Everything that Hadal holds on one device; undefined when it does not fit. (What other engines hold of the embedding is
+ * theirs to say: of them all weights are placed.)
  *
  * @example placeWhole(subject, memoryDevice(machine.memory), demand)
  */
 export function placeWhole(subject: Subject, device: Device, demand: Demand): Placement | undefined {
   const cache = demandedCache(subject, demand);
-  const weights = weightBytes(subject);
+  const { tensors } = heldBy(subject);
+  const weights = weightBytes({ tensors });
   if (weights + cache > device.usableBytes) return undefined;
   const layers = Array.from({ length: subject.layers }, (_, layer) => layer);
-  const held = holding(device, subject.tensors, layers, layers, cache);
+  const held = holding(device, tensors, layers, layers, cache);
   return { held: [held], split: 'layers', bytes: weights + cache + subject.scratchBytes };
 }
 

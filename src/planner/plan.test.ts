@@ -6,7 +6,7 @@ import { parseMachine, readMachine } from './machine.ts';
 import { type ModelPlan, type PlanRequest, planFamily, planModel, type Way, waysToFit } from './plan.ts';
 import { parseNvidiaTool, parseVulkanTool, probeMachine } from './probe.ts';
 import { readingAgain } from './speed.ts';
-import { type Quantization, subjectOf, weightBytes } from './subject.ts';
+import { bytesByPart, heldBy, type Quantization, subjectOf, weightBytes } from './subject.ts';
 
 const family = readFamily();
 const machine = (name: string) =>
@@ -151,9 +151,10 @@ describe('placements', () => {
       ]) {
         for (const quantization of ['Q8_0', 'Q4_K_M', 'IQ1_S'] as const) {
           const made = plan(model, quantization, name);
-          for (const { placement, longestContext } of made.ways) {
+          for (const { engine, placement, longestContext } of made.ways) {
             const held = placement.held.reduce((sum, part) => sum + part.weightBytes, 0);
-            expect(held / weightBytes(made.subject)).toBeCloseTo(1, 9);
+            const all = engine === 'hadal' ? heldBy(made.subject) : made.subject;
+            expect(held / weightBytes(all)).toBeCloseTo(1, 9);
             for (const part of placement.held) {
               expect(part.weightBytes + part.cacheBytes).toBeLessThanOrEqual(part.device.usableBytes);
             }
@@ -165,6 +166,26 @@ describe('placements', () => {
       expect(on.memory.bytes).toBeGreaterThan(0);
     },
   );
+
+  test('an embedding with an output matrix beside it takes no memory of Hadal, one without takes its bytes', () => {
+    const untied = subjectOf(findInFamily(family, 'v2-lite'), 'Q4_K_M');
+    const tied = { ...untied, tensors: untied.tensors.filter(({ part }) => part !== 'output') };
+    const embedding = bytesByPart(untied).get('embedding')!;
+    expect(embedding).toBeGreaterThan(1e8);
+    for (const [subject, apart] of [
+      [untied, embedding],
+      [tied, 0],
+    ] as const) {
+      const made = planModel(subject, machine('workstation-512'), {});
+      const { placement } = way(made, 'hadal');
+      const [held] = placement.held;
+      expect(made.weightBytes).toBe(weightBytes(subject));
+      expect(held?.weightBytes).toBe(made.weightBytes - apart);
+      expect(placement.bytes).toBe(held!.weightBytes + made.cacheBytes + subject.scratchBytes);
+      const others = way(made, 'llama.cpp').placement.held.reduce((sum, part) => sum + part.weightBytes, 0);
+      expect(others).toBeCloseTo(made.weightBytes, -1);
+    }
+  });
 
   test('experts of a layer are in one place, and told once', () => {
     for (const on of ['h800x8', 'rtx4090x4', 'mac-192', 'workstation-512']) {

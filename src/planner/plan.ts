@@ -4,7 +4,7 @@
  */
 import type { CacheDType } from '../backend/backend.ts';
 import type { FamilyModel } from '../hub/family.ts';
-import { gigabytes, runnersOf } from './engines.ts';
+import { gigabytes, runnersOf, wantedBytes } from './engines.ts';
 import type { Machine } from './machine.ts';
 import { type Demand, demandedCache, devicesOf, type Placement } from './placement.ts';
 import { decodeRate, type EngineName, prefillRate, type Rate } from './speed.ts';
@@ -258,13 +258,14 @@ export function waysToFit(plan: ModelPlan, machine: Machine, request: PlanReques
     sentences.push(`plan for ${Math.floor(contextTokens).toLocaleString('en-US')} tokens of context`);
     break;
   }
-  const wanted = plan.weightBytes + plan.cacheBytes;
   const roomOf = (kinds: readonly string[]) =>
     devicesOf(machine)
       .filter(({ kind }) => kinds.includes(kind))
       .reduce((sum, { usableBytes }) => sum + Math.max(0, usableBytes), 0);
   const room = roomOf(['gpu', 'memory']);
   const short = plan.refusals.filter(({ tooSmall }) => tooSmall).map(({ engine }) => engine);
+  // Of the two that use all there is Hadal wants less.
+  const wanted = wantedBytes(short.includes('hadal') ? 'hadal' : 'llama.cpp', subject, demand);
   if (!short.includes('hadal') && !short.includes('llama.cpp')) {
     const there = roomOf(['gpu']);
     if (short.length > 0 && wanted > there)

@@ -13,7 +13,7 @@ import { configFromHf } from '../model/config-hf.ts';
 import { describeModel, outlineModel, planTensors } from '../model/load.ts';
 import type { CacheStream } from '../model/model.ts';
 import { cacheCost } from '../model/streams.ts';
-import { type Part, planBytes, specNumbers } from '../model/weights.ts';
+import { keptApart, type Part, planBytes, specNumbers } from '../model/weights.ts';
 import { chooseTypes } from '../quantize/choose-types.ts';
 import type { FileTypeName } from '../quantize/file-types.ts';
 import { type StepWork, stepWork } from './step-work.ts';
@@ -78,7 +78,7 @@ export function subjectOf(model: FamilyModel, quantization: Quantization): Subje
   const outline = outlineOf(model, quantization === 'native' ? 'merged' : 'split');
   const { specs, facts, experts } = outline;
   const share = experts === undefined ? 1 : experts.used / experts.count;
-  const tied = !specs.some(({ part }) => part === 'output');
+  const apart = new Set(keptApart(specs));
   const types =
     quantization === 'native'
       ? undefined
@@ -102,7 +102,7 @@ export function subjectOf(model: FamilyModel, quantization: Quantization): Subje
       numbers: specNumbers(spec),
       bytes: type === undefined ? nativeBytes(shape.native, spec) : mixBytes(type, spec.shape),
       dtype: type ?? nativeType(shape.native, spec),
-      share: shareOf(spec.part, share, tied),
+      share: shareOf(spec.part, share, apart.has(spec)),
     };
   });
   const { also } = model;
@@ -149,7 +149,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
   const plans = planTensors(file);
   const { experts } = config;
   const share = experts === undefined ? 1 : experts.used / experts.experts;
-  const tied = !plans.some(({ spec }) => spec.part === 'output');
+  const apart = new Set(keptApart(plans.map(({ spec }) => spec)));
   const predicts = plans.some(({ spec }) => spec.part === 'predictor');
   const dtypes = new Map<string, number>();
   for (const { tensors } of plans) {
@@ -177,7 +177,7 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
         numbers: specNumbers(plan.spec),
         bytes: planBytes(plan),
         dtype: plan.tensors[0]?.dtype ?? 'F32',
-        share: shareOf(plan.spec.part, share, tied),
+        share: shareOf(plan.spec.part, share, apart.has(plan.spec)),
       };
     }),
     streams,
@@ -190,6 +190,16 @@ export function subjectOfFile(path: string, file: ModelFile): Subject {
 /** Bytes of all tensors. Example: `weightBytes(subject)`. */
 export function weightBytes({ tensors }: Pick<Subject, 'tensors'>): number {
   return tensors.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/**
+ * What of a subject is in memory where Hadal runs it: the rest are tables that it keeps apart, of which rows are read.
+ *
+ * @example weightBytes(heldBy(subject))
+ */
+export function heldBy({ tensors }: Pick<Subject, 'tensors'>): Pick<Subject, 'tensors'> {
+  const apart = new Set(keptApart(tensors));
+  return { tensors: tensors.filter((tensor) => !apart.has(tensor)) };
 }
 
 /** Bytes by part, largest first. Example: `bytesByPart(subject).get('experts')`. */
@@ -345,11 +355,10 @@ function layerOf(name: string): number | undefined {
   return found === undefined ? undefined : Number(found);
 }
 
-function shareOf(part: PlannedPart, expertShare: number, tied: boolean): number {
+function shareOf(part: PlannedPart, expertShare: number, apart: boolean): number {
   if (part === 'experts') return expertShare;
   // A row of a table for each token; and a plain token does without the predictor.
-  if (part === 'engram' || part === 'beside' || part === 'predictor') return 0;
-  return part === 'embedding' && !tied ? 0 : 1;
+  return apart || part === 'engram' || part === 'beside' || part === 'predictor' ? 0 : 1;
 }
 
 function mixBytes(type: DTypeName, shape: readonly number[]): number {

@@ -6,7 +6,7 @@ const GB = 1e9;
 /** A model of 1 GB with 2 layers of 64 numbers for k and for v: 512 bytes a token in F16. */
 function question(asked: {
   wantedTokens?: number;
-  weightBytes?: number;
+  heldBytes?: number;
   contextTokens?: number;
   presentBytes?: number;
   availableBytes?: number;
@@ -25,7 +25,7 @@ function question(asked: {
     cacheDType: 'F16',
     description: {
       contextTokens: asked.contextTokens ?? 1_000_000,
-      weightBytes: asked.weightBytes ?? GB,
+      heldBytes: asked.heldBytes ?? GB,
       streams: [stream(0, 'k'), stream(0, 'v'), stream(1, 'k'), stream(1, 'v')],
     },
     memory: { presentBytes, availableBytes: asked.availableBytes ?? presentBytes },
@@ -57,12 +57,12 @@ test('a wanted context is given or refused, never changed', () => {
 });
 
 test('a model larger than the memory is refused with both numbers', () => {
-  expect(() => contextThatFits(question({ weightBytes: 9 * GB }))).toThrow(
+  expect(() => contextThatFits(question({ heldBytes: 9 * GB }))).toThrow(
     'm.gguf: expected a model that fits the 8,000,000,000 bytes of memory here, ' +
       'got one that needs 9,135,266,304 bytes (9,000,000,000 bytes of weights); ' +
       'take a smaller model or quantization, or a machine with more memory',
   );
-  expect(contextThatFits(question({ weightBytes: 7.8646 * GB }))).toBe(2048);
+  expect(contextThatFits(question({ heldBytes: 7.8646 * GB }))).toBe(2048);
 });
 
 test('this machine has memory, and no more available than present', () => {

@@ -43,18 +43,18 @@ export function memoryHere(): Memory {
  * @example bytesNeeded(description, 8192, 'F16');
  */
 export function bytesNeeded(
-  description: Pick<ModelDescription, 'streams' | 'weightBytes'>,
+  description: Pick<ModelDescription, 'streams' | 'heldBytes'>,
   cacheTokens: number,
   cacheDType: CacheDType,
 ): number {
-  return description.weightBytes + WORKING_BYTES + cacheTokens * bytesPerToken(description, cacheDType);
+  return description.heldBytes + WORKING_BYTES + cacheTokens * bytesPerToken(description, cacheDType);
 }
 
 /** What is asked of {@link contextThatFits}. */
 export interface ContextQuestion {
   /** The model, in messages. */
   readonly name: string;
-  readonly description: Pick<ModelDescription, 'contextTokens' | 'streams' | 'weightBytes'>;
+  readonly description: Pick<ModelDescription, 'contextTokens' | 'streams' | 'heldBytes'>;
   /** What the person wants; chosen here when absent. */
   readonly wantedTokens?: number | undefined;
   readonly cacheDType: CacheDType;
@@ -70,21 +70,21 @@ export interface ContextQuestion {
  */
 export function contextThatFits(question: ContextQuestion): number {
   const { name, description, wantedTokens, cacheDType, memory } = question;
-  const { contextTokens: own, weightBytes } = description;
+  const { contextTokens: own, heldBytes } = description;
   const { presentBytes, availableBytes } = memory;
   const tokenBytes = bytesPerToken(description, cacheDType);
   const leastTokens = Math.min(own, LEAST_CONTEXT_TOKENS, wantedTokens ?? own);
-  const needed = weightBytes + WORKING_BYTES + leastTokens * tokenBytes;
+  const needed = heldBytes + WORKING_BYTES + leastTokens * tokenBytes;
   if (needed > presentBytes) {
     throw new HadalError('model-too-large', {
       what: name,
       expected: `a model that fits the ${bytes(presentBytes)} of memory here`,
-      got: `one that needs ${bytes(needed)} (${bytes(weightBytes)} of weights)`,
+      got: `one that needs ${bytes(needed)} (${bytes(heldBytes)} of weights)`,
       next: 'take a smaller model or quantization, or a machine with more memory',
     });
   }
   if (wantedTokens === undefined) {
-    const free = (availableBytes - weightBytes - WORKING_BYTES) * CONTEXT_SHARE;
+    const free = (availableBytes - heldBytes - WORKING_BYTES) * CONTEXT_SHARE;
     return Math.min(own, Math.max(leastTokens, Math.floor(free / tokenBytes)));
   }
   if (wantedTokens < 2 || wantedTokens > own) {
@@ -95,7 +95,7 @@ export function contextThatFits(question: ContextQuestion): number {
       next: 'choose a context in that range',
     });
   }
-  const room = presentBytes - weightBytes - WORKING_BYTES;
+  const room = presentBytes - heldBytes - WORKING_BYTES;
   if (wantedTokens * tokenBytes > room) {
     throw new HadalError('context-too-large', {
       what: `a context of ${wantedTokens} tokens`,

@@ -99,6 +99,7 @@ test('inspect reads the header', async () => {
   const shown = await hadal(['inspect', toy]);
   expect(shown).toMatchObject({ ...done, err: '' });
   expect(shown.out).toContain('llama, 2 layers, context 512');
+  expect(shown.out).toMatch(/in memory, mapped from the file; of \S+ kB more only rows are read\n/);
   expect(shown.out).toContain('blk.N.attn_q.weight');
   expect(shown.out).not.toContain('blk.1.attn_q.weight');
   expect((await hadal(['inspect', toy, '--tensors'])).out).toContain('blk.1.attn_q.weight');
@@ -122,6 +123,9 @@ test('inspect --json has every field of the file', async () => {
   expect(document.tensors).toHaveLength(3 + 2 * 9);
   const head = document.tensors.find(({ name }: { name: string }) => name === 'output.weight');
   expect(head).toMatchObject({ dtype: 'F32', shape: [64, TOY_VOCAB], bytes: 64 * TOY_VOCAB * 4, file: 0 });
+  // Rows of the embedding, as large as the head, are read from the file.
+  const { weight_bytes: all, held_weight_bytes: held } = document.model;
+  expect(all - held).toBe(head.bytes);
 });
 
 test('inspect shows a file that cannot be run, and why', async () => {

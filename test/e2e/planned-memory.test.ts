@@ -47,6 +47,9 @@ test.each([
     if (event.type === 'end') break;
   }
   const { weightBytes, cacheBytes, tensorBytes } = await model.memory();
+  // The same rule of what is kept apart on both sides: to the byte, but for rotation's frequencies.
+  expect(weightBytes - model.description.heldBytes).toBeLessThan(4096);
+  expect(weightBytes).toBeGreaterThanOrEqual(model.description.heldBytes);
   const held = weightBytes + cacheBytes + tensorBytes;
   expect(
     Math.abs(planned!.placement.bytes / held - 1),
