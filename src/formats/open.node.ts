@@ -30,21 +30,22 @@ export async function openModelFile(path: string, held?: HeldFiles): Promise<Mod
 }
 
 /**
- * Opens a model as {@link openModelFile} does, to be held: what a folder is read for later is read now, and in `metadata` too.
+ * Opens a model as {@link openModelFile} does, to be held: what a folder is read for later is read now, and in `metadata` too;
+ * nothing more is read of it, whatever is there by then.
  *
  * @throws HadalError as {@link openModelFile} does.
  * @example const file = await openWholeModel(path); const held = heldFiles(path, file);
  */
 export async function openWholeModel(path: string): Promise<ModelFile> {
   const facts = await stat(path).catch(() => undefined);
-  return openFrom(path, fromDisk(path, [...FOLDER_TEXTS, ...LATER_TEXTS]), facts?.isDirectory() === true);
+  return openFrom(path, fromDisk(path, ALL_TEXTS), facts?.isDirectory() === true);
 }
 
 /** What {@link openWholeModel} opened, for opening it again. Example: `openModelFile(path, heldFiles(path, file))` */
 export function heldFiles(path: string, { sources, metadata }: ModelFile): HeldFiles {
   const files = sources.map((source) => ({ path: resolve(source.name), fd: source.fd! }));
   if (files.some((file) => file.path === resolve(path))) return { files };
-  const texts = [...FOLDER_TEXTS, ...LATER_TEXTS].flatMap((name) => {
+  const texts = ALL_TEXTS.flatMap((name) => {
     const text = metadata.get(name);
     return typeof text === 'string' ? [[name, text] as const] : [];
   });
@@ -91,10 +92,14 @@ export async function readTextFile(path: string, mostBytes = MOST_TEXT_BYTES): P
   }
 }
 
+const ALL_TEXTS: readonly string[] = [...FOLDER_TEXTS, ...LATER_TEXTS];
+
 /** Where the parts of a model come from. */
 interface Place {
   /** Texts of a folder, those that are wanted with the headers. */
   readonly wanted: readonly string[];
+  /** Whether no other text will ever be wanted. */
+  readonly whole: boolean;
   text(name: string): Promise<string | undefined>;
   /** The one file of a folder without an index. */
   single(): Promise<string>;
@@ -104,6 +109,7 @@ interface Place {
 function fromDisk(path: string, wanted: readonly string[]): Place {
   return {
     wanted,
+    whole: wanted === ALL_TEXTS,
     text: (name) => readFolderText(path, name),
     single: () => singleName(path),
     file: openFile,
@@ -113,6 +119,7 @@ function fromDisk(path: string, wanted: readonly string[]): Place {
 function fromHeld(path: string, { files, texts = new Map() }: HeldFiles): Place {
   return {
     wanted: [...texts.keys()],
+    whole: true,
     text: async (name) => texts.get(name),
     single: async () => basename(files[0]?.path ?? path),
     async file(name) {
@@ -147,13 +154,19 @@ async function openFolder(folder: string, place: Place): Promise<ModelFile> {
   const indexText = metadata.get(INDEX_NAME) ?? (await place.text(INDEX_NAME));
   if (indexText === undefined) {
     const single = await openFrom(join(folder, await place.single()), place, false);
-    return { ...single, metadata: new Map([...single.metadata, ...metadata]) };
+    return ofFolder(single, metadata, place);
   }
   const index = readIndex(indexText, join(folder, INDEX_NAME));
   const paths = index.files.map((name) => join(folder, name));
   const joined = (files: readonly ModelFile[]) => joinSafetensors(index, files);
   const file = await openTogether(paths, readSafetensors, missingListed, joined, place);
-  return { ...file, metadata: new Map([...file.metadata, ...metadata]) };
+  return ofFolder(file, metadata, place);
+}
+
+/** The weights with the folder's texts. What weights call by the name of a text stands for none that the folder lacks. */
+function ofFolder(file: ModelFile, texts: ReadonlyMap<string, string>, { whole }: Place): ModelFile {
+  const own = [...file.metadata].filter(([name]) => !ALL_TEXTS.includes(name));
+  return { ...file, metadata: new Map([...own, ...texts]), whole };
 }
 
 /** The one safetensors file of a folder without an index. */

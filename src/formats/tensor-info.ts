@@ -50,6 +50,8 @@ export interface ModelFile {
   /** GGUF's type of each metadata value, for writing it again. */
   readonly metadataTypes?: ReadonlyMap<string, ValueType>;
   readonly tensors: ReadonlyMap<string, TensorInfo>;
+  /** Whether all that may be read of its folder is in `metadata`: what is not there is read from nowhere else. */
+  readonly whole?: boolean;
 }
 
 /** Random access to bytes: a file, a Blob, a buffer. Reads outside `[0, size)` are errors, never short. */

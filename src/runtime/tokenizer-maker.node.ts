@@ -19,11 +19,12 @@ import { endIdsOfFolder, jsonOf } from './hf-settings.ts';
  */
 export async function tokenizerMaker(
   path: string,
-  { format, metadata }: Pick<ModelFile, 'format' | 'metadata'>,
+  { format, metadata, whole = false }: Pick<ModelFile, 'format' | 'metadata' | 'whole'>,
 ): Promise<() => Tokenizer> {
   if (format === 'gguf') return () => tokenizerFromGguf(metadata);
   const held = metadata.get(TOKENIZER_JSON);
-  const text = typeof held === 'string' ? held : await readFolderText(path, TOKENIZER_JSON);
+  const later = () => (whole ? undefined : readFolderText(path, TOKENIZER_JSON));
+  const text = typeof held === 'string' ? held : await later();
   if (text === undefined) {
     throw new HadalError('tokenizer-missing', {
       what: path,

@@ -21,7 +21,7 @@ import { admit, readPolicy } from '../../src/audit/policy.node.ts';
 import { closeModelFile, heldFiles, openModelFile, openWholeModel } from '../../src/formats/open.node.ts';
 import { writeSafetensors } from '../../src/formats/safetensors/write.ts';
 import type { HeldFiles } from '../../src/formats/tensor-info.ts';
-import { type OpenOptions, openModel } from '../../src/runtime/open.node.ts';
+import { type OpenOptions, openModel, openTokenizer } from '../../src/runtime/open.node.ts';
 import { hadal } from '../fixtures/command.ts';
 import { toyLlama } from '../fixtures/toy-model.ts';
 
@@ -253,6 +253,34 @@ test.each<OpenOptions['host'] & string>(['worker', 'process'])(
   },
   120_000,
 );
+
+test('a tokenizer that appears while a folder is admitted is not read, nor one that the weights call so', async () => {
+  const path = join(folder, 'late');
+  cpSync(golden('hf/bf16'), path, { recursive: true });
+  const tokenizer = readFileSync(join(path, 'tokenizer.json'), 'utf8');
+  rmSync(join(path, 'tokenizer.json'));
+  const appearing = async () => void put('late/tokenizer.json', tokenizer);
+  const env = { ...process.env, HADAL_BACKEND: 'reference' };
+  await expect(openModel(path, { env, admit: appearing })).rejects.toMatchObject({
+    code: 'tokenizer-missing',
+  });
+  await expect(openTokenizer(path, { admit: async () => {} })).resolves.toBeDefined();
+  rmSync(join(path, 'tokenizer.json'));
+  await expect(openTokenizer(path, { admit: appearing })).rejects.toMatchObject({
+    code: 'tokenizer-missing',
+  });
+  const tensors = [{ name: 'a', dtype: 'F32' as const, shape: [1], data: new Uint8Array(4) }];
+  const weights = writeSafetensors({
+    metadata: [
+      ['tokenizer.json', '{}'],
+      ['format', 'pt'],
+    ],
+    tensors,
+  });
+  const single = await openModelFile(dirname(put('single/model.safetensors', weights)));
+  expect([...single.metadata]).toEqual([['format', 'pt']]);
+  await closeModelFile(single);
+});
 
 test('a file that is not held is never opened', async () => {
   const right = golden('hf/bf16');
