@@ -129,6 +129,12 @@ describe('files that contradict themselves are refused before anything is loaded
       /"blk.1.exp_probs_b.bias" of toy.gguf/,
     ],
     [
+      'gates that lost what they are, and still have their correction of choices',
+      { metadata: { 'deepseek2.expert_gating_func': undefined } },
+      'config-missing',
+      /"expert_gating_func" of toy.gguf: expected a number, for its gates correct their choice/,
+    ],
+    [
       'an endless rope scaling factor',
       { metadata: { 'deepseek2.rope.scaling.factor': Infinity } },
       'config-invalid',

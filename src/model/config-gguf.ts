@@ -232,12 +232,23 @@ const PUBLISHED_GROUPS: Readonly<Record<number, readonly [groups: number, used: 
 function expertsOf(file: ModelFile, keys: Keys): ExpertsConfig | undefined {
   const experts = keys.whole('expert_count', 0);
   if (experts === 0) return undefined;
-  const scoring = SCORING[keys.whole('expert_gating_func', 1) || 1];
+  const told = keys.whole('expert_gating_func', 0);
+  const corrected = [...file.tensors.keys()].some((name) => name.endsWith('.exp_probs_b.bias'));
+  // Files from before there was the key are of gates of softmax, whose choice nothing corrects: V2 and older.
+  if (told === 0 && corrected) {
+    throw new HadalError('config-missing', {
+      what: `key "expert_gating_func" of ${file.sources[0]?.name ?? 'the file'}`,
+      expected: 'a number, for its gates correct their choice of experts (exp_probs_b.bias)',
+      got: 'no such key',
+      next: 'fetch or convert the file again',
+    });
+  }
+  const scoring = SCORING[told || 1];
   if (!scoring) {
     throw new HadalError('config-invalid', {
       what: 'key "expert_gating_func"',
       expected: '1 (softmax), 2 (sigmoid) or 4 (sqrt-softplus)',
-      got: String(keys.whole('expert_gating_func')),
+      got: String(told),
       next: 'choose a model with one of these gates',
     });
   }
@@ -256,8 +267,7 @@ function expertsOf(file: ModelFile, keys: Keys): ExpertsConfig | undefined {
       normalise: keys.flag('expert_weights_norm', false),
       scale: keys.real('expert_weights_scale', 1) || 1,
       // No key tells; every published gate of sigmoids has one, and without it other experts would be chosen.
-      bias:
-        scoring === 'sigmoid' || [...file.tensors.keys()].some((name) => name.endsWith('.exp_probs_b.bias')),
+      bias: scoring === 'sigmoid' || corrected,
     },
   };
 }
