@@ -68,11 +68,14 @@ export class DigestAhead implements AsyncDisposable {
    * The SHA-256 of the first `bytes` of the file, hexadecimal; the thread has ended then.
    *
    * @param onProgress bytes hashed so far
-   * @throws Error when the file could not be read
+   * @throws Error when the file could not be read; the reason of `signal`
    */
-  async finish(bytes: number, onProgress?: (done: number) => void): Promise<string> {
+  async finish(bytes: number, onProgress?: (done: number) => void, signal?: AbortSignal): Promise<string> {
+    const over = new AbortController();
     try {
       return await new Promise((resolve, reject) => {
+        signal?.throwIfAborted();
+        signal?.addEventListener('abort', () => reject(signal.reason), { signal: over.signal });
         this.#thread.on('message', ({ done, digest }: Answer) => {
           onProgress?.(done);
           if (digest !== undefined) resolve(digest);
@@ -83,6 +86,7 @@ export class DigestAhead implements AsyncDisposable {
         this.#thread.postMessage({ to: bytes, last: true });
       });
     } finally {
+      over.abort();
       await this[Symbol.asyncDispose]();
     }
   }

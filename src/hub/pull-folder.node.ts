@@ -122,7 +122,7 @@ async function copy(
     } finally {
       await source.close();
     }
-    await file.finish();
+    await file.finish(undefined, signal);
   } finally {
     await file.close();
   }

@@ -435,6 +435,32 @@ describe('an unfinished file', () => {
     );
   });
 
+  test.each([3, 24])(
+    'an abort is heard while %i MB are digested, and what is there stays',
+    async (megabytes) => {
+      const path = join(root, `abort-${megabytes}.gguf`);
+      const data = Buffer.alloc(megabytes << 20, 7);
+      const whole = { bytes: data.length, sha256: createHash('sha256').update(data).digest('hex') };
+      const first = await RangedFile.open(path, whole);
+      await first.write(0, [data]);
+      await first.close();
+      const again = await RangedFile.open(path, whole);
+      const stop = new AbortController();
+      const steps: number[] = [];
+      const finished = again.finish((done) => {
+        steps.push(done);
+        stop.abort(new Error('enough'));
+      }, stop.signal);
+      await expect(finished).rejects.toThrow('enough');
+      expect(steps[0]).toBeLessThan(data.length);
+      await again.close();
+      const last = await RangedFile.open(path, whole);
+      expect([last.heldBytes, existsSync(path)]).toEqual([data.length, false]);
+      await last.finish();
+      expect(readFileSync(path).equals(data)).toBe(true);
+    },
+  );
+
   test('a log that was cut off, of another file, or longer than the file is not believed', async () => {
     const path = join(root, 'log.gguf');
     const heldWith = async (log: string, size = DATA.length) => {

@@ -102,7 +102,7 @@ export async function download(
     const resumed = file.heldBytes > 0;
     const attempt = async () => {
       await fetchRanges(url, file, { ...options, bytes });
-      await file.finish((done) => onVerify?.(done, bytes));
+      await file.finish((done) => onVerify?.(done, bytes), options.signal);
     };
     // What an earlier run left may be damaged, or of another time: it gets one chance, then everything is fetched anew.
     await attempt().catch(async (error: unknown) => {

@@ -168,9 +168,10 @@ export class RangedFile {
    * Checks the digest of the whole, and gives the file its name. A wrong file is thrown away.
    *
    * @param onProgress bytes checked so far
-   * @throws HadalError `download-incomplete` (what is there stays, to be continued) or `digest-mismatch`.
+   * @throws HadalError `download-incomplete` (what is there stays, to be continued) or `digest-mismatch`; the reason of
+   *   `signal`, and what is there stays then too.
    */
-  async finish(onProgress?: (doneBytes: number) => void): Promise<void> {
+  async finish(onProgress?: (doneBytes: number) => void, signal?: AbortSignal): Promise<void> {
     const { bytes } = this.#expected;
     if (this.heldBytes !== bytes) {
       throw new HadalError('download-incomplete', {
@@ -180,7 +181,7 @@ export class RangedFile {
       });
     }
     const wanted = 'sha256' in this.#expected ? this.#expected.sha256 : this.#expected.gitBlob;
-    const got = await this.#digest(onProgress);
+    const got = await this.#digest(onProgress, signal);
     if (got !== wanted) {
       await this.restart();
       throw new HadalError('digest-mismatch', {
@@ -196,10 +197,10 @@ export class RangedFile {
     await rm(logPath(this.#path), { force: true });
   }
 
-  #digest(onProgress?: (doneBytes: number) => void): Promise<string> {
+  #digest(onProgress?: (doneBytes: number) => void, signal?: AbortSignal): Promise<string> {
     const path = incomplete(this.#path);
-    if (this.#ahead) return this.#ahead.finish(this.#expected.bytes, onProgress);
-    return 'sha256' in this.#expected ? sha256OfFile(path, onProgress) : blobDigest(path);
+    if (this.#ahead) return this.#ahead.finish(this.#expected.bytes, onProgress, signal);
+    return 'sha256' in this.#expected ? sha256OfFile(path, onProgress, signal) : blobDigest(path);
   }
 
   /** Writes the log and closes; a file without a byte is removed. */
