@@ -2,10 +2,11 @@
  * Owns: what lies in a folder of this machine that a model is taken from: its files, and what each of them has to be.
  * Refuses to know: where anything goes.
  *
- * What a file must be says a list of digests that lies beside it (`SHA256SUMS` and the like); without one it is read.
+ * What a file must be says a list of digests (`SHA256SUMS` and the like) that lies beside it or in the folder itself, or a
+ * digest of its own (`model.gguf.sha256`); without any it is read.
  */
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, relative, resolve, sep } from 'node:path';
+import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
 import { HadalError } from '../error.ts';
 import { sha256OfFile } from './digest.node.ts';
 import { isPlainPath, type RepoFile } from './hugging-face.node.ts';
@@ -13,9 +14,11 @@ import { isPlainPath, type RepoFile } from './hugging-face.node.ts';
 const MODEL_FILE = /\.(?:gguf|safetensors)$/i;
 /** More files than any model has. */
 const MOST_FILES = 10_000;
-/** A list of a folder, and the digest of one file. */
+/** A list of a folder, and the digest of one file; a line of either, as coreutils and BSD write it. */
 const LIST = /^sha256sums?(?:\.txt)?$/i;
 const SINGLE = /\.sha256$/i;
+const LINE = /^(?<sha256>[0-9a-f]{64})(?: [ *](?:\.\/)?(?<file>\S.*?))?\r?$/i;
+const BSD_LINE = /^SHA256 \((?:\.\/)?(?<file>.+)\) = (?<sha256>[0-9a-f]{64})\r?$/i;
 const LONGEST_SUMS = 4 << 20;
 
 /** A folder, and the file or quantization in it that is meant. */
@@ -100,14 +103,16 @@ export async function digestsOf(
   { signal, onProgress }: DigestOptions,
 ): Promise<string[]> {
   for (const { path } of files) await demandInside(folder, path);
-  const sums = await sumsIn(folder);
+  const sums = await sumsOf(folder, files);
   for (const { path } of files) {
-    if (sums.list === undefined || sums.digests.has(path)) continue;
+    const list = [`${path}.sha256`, posix.dirname(path), '.'].flatMap((at) => sums.lists.get(at) ?? [])[0];
+    if (list === undefined || sums.digests.has(path)) continue;
+    const at = posix.dirname(list);
     throw new HadalError('digest-missing', {
       what: join(folder, path),
-      expected: `a line in ${sums.list}, as the others have`,
+      expected: `a line of it in ${list}`,
       got: 'none',
-      next: `if it belongs there: cd ${folder} && sha256sum ${path} >> ${sums.list}`,
+      next: `if it is as it should be: cd ${join(folder, at)} && sha256sum ${posix.relative(at, path)} >> ${posix.basename(list)}`,
     });
   }
   const unknown = files.filter(({ path }) => !sums.digests.has(path));
@@ -174,39 +179,46 @@ async function demandInside(folder: string, path: string): Promise<void> {
   });
 }
 
-/** What `sha256sum` wrote into a folder. */
+/** What `sha256sum` wrote into a folder and those in it; all paths are relative to it, with slashes. */
 interface Sums {
   readonly digests: ReadonlyMap<string, { readonly sha256: string; readonly saidBy: string }>;
-  /** The list of the whole folder, where there is one. */
-  readonly list: string | undefined;
+  /** Lists by the folder that they are of, and digests of one file by their own names. */
+  readonly lists: ReadonlyMap<string, string>;
 }
 
-async function sumsIn(folder: string): Promise<Sums> {
+async function sumsOf(folder: string, files: readonly RepoFile[]): Promise<Sums> {
   const digests = new Map<string, { readonly sha256: string; readonly saidBy: string }>();
-  const names = (await ofSource(folder, () => readdir(folder))).sort();
-  for (const saidBy of names) {
-    const path = join(folder, saidBy);
-    if (!LIST.test(saidBy) && !SINGLE.test(saidBy)) continue;
-    const facts = await factsOf(path);
-    if (!facts?.isFile() || facts.size > LONGEST_SUMS) continue;
-    await demandInside(folder, saidBy);
-    for (const line of (await ofSource(path, () => readFile(path, 'utf8'))).split('\n')) {
-      const [, digest, named] = /^([0-9a-f]{64})(?: [ *](?:\.\/)?(\S.*?))?\r?$/i.exec(line.trimEnd()) ?? [];
-      if (!digest) continue;
-      // A lone digest is of the file that its own is named after.
-      const file = named ?? saidBy.replace(SINGLE, '');
-      const sha256 = digest.toLowerCase();
-      const before = digests.get(file);
-      if (before !== undefined && before.sha256 !== sha256) {
-        throw new HadalError('digest-conflict', {
-          what: join(folder, file),
-          expected: `one SHA-256 (${before.saidBy} says ${before.sha256})`,
-          got: `another by ${saidBy}, ${sha256}`,
-          next: 'find out which is right, and remove the other',
-        });
+  const lists = new Map<string, string>();
+  for (const at of new Set(['.', ...files.map(({ path }) => posix.dirname(path))])) {
+    const place = join(folder, at);
+    for (const name of (await ofSource(place, () => readdir(place))).sort()) {
+      if (!LIST.test(name) && !SINGLE.test(name)) continue;
+      const saidBy = posix.join(at, name);
+      const path = join(folder, saidBy);
+      const facts = await factsOf(path);
+      if (!facts?.isFile()) continue;
+      const of = LIST.test(name) ? at : saidBy.replace(SINGLE, '.sha256');
+      lists.set(of, lists.get(of) ?? saidBy);
+      await demandInside(folder, saidBy);
+      if (facts.size > LONGEST_SUMS) continue;
+      for (const line of (await ofSource(path, () => readFile(path, 'utf8'))).split('\n')) {
+        const said = (LINE.exec(line.trimEnd()) ?? BSD_LINE.exec(line.trimEnd()))?.groups;
+        if (said?.sha256 === undefined) continue;
+        // A lone digest is of the file that its own is named after.
+        const file = posix.join(at, said.file ?? name.replace(SINGLE, ''));
+        const sha256 = said.sha256.toLowerCase();
+        const before = digests.get(file);
+        if (before !== undefined && before.sha256 !== sha256) {
+          throw new HadalError('digest-conflict', {
+            what: join(folder, file),
+            expected: `one SHA-256 (${before.saidBy} says ${before.sha256})`,
+            got: `another by ${saidBy}, ${sha256}`,
+            next: 'find out which is right, and remove the other',
+          });
+        }
+        digests.set(file, { sha256, saidBy });
       }
-      digests.set(file, { sha256, saidBy });
     }
   }
-  return { digests, list: names.find((name) => LIST.test(name)) };
+  return { digests, lists };
 }

@@ -198,6 +198,27 @@ test('what a list of digests leaves out is refused; a digest of its own speaks o
   expect((await from(`${single}:Q6_K`, env)).fetchedBytes).toBe(500);
 });
 
+test('a list beside a file in a folder of the folder is heard, in either notation; one that says nothing of it is refused', async () => {
+  const folder = source('nested', {});
+  const [right, wrong] = [bytes(500, 3), bytes(500, 5)];
+  const digest = createHash('sha256').update(right).digest('hex');
+  source('nested/Q8_0', { 'M-Q8_0.gguf': right, SHA256SUMS: `SHA256 (M-Q8_0.gguf) = ${digest}\n` });
+  source('nested/Q6_K', { 'M-Q6_K.gguf': wrong, 'M-Q6_K.gguf.sha256': `${digest}  M-Q6_K.gguf\n` });
+  source('nested/Q4_K_M', { 'M-Q4_K_M.gguf': right, 'M-Q4_K_M.gguf.sha256': `${digest}  /build/M.gguf\n` });
+  source('nested/Q2_K', { 'M-Q2_K.gguf': right });
+  const env = homeOf();
+  expect((await from(`${folder}:Q8_0`, env)).fetchedBytes).toBe(500);
+  expect((await from(`${folder}:Q2_K`, env)).fetchedBytes).toBe(500);
+  await expect(from(`${folder}:Q6_K`, env)).rejects.toMatchObject({ code: 'digest-mismatch' });
+  const command = `cd ${join(folder, 'Q4_K_M')} && sha256sum M-Q4_K_M.gguf >> M-Q4_K_M.gguf.sha256`;
+  await expect(from(`${folder}:Q4_K_M`, env)).rejects.toMatchObject({
+    code: 'digest-missing',
+    message: expect.stringContaining(command),
+  });
+  writeFileSync(join(folder, 'Q8_0', 'M-Q8_0.gguf'), wrong);
+  await expect(from(`${folder}:Q8_0`, homeOf())).rejects.toMatchObject({ code: 'digest-mismatch' });
+});
+
 test('lists of digests that contradict each other are refused', async () => {
   const folder = source('contradicting', { 'M-Q8_0.gguf': bytes(500, 3) });
   const digest = createHash('sha256').update(bytes(500, 3)).digest('hex');
