@@ -180,6 +180,7 @@ async function placesOf(models: readonly string[], bundle: string): Promise<Read
     for (const path of shardNames(model) ?? [model]) {
       const files = await plainFiles(path, path === model ? undefined : model);
       const [name, real] = [basename(resolve(path)), await realpath(path)];
+      demandShards(path, files);
       const collision = (what: string, expected: string, got: string, next: string) =>
         new HadalError('bundle-collision', { what, expected, got, next });
       if (bundle.startsWith(`${real}${sep}`))
@@ -194,6 +195,20 @@ async function placesOf(models: readonly string[], bundle: string): Promise<Read
     }
   }
   return places;
+}
+
+/** Refuses a folder with some shards of a model: a bundle of them would be refused where it arrives. */
+function demandShards(folder: string, files: readonly string[]): void {
+  for (const file of files) {
+    const missing = shardNames(file)?.find((shard) => !files.includes(shard));
+    if (missing === undefined) continue;
+    throw new HadalError('gguf-shards', {
+      what: join(folder, missing),
+      expected: `it there, as ${file} is one shard of several`,
+      got: 'nothing there',
+      next: 'fetch it, or leave the others out',
+    });
+  }
 }
 
 /** All files of a path, links followed; refuses what is missing, and pipes and devices. */

@@ -32,6 +32,21 @@ test(
 );
 
 test(
+  'a folder with some shards of a model is refused before anything is packed',
+  async () => {
+    await using folder = await scratchFolder();
+    const model = join(folder.path, 'model');
+    mkdirSync(join(model, 'Q8_0'), { recursive: true });
+    writeFileSync(join(model, 'Q8_0', 'm-00002-of-00002.gguf'), 'GGUF');
+    const end = await hadal(['bundle', join(folder.path, 'b'), '--model', model, '--json']);
+    expect(codeOf(end)).toBe('gguf-shards');
+    expect(end.out).toContain(join(model, 'Q8_0', 'm-00001-of-00002.gguf'));
+    expect(readdirSync(folder.path)).toEqual(['model']);
+  },
+  HANG_MS,
+);
+
+test(
   'what is left of a bundle that was killed is said, and nothing but a whole one has its name',
   async () => {
     await using folder = await scratchFolder();
