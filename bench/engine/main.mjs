@@ -34,6 +34,7 @@ const USAGE = `usage: npm run bench:engine -- MODEL.gguf [flags]
   --alone          Hadal alone, without llama.cpp
   --ik FOLDER      also ik_llama.cpp, out of the folder with its llama-bench, with and without -rtr; it has no rows
                    of many answers and of loading
+  --ik-modes LIST  plain, rtr or both with a comma between (otherwise); -rtr holds a second copy of the weights
   --out NAME       writes bench/results/NAME.json and docs/benchmarks.md; rows measured earlier stay in the file
   --page           only draws docs/benchmarks.md anew from bench/results
 
@@ -43,6 +44,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const MAX_BATCH = 16;
 const SETTLE_MS = 250;
 const ROOM_TOKENS = 64;
+const IK_MODES = { plain: { name: 'ik', repack: false }, rtr: { name: 'ik -rtr', repack: true } };
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
@@ -53,6 +55,7 @@ const { values: flags, positionals } = parseArgs({
     cache: { type: 'string' },
     alone: { type: 'boolean' },
     ik: { type: 'string' },
+    'ik-modes': { type: 'string' },
     out: { type: 'string' },
     page: { type: 'boolean' },
     help: { type: 'boolean' },
@@ -185,9 +188,10 @@ function enginesWanted() {
   }
   if (flags.ik !== undefined) {
     const measures = ({ session, name }) => session === 'single' || name === 'memory';
-    for (const repack of [false, true]) {
-      const extra = { folder: resolve(flags.ik), repack };
-      engines[repack ? 'ik -rtr' : 'ik'] = { drive: './drive-ik.mjs', extra, measures };
+    for (const mode of (flags['ik-modes'] ?? Object.keys(IK_MODES).join()).split(',')) {
+      if (!(mode in IK_MODES)) throw new Error(`--ik-modes: expected plain or rtr, got ${mode}`);
+      const { name, repack } = IK_MODES[mode];
+      engines[name] = { drive: './drive-ik.mjs', extra: { folder: resolve(flags.ik), repack }, measures };
     }
   }
   return engines;
