@@ -15,12 +15,10 @@
  * @example costOf(describeModel(file)).stepBytes(1)
  */
 export function costOf(description) {
-  const { config, weightBytesByPart, multiplyAddsPerToken, weightBytes } = description;
+  const { config, weightBytesByPart, multiplyAddsPerToken, weightBytes, heldBytes } = description;
   const { experts } = config;
   const expertBytes = weightBytesByPart.experts ?? 0;
-  const tied = weightBytesByPart.output === undefined;
-  const embeddingBytes = tied ? 0 : (weightBytesByPart.embedding ?? 0);
-  const rest = weightBytes - expertBytes - embeddingBytes;
+  const rest = heldBytes - expertBytes;
   const distinctExperts = (rows) =>
     experts && experts.experts * (1 - (1 - experts.used / experts.experts) ** rows);
   const stepBytes = (rows, distinct = distinctExperts(rows)) =>
