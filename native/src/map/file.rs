@@ -394,6 +394,7 @@ mod tests {
         assert_eq!(copy, all[1000..1700]);
         std::fs::remove_file(&path).unwrap();
     }
+
     #[test]
     fn what_cannot_be_read_is_told_with_what_to_do() {
         let path = std::env::temp_dir();
