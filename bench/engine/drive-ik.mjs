@@ -5,7 +5,6 @@
  * llama-bench loads the model and warms up before it measures; it has prompts and answers of one sequence, no batches.
  */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { answerParent, peakBytes } from './child.mjs';
 
@@ -54,7 +53,6 @@ async function bench(test) {
 answerParent({
   async open({ folder, repack, model, threads, cacheDType }) {
     const program = join(folder, 'llama-bench');
-    if (!existsSync(program)) throw new Error(`--ik: expected a folder with llama-bench, got ${folder}`);
     options = { program, model, threads, cacheDType, repack };
     const { commit } = await bench(['-p', '1', '-n', '0', '-w', '0']);
     return { ms: 0, about: { name: `ik_llama.cpp ${commit}${repack ? ', -rtr 1' : ''}`, threads } };

@@ -63,7 +63,14 @@ const { values: flags, positionals } = parseArgs({
 });
 if (flags.page) writePage(root);
 else if (flags.help || positionals.length !== 1) console.log(USAGE);
-else await bench(resolve(positionals[0]));
+else await bench(resolve(positionals[0])).catch(refuse);
+
+/** A flag that is wrong is told in its own sentence; anything else is a fault of ours. */
+function refuse(error) {
+  if (!error.message.startsWith('--')) throw error;
+  console.error(`bench:engine: ${error.message}; --help says what there is`);
+  process.exit(2);
+}
 
 async function bench(model) {
   const rounds = Number(flags.rounds ?? 7);
@@ -187,6 +194,8 @@ function enginesWanted() {
     engines['llama.cpp'] = { drive: './drive-llama-cpp.mjs', extra: { peer } };
   }
   if (flags.ik !== undefined) {
+    if (!existsSync(join(flags.ik, 'llama-bench')))
+      throw new Error(`--ik: expected a folder with llama-bench, got ${flags.ik}`);
     const measures = ({ session, name }) => session === 'single' || name === 'memory';
     for (const mode of (flags['ik-modes'] ?? Object.keys(IK_MODES).join()).split(',')) {
       if (!(mode in IK_MODES)) throw new Error(`--ik-modes: expected plain or rtr, got ${mode}`);
