@@ -30,7 +30,12 @@ test('an answer ends with length where the context does, and the next request is
 });
 
 test('streamed as well', async () => {
-  const stream = await client.chat.completions.create({ model: 'toy', messages: [question], stream: true });
+  const stream = await client.chat.completions.create({
+    model: 'toy',
+    temperature: 0,
+    messages: [question],
+    stream: true,
+  });
   const reasons: unknown[] = [];
   for await (const { choices } of stream)
     if (choices[0]?.finish_reason) reasons.push(choices[0].finish_reason);
