@@ -150,6 +150,25 @@ function everyBackend(create: () => Backend): void {
     expect(await backend.read(x, 2)).toEqual(noise(6, 2));
   });
 
+  test('reads that are asked for at once have what was recorded before each of them', async () => {
+    await using backend = create();
+    const [rows, cols] = [600, 512];
+    const weight = noisyWeight(backend, 'F32', cols, cols, 1);
+    const x = filled(backend, rows, cols, noise(rows * cols, 2));
+    const outs = [0, 1].map(() => backend.tensor('F32', rows, cols));
+    backend.matmul(
+      { rows, decodeRows: 0 },
+      x,
+      outs.map((out) => ({ weight, out })),
+    );
+    const [first, second, third] = await Promise.all(
+      [...outs, x].map((tensor) => backend.read(tensor, rows)),
+    );
+    expect(first!.some((value) => value !== 0)).toBe(true);
+    expect(second).toEqual(first);
+    expect(third).toEqual(noise(rows * cols, 2));
+  });
+
   test('memory is told by kind and given back', async () => {
     await using backend = create();
     const none = backend.memory();

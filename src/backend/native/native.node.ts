@@ -90,8 +90,8 @@ function nativeBackend(addon: Addon, context: Context): Backend {
   let known = new WeakMap<object, Map<string, Recorded>>();
   /** What of it the next read runs, if anything. */
   let next: Recorded | undefined;
-  /** A short step that lets other work go first: what is read after it comes after it. */
-  let waiting: Promise<void> | undefined;
+  /** The read that was asked for last and has no answer yet: what is read after it comes after it. */
+  let last: Promise<ArrayBuffer> | undefined;
   /** Whether the calling thread is to stay free. */
   let free = false;
   let lastId = 0;
@@ -119,14 +119,21 @@ function nativeBackend(addon: Addon, context: Context): Backend {
       // What is recorded from here on belongs to the next read.
       program.clear();
     }
-    if (short && words.length > 0) {
-      const own = othersFirst();
-      waiting = own;
-      await own;
-      if (waiting === own) waiting = undefined;
-    } else if (waiting) await waiting;
     const recorded = [context, words, native, start, cols, rows] as const;
-    return (short ? addon.runNow(...recorded) : undefined) ?? (await addon.run(...recorded));
+    const before = last;
+    const own = inTurn();
+    last = own;
+    try {
+      return await own;
+    } finally {
+      if (last === own) last = undefined;
+    }
+
+    async function inTurn(): Promise<ArrayBuffer> {
+      if (before) await before.catch(() => undefined);
+      if (short && words.length > 0) await othersFirst();
+      return (short ? addon.runNow(...recorded) : undefined) ?? (await addon.run(...recorded));
+    }
   }
 
   /** Two turns: in the first, what the step before led to may still ask for one, and it is to go first too. */
