@@ -3,7 +3,7 @@
 
 use crate::error::{Fault, Outcome, misfit};
 use crate::formats::{CacheFormat, Format};
-use crate::kernels::{Activations, attention, latent, moe, pick, rows};
+use crate::kernels::{Activations, attention, latent, linear, moe, pick, rows};
 use crate::map::{Buffer, Bytes, Mapping, Tensors, refuse_beyond_memory};
 use crate::pool::Pool;
 use crate::simd::{self, Kernels, SCALED_STEP, Scaled};
@@ -159,6 +159,7 @@ pub struct State {
     pub pool: Pool,
     pub kernels: &'static Kernels,
     pub activations: Activations,
+    pub products: linear::Workspace,
     pub attention: attention::Workspace,
     pub experts: moe::Workspace,
     pub latent: latent::Workspace,
@@ -195,6 +196,7 @@ impl Context {
             pool,
             kernels,
             activations: Activations::default(),
+            products: linear::Workspace::default(),
             attention: attention::Workspace::default(),
             experts: moe::Workspace::default(),
             latent: latent::Workspace::default(),

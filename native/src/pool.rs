@@ -24,6 +24,8 @@ const SPIN: Duration = Duration::from_micros(50);
 pub struct Scratch {
     pub floats: Buffer<f32>,
     pub more_floats: Buffer<f32>,
+    /// Products that are not yet where they belong.
+    pub products: Buffer<f32>,
     /// Unpacked weights.
     pub panel: Buffer<f32>,
 }

@@ -121,7 +121,7 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
             let products = (0..w.count()?)
                 .map(|_| {
                     let (weight, out) = (w.count()?, w.view(span.rows)?);
-                    Ok(Product { weight, out, bias: w.maybe()?, add: w.int()? != 0 })
+                    Ok(Product { weight, out, bias: w.maybe()?, add: w.int()? != 0, gate: w.maybe()? })
                 })
                 .collect::<Outcome<Vec<_>>>()?;
             linear::matmul(state, span, x, &products)
@@ -158,9 +158,9 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
             attention::attend(state, &batch, out, q, keys, values, &heads)
         }
         8 => {
-            let span = w.span()?;
-            let (out, gate, up) = (w.view(span.rows)?, w.view(span.rows)?, w.view(span.rows)?);
-            rows::swiglu(state, out, gate, up)
+            let batch = w.batch(state)?;
+            let (picks, q, weights) = (w.view(batch.span.rows)?, w.view(batch.span.rows)?, w.view(batch.span.rows)?);
+            pick::pick(state, &batch, picks, q, weights, w.count()?, w.count()?)
         }
         9 => {
             let span = w.span()?;
@@ -224,11 +224,6 @@ fn step(state: &mut State, code: i32, mut w: Words<'_>) -> Outcome<()> {
             let (out, x) = (w.view(span.rows)?, w.view(span.rows)?);
             let (weight, bias, eps) = (w.count()?, w.count()?, w.float()?);
             rows::layer_norm(state, out, x, (weight, bias), eps)
-        }
-        17 => {
-            let batch = w.batch(state)?;
-            let (picks, q, weights) = (w.view(batch.span.rows)?, w.view(batch.span.rows)?, w.view(batch.span.rows)?);
-            pick::pick(state, &batch, picks, q, weights, w.count()?, w.count()?)
         }
         _ => Err(Fault::new("unsupported-operation", format!("operation {code}"))
             .expected("an operation that the native backend has")

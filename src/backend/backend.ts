@@ -76,7 +76,10 @@ export interface Batch extends Span {
   readonly outputSpan: Span;
 }
 
-/** One product of {@link Backend.matmul}: out = x * weight^T (+ bias) or, with `add`, out += that. */
+/**
+ * One product of {@link Backend.matmul}: out = x * weight^T (+ bias) or, with `add`, out += that; or, with `gate`,
+ * out = silu(x * gate^T) * (x * weight^T), the first half of a feed-forward layer (SwiGLU, arXiv 2002.05202).
+ */
 export interface Product {
   /** [rows=N, cols=K] of the weight: N outputs. */
   readonly weight: Weight;
@@ -85,6 +88,8 @@ export interface Product {
   /** [1, N], F32. */
   readonly bias?: Weight;
   readonly add?: boolean;
+  /** [N, K]; without `bias` and `add`. */
+  readonly gate?: Weight;
 }
 
 export interface RopeOptions {
@@ -283,8 +288,6 @@ export interface Backend extends AsyncDisposable {
     keys: CacheStore,
     options: PickOptions,
   ): void;
-  /** out = silu(gate) * up, all [n, m]; out may be gate or up. */
-  swiglu(span: Span, out: Tensor, gate: Tensor, up: Tensor): void;
   /** out += x, both [n, m]. */
   add(span: Span, out: Tensor, x: Tensor): void;
   /** out[i] = x[rows[i]]: out [span.rows, m], rows I32 [span.rows]. */

@@ -207,10 +207,15 @@ export function checkLayerNorm(span: Span, out: Tensor, x: Tensor, weight: Weigh
 export function checkMatmul(span: Span, x: Tensor, products: readonly Product[]): void {
   checkSpan('matmul', span);
   checkTensor('matmul', 'x', x, 'F32', span.rows, x.cols);
-  for (const { weight, out, bias } of products) {
+  for (const { weight, out, bias, add, gate } of products) {
     checkWeight('matmul', 'weight', weight, 1, weight.rows, x.cols);
     checkTensor('matmul', `out of "${weight.name}"`, out, 'F32', span.rows, weight.rows);
     demand(out.id !== x.id, 'matmul', `out of "${weight.name}"`, 'another tensor than x', 'x itself');
+    if (gate) {
+      checkWeight('matmul', 'gate', gate, 1, weight.rows, x.cols);
+      const beside = bias ? 'a bias' : 'something to add to';
+      demand(!bias && !add, 'matmul', `gate "${gate.name}"`, 'neither bias nor add beside it', beside);
+    }
     if (!bias) continue;
     checkVector('matmul', 'bias', bias, weight.rows);
     demand(bias.dtype === 'F32', 'matmul', `bias "${bias.name}"`, 'numbers of type F32', bias.dtype);
@@ -309,14 +314,6 @@ export function checkPickRows(
   checkTensor('pickRows', 'q', q, 'F32', batch.rows, heads * dim);
   checkTensor('pickRows', 'weights', weights, 'F32', batch.rows, heads);
   checkCache('pickRows', 'keys', keys, dim);
-}
-
-/** Checks {@link Backend.swiglu}. */
-export function checkSwiglu(span: Span, out: Tensor, gate: Tensor, up: Tensor): void {
-  checkSpan('swiglu', span);
-  checkTensor('swiglu', 'out', out, 'F32', span.rows, out.cols);
-  checkTensor('swiglu', 'gate', gate, 'F32', span.rows, out.cols);
-  checkTensor('swiglu', 'up', up, 'F32', span.rows, out.cols);
 }
 
 /** Checks {@link Backend.add}. */

@@ -22,19 +22,15 @@ export function feedForward({ hidden, feedForward: inter, normEps }: ModelConfig
     streams: [],
     build(weights, { x, f32 }) {
       const h = f32('normed', hidden);
-      const gate = f32('gate', inter);
-      const up = f32('up', inter);
+      const gated = f32('gated', inter);
       const ffnNorm = weights.get(`${blk}ffn_norm.weight`);
-      const gateUp = [
-        { weight: weights.get(`${blk}ffn_gate.weight`), out: gate },
-        { weight: weights.get(`${blk}ffn_up.weight`), out: up },
-      ];
+      const gate = weights.get(`${blk}ffn_gate.weight`);
+      const up = [{ weight: weights.get(`${blk}ffn_up.weight`), gate, out: gated }];
       const down = [{ weight: weights.get(`${blk}ffn_down.weight`), out: x, add: true }];
       return (backend, batch) => {
         backend.rmsNorm(batch, h, x, ffnNorm, normEps); // [n, d]
-        backend.matmul(batch, h, gateUp); // [n, inter] twice
-        backend.swiglu(batch, gate, gate, up); // [n, inter]
-        backend.matmul(batch, gate, down); // [n, d]
+        backend.matmul(batch, h, up); // [n, inter]
+        backend.matmul(batch, gated, down); // [n, d]
       };
     },
   };

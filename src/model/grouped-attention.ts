@@ -39,7 +39,7 @@ export function groupedAttention(config: ModelConfig, layer: number, extras: Gro
       const q = f32('q', heads * headDim);
       const k = f32('k', kvHeads * headDim);
       const v = f32('v', kvHeads * valueDim);
-      const a = f32('attended', heads * valueDim);
+      const a = f32('normed', heads * valueDim); // h, which is done with by then, where it is as wide
       const [keys, values] = [store(`${blk}k`), store(`${blk}v`)];
       const weight = (name: string) => weights.get(`${blk}${name}.weight`);
       const product = (name: string, out: typeof q) => {

@@ -42,7 +42,7 @@ export function latentAttention(config: ModelConfig, layer: number, layout: Late
       const kv = f32('latent', cols); // [c | k_r]
       const c = memory.columns(kv, 0, kvLora);
       const kR = memory.columns(kv, kvLora, ropeDim);
-      const a = f32('attended', heads * valueDim);
+      const a = f32('normed', heads * valueDim); // h, which is done with by then, where it is as wide
       const latents = store(`${blk}latent`);
       const weight = (name: string) => weights.get(`${blk}${name}.weight`);
       const attnNorm = weight('attn_norm');

@@ -41,8 +41,11 @@ export function moe(config: ModelConfig, layer: number): Sublayer {
       const chosen = counts(layer);
       const sharedInter = of.shared * of.inter;
       const shared = sharedInter > 0 && {
-        gate: { weight: weight('ffn_gate_shexp'), out: f32('gate', sharedInter) },
-        up: { weight: weight('ffn_up_shexp'), out: f32('up', sharedInter) },
+        up: {
+          weight: weight('ffn_up_shexp'),
+          gate: weight('ffn_gate_shexp'),
+          out: f32('gated', sharedInter),
+        },
         down: { weight: weight('ffn_down_shexp'), out: x, add: true },
       };
       return (backend, batch) => {
@@ -52,9 +55,8 @@ export function moe(config: ModelConfig, layer: number): Sublayer {
         if (chosen) backend.countExperts(batch, chosen, ids);
         backend.experts(batch, x, h, ids, mix, experts); // [n, d]
         if (!shared) return;
-        backend.matmul(batch, h, [shared.gate, shared.up]); // [n, shared * inter] twice
-        backend.swiglu(batch, shared.gate.out, shared.gate.out, shared.up.out);
-        backend.matmul(batch, shared.gate.out, [shared.down]); // [n, d]
+        backend.matmul(batch, h, [shared.up]); // [n, shared * inter]
+        backend.matmul(batch, shared.up.out, [shared.down]); // [n, d]
       };
     },
   };

@@ -51,9 +51,6 @@ function counting(backend: Backend, tally: Tally): Backend {
     store: (...[, , x]: [unknown, unknown, Tensor]) => {
       tally.kept += x.cols;
     },
-    swiglu: (_span: unknown, out: Tensor) => {
-      tally.gated += out.cols;
-    },
     route: (...[, , , logits]: [unknown, unknown, unknown, Tensor]) => {
       tally.routed += logits.cols;
     },
@@ -63,6 +60,7 @@ function counting(backend: Backend, tally: Tally): Backend {
       if (!names.some((name) => name.includes('ffn_gate_inp'))) tally.rounded += x.cols;
       if (!names.some((name) => /^(?:output|token_embd)\./.test(name)))
         tally.placed += products.reduce((sum, { weight }) => sum + weight.rows, 0);
+      for (const { gate } of products) tally.gated += gate?.rows ?? 0;
     },
     experts: (
       ...[, out, , ids, , { gate }]: [unknown, Tensor, unknown, Tensor, unknown, { gate: Weight }]

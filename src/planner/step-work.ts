@@ -136,11 +136,11 @@ function latentPart({ hidden, attention: a }: ModelConfig): Counted {
 function densePart({ hidden, feedForward }: ModelConfig): Counted {
   return {
     regions: 2,
-    calls: 4,
+    calls: 3,
     numbers: {
       normed: hidden,
       rounded: hidden + feedForward,
-      placed: 2 * feedForward + hidden,
+      placed: feedForward + hidden,
       gated: feedForward,
     },
   };
@@ -152,11 +152,11 @@ function expertsPart({ hidden, experts }: ModelConfig): Counted {
   const always = shared * inter;
   return {
     regions: 3 + (always > 0 ? 2 : 0),
-    calls: 4 + (always > 0 ? 3 : 0),
+    calls: 4 + (always > 0 ? 2 : 0),
     numbers: {
       normed: hidden,
       rounded: used * (hidden + inter) + (always > 0 ? hidden + always : 0),
-      placed: experts.experts + used * (2 * inter + hidden) + (always > 0 ? 2 * always + hidden : 0),
+      placed: experts.experts + used * (2 * inter + hidden) + (always > 0 ? always + hidden : 0),
       gated: used * inter + always,
       routed: experts.experts,
     },

@@ -317,13 +317,14 @@ function scratchBytesOf({
     a.kind === 'latent' && a.indexer
       ? a.indexer.heads * (a.indexer.dim + 1) + a.indexer.dim + a.indexer.topK
       : 0;
-  const dense = experts === undefined || experts.leadingDense > 0 ? 2 * feedForward : 0;
+  const dense = experts === undefined || experts.leadingDense > 0 ? feedForward : 0;
   const shared = experts === undefined ? 0 : experts.shared * experts.inter;
   const routed =
     experts === undefined || experts.leadingDense >= layers ? 0 : experts.experts + 2 * experts.used;
-  const sharedColumns = shared === feedForward && dense > 0 ? 0 : 2 * shared;
+  const sharedColumns = shared === feedForward && dense > 0 ? 0 : shared;
+  const attended = a.heads * a.valueDim === hidden ? 0 : a.heads * a.valueDim;
   const columns =
-    2 * hidden + a.heads * (keyDim + a.valueDim) + attention + index + dense + routed + sharedColumns;
+    2 * hidden + a.heads * keyDim + attended + attention + index + dense + routed + sharedColumns;
   return 4 * (STEP_ROWS * columns + STEP_OUTPUTS * (hidden + vocabSize));
 }
 

@@ -155,7 +155,8 @@ export function observe(backend: Backend, maxRows: number): ObservedBackend {
     // Every operation is to be seen.
     again: (_of, _name, record) => record(),
     matmul(span, x, products) {
-      const of = products.map(({ weight }) => weight).filter(({ name }) => name.startsWith('blk.'));
+      const all = products.flatMap(({ weight, gate }) => (gate ? [gate, weight] : [weight]));
+      const of = all.filter(({ name }) => name.startsWith('blk.'));
       tapInput(span.rows, x, of);
       backend.matmul(span, x, products);
     },

@@ -53,6 +53,7 @@ async function layer(
     noisyWeight(backend, weights, kv, HIDDEN, 5),
   ];
   const up = noisyWeight(backend, weights, HIDDEN, HIDDEN, 6);
+  const gateOfUp = noisyWeight(backend, weights, HIDDEN, HIDDEN, 7);
   const frequencies = noisyWeight(backend, 'F32', 1, HEAD_DIM / 2, 7);
   const keys = backend.cache(cache, PAGES * SEQUENCES, PAGE_ROWS, kv);
   const values = backend.cache(cache, PAGES * SEQUENCES, PAGE_ROWS, kv);
@@ -108,10 +109,10 @@ async function layer(
     backend.add(span, attended, qs!);
     const gate = backend.tensor('F32', all.length, HIDDEN);
     backend.matmul(span, x, [
-      { weight: up, out: gate },
+      { weight: up, out: gate, gate: gateOfUp },
       { weight: up, out: normed, add: true },
     ]);
-    backend.swiglu(span, gate, gate, normed);
+    backend.add(span, gate, normed);
     const [one, two] = [await backend.read(attended, all.length), await backend.read(gate, all.length)];
     for (const [i, { sequence, position }] of all.entries()) {
       const row = new Float32Array(q + HIDDEN);

@@ -38,32 +38,64 @@ const FLOAT = 2e-5;
 /** Activations are rounded to int8: one part in 254 of the largest of 32, averaged over a row. */
 const INT8 = { 32: 0.03, 256: 0.04 } as const;
 
-const products: Case[] = [
+const kinds = [
   ...FORMATS.map(({ name, blockElements }) => ({ name, blockElements, scaled: false })),
   ...FORMATS.filter(({ name }) => name === 'F8_E4M3').map(({ name, blockElements }) => ({
     name,
     blockElements,
     scaled: true,
   })),
-].map(({ name, blockElements, scaled }) => ({
-  name: `matmul ${name}${scaled ? ', block-scaled' : ''}`,
-  tolerance: blockElements === 1 ? FLOAT : INT8[blockElements as 32 | 256],
-  async run(backend, size) {
-    const cols = Math.max(blockElements, 32) * size.scale;
-    const rows = 7 * size.scale + 3;
-    const unscaled = noisyWeight(backend, name, rows, cols, size.seed);
-    const weight = scaled ? blockScaled(backend, unscaled, 1, size.seed + 4) : unscaled;
-    const bias = noisyWeight(backend, 'F32', 1, rows, size.seed + 1);
-    const x = filled(backend, size.rows, cols, noise(size.rows * cols, size.seed + 2));
-    const out = filled(backend, size.rows, rows, noise(size.rows * rows, size.seed + 3));
-    const plain = backend.tensor('F32', size.rows, rows);
-    backend.matmul(spanOf(size), x, [
-      { weight, out, bias, add: true },
-      { weight, out: plain },
-    ]);
-    return [...(await backend.read(out, size.rows)), ...(await backend.read(plain, size.rows))];
+].map((kind) => ({
+  ...kind,
+  title: `${kind.name}${kind.scaled ? ', block-scaled' : ''}`,
+  tolerance: kind.blockElements === 1 ? FLOAT : INT8[kind.blockElements as 32 | 256],
+  cols: (size: Size) => Math.max(kind.blockElements, 32) * size.scale,
+  weight(backend: Backend, rows: number, size: Size, seed: number) {
+    const unscaled = noisyWeight(backend, kind.name, rows, this.cols(size), size.seed + seed);
+    return kind.scaled ? blockScaled(backend, unscaled, 1, size.seed + seed + 4) : unscaled;
   },
 }));
+
+const products = kinds.map(
+  (kind): Case => ({
+    name: `matmul ${kind.title}`,
+    tolerance: kind.tolerance,
+    async run(backend, size) {
+      const cols = kind.cols(size);
+      const rows = 7 * size.scale + 3;
+      const weight = kind.weight(backend, rows, size, 0);
+      const bias = noisyWeight(backend, 'F32', 1, rows, size.seed + 1);
+      const x = filled(backend, size.rows, cols, noise(size.rows * cols, size.seed + 2));
+      const out = filled(backend, size.rows, rows, noise(size.rows * rows, size.seed + 3));
+      const plain = backend.tensor('F32', size.rows, rows);
+      backend.matmul(spanOf(size), x, [
+        { weight, out, bias, add: true },
+        { weight, out: plain },
+      ]);
+      return [...(await backend.read(out, size.rows)), ...(await backend.read(plain, size.rows))];
+    },
+  }),
+);
+
+/** What two products of rounded activations are off comes together. */
+const gated = kinds.map(
+  (kind): Case => ({
+    name: `matmul ${kind.title}, gated`,
+    tolerance: 2 * kind.tolerance,
+    async run(backend, size) {
+      const cols = kind.cols(size);
+      const rows = 7 * size.scale + 3;
+      const [weight, gate] = [0, 10].map((seed) => kind.weight(backend, rows, size, seed));
+      const x = filled(backend, size.rows, cols, noise(size.rows * cols, size.seed + 2));
+      const [out, plain] = [0, 1].map(() => backend.tensor('F32', size.rows, rows));
+      backend.matmul(spanOf(size), x, [
+        { weight: weight!, out: out!, gate: gate! },
+        { weight: gate!, out: plain! },
+      ]);
+      return [...(await backend.read(out!, size.rows)), ...(await backend.read(plain!, size.rows))];
+    },
+  }),
+);
 
 const tables: Case[] = FORMATS.map(({ name, blockElements }) => ({
   name: `embed ${name}`,
@@ -180,7 +212,7 @@ const others: Case[] = [
     }),
   ),
   {
-    name: 'swiglu, add, columns',
+    name: 'add, columns',
     tolerance: FLOAT,
     async run(backend, size) {
       const cols = 5 * size.scale + 1;
@@ -191,7 +223,6 @@ const others: Case[] = [
         noise(size.rows * 2 * cols, size.seed).map((v) => v * 9),
       );
       const [gate, up] = [backend.columns(both, 0, cols), backend.columns(both, cols, cols)];
-      backend.swiglu(spanOf(size), gate, gate, up);
       backend.add(spanOf(size), gate, up);
       return backend.read(both, size.rows);
     },
@@ -231,7 +262,7 @@ const sizes = fc
 
 const isas = [...new Set(VARIANTS.map(({ isa }) => isa))];
 
-describe.each([...products, ...tables, ...attentions, ...others])('$name', ({ run, tolerance }) => {
+describe.each([...products, ...gated, ...tables, ...attentions, ...others])('$name', ({ run, tolerance }) => {
   test.skipIf(isas.length === 0)(
     needsNative('native is the reference within the tolerance, on every instruction set'),
     async () => {

@@ -120,6 +120,11 @@ function everyBackend(create: () => Backend): void {
     const out = backend.tensor('F32', 2, 3);
     const fault = await faultOf('shape', () => backend.matmul(span, x, [{ weight, out }]));
     expect(fault.message).toContain('[1, 3, 4]');
+    const fits = noisyWeight(backend, 'F32', 3, 4, 1);
+    const bias = noisyWeight(backend, 'F32', 1, 3, 1);
+    for (const product of [{ gate: weight }, { gate: fits, bias }, { gate: fits, add: true }]) {
+      await faultOf('shape', () => backend.matmul(span, x, [{ weight: fits, out, ...product }]));
+    }
     await faultOf('shape', () => backend.add({ rows: 3, decodeRows: 0 }, x, x));
     await faultOf('shape', () => backend.add({ rows: 2, decodeRows: 3 }, x, x));
     await faultOf('shape', () => backend.write(x, noise(9, 1)));

@@ -261,14 +261,10 @@ impl Latents<'_> {
             let head = tile.cols.start / (latent + rope);
             match &self.halves {
                 Halves::Split { k, .. } => {
-                    let mut floats = std::mem::take(&mut scratch.floats);
-                    let answers = floats.ensure(rows * latent);
                     let piece = Piece { weight: k, expert: head, rows: 0..latent };
-                    multiply(kernels, piece, queries, &lists[head], answers, scratch);
-                    for (i, answer) in answers.chunks_exact(latent).enumerate() {
-                        tile.out.row(i)[..latent].copy_from_slice(answer);
-                    }
-                    scratch.floats = floats;
+                    // SAFETY: the only part that is in use.
+                    let mut latents = unsafe { tile.out.part(0..rows, 0..latent) };
+                    multiply(kernels, piece, queries, &lists[head], (&mut latents, false), scratch);
                 }
                 Halves::Merged(kv) => {
                     let first = head * (nope + self.shape.value);
@@ -360,17 +356,10 @@ impl Latents<'_> {
         let means = Rows { x: means, rounded: &work.rounded };
         pool.grids(vec![Grid { out, tile_rows: rows, tile_cols: value }], &|tile, scratch| {
             let head = tile.cols.start / value;
-            let mut floats = std::mem::take(&mut scratch.floats);
-            let answers = floats.ensure(rows * value);
-            multiply(kernels, self.halves.value(head, &self.shape), means, &lists[head], answers, scratch);
-            for (i, answer) in answers.chunks_exact(value).enumerate() {
-                if self.seen(first + i) == 0 {
-                    tile.out.row(i).fill(f32::NAN);
-                } else {
-                    tile.out.row(i).copy_from_slice(answer);
-                }
+            multiply(kernels, self.halves.value(head, &self.shape), means, &lists[head], (&mut tile.out, false), scratch);
+            for i in (0..rows).filter(|&i| self.seen(first + i) == 0) {
+                tile.out.row(i).fill(f32::NAN);
             }
-            scratch.floats = floats;
         });
     }
 }

@@ -4,7 +4,7 @@
 //! A row's answers are added in the order of expert ids, so its bits do not depend on who else is in the batch.
 
 use super::linear::same;
-use super::multiply::{List, Piece, Rows, multiply};
+use super::multiply::{List, Piece, Rows, multiply, multiply_gated};
 use super::{Activations, Span, index, tile_bytes, tile_rows};
 use crate::context::State;
 use crate::error::{Outcome, misfit};
@@ -96,19 +96,9 @@ pub fn experts(
         .collect();
     pool.grids(grids, &|tile, scratch| {
         let group = groups[tile.grid];
-        let mut floats = std::mem::take(&mut scratch.floats);
-        let answers = floats.ensure(2 * group.len() * tile.cols.len()); // [gate | up] of [choices, tile]
-        let (gates, ups) = answers.split_at_mut(group.len() * tile.cols.len());
-        for (weight, answers) in [(&*gate, &mut *gates), (&*up, &mut *ups)] {
-            let piece = Piece { weight, expert: group[0].expert, rows: tile.cols.clone() };
-            multiply(kernels, piece, activations, &lists[tile.grid], answers, scratch);
-        }
-        let pairs = gates.chunks_exact_mut(tile.cols.len()).zip(ups.chunks_exact(tile.cols.len()));
-        for (c, (gate, up)) in pairs.enumerate() {
-            (kernels.swiglu)(gate, up);
-            tile.out.row(c).copy_from_slice(gate);
-        }
-        scratch.floats = floats;
+        let piece = |weight| Piece { weight, expert: group[0].expert, rows: tile.cols.clone() };
+        let pieces = [piece(&*gate), piece(&*up)];
+        multiply_gated(kernels, pieces, activations, &lists[tile.grid], &mut tile.out, scratch);
     });
 
     let hidden = Mat::over(hidden, inter); // [choices, inter]
@@ -125,7 +115,7 @@ pub fn experts(
         for (group, list) in groups.iter().zip(&lists) {
             let answers = floats.ensure(group.len() * tile.cols.len()); // [choices, tile]
             let piece = Piece { weight: &down, expert: group[0].expert, rows: tile.cols.clone() };
-            multiply(kernels, piece, hidden, list, answers, scratch);
+            multiply(kernels, piece, hidden, list, (&mut MatMut::over(answers, tile.cols.len()), false), scratch);
             for (choice, answer) in group.iter().zip(answers.chunks_exact(tile.cols.len())) {
                 (kernels.add_scaled)(tile.out.row(choice.row), choice.weight, answer);
             }

@@ -8,7 +8,7 @@
 use super::Activations;
 use crate::context::Weight;
 use crate::formats::{Family, Format};
-use crate::map::Mat;
+use crate::map::{Mat, MatMut};
 use crate::pool::Scratch;
 use crate::simd::{Floats, Kernels, Lanes, Row};
 use std::ops::Range;
@@ -51,8 +51,62 @@ impl List<'_> {
     }
 }
 
-/// out[n][r] = weight row rows.start + r . the n-th row of the list; scratch's `floats` stay the caller's.
+/// out[n][r] = weight row rows.start + r . the n-th row of the list, or out += that; scratch's `floats` stay the caller's.
 pub fn multiply(
+    kernels: &Kernels,
+    piece: Piece<'_>,
+    activations: Rows<'_>,
+    list: &List<'_>,
+    (out, add): (&mut MatMut<'_>, bool),
+    scratch: &mut Scratch,
+) {
+    let Piece { weight, expert, ref rows } = piece;
+    if let Some(panels) = kernels.panels[weight.format as usize]
+        && weight.scales.is_none()
+        && list.rows.len() >= panels.from
+    {
+        let row = |&i: &usize| activations.rounded.row(weight.family(), &activations.x, i);
+        let xs: Vec<Row> = list.rows.iter().map(row).collect();
+        return (panels.run)(weight.rows_of(expert, rows.start, rows.end), &xs, &mut scratch.panel, out, add);
+    }
+    if let Some(out) = out.in_one_run().filter(|_| !add) {
+        return multiply_in_one_run(kernels, piece, activations, list, out, scratch);
+    }
+    let mut products = std::mem::take(&mut scratch.products);
+    let of_list = products.ensure(list.rows.len() * rows.len()); // [list, rows]
+    let cols = rows.len();
+    multiply_in_one_run(kernels, piece, activations, list, of_list, scratch);
+    for (n, products) in of_list.chunks_exact(cols).enumerate() {
+        if add {
+            (kernels.add)(out.row(n), products);
+        } else {
+            out.row(n).copy_from_slice(products);
+        }
+    }
+    scratch.products = products;
+}
+
+/// out[n][r] = silu(g) * u, where g and u are what `multiply` gives of the two pieces.
+pub fn multiply_gated(
+    kernels: &Kernels,
+    [gate, up]: [Piece<'_>; 2],
+    activations: Rows<'_>,
+    list: &List<'_>,
+    out: &mut MatMut<'_>,
+    scratch: &mut Scratch,
+) {
+    let mut floats = std::mem::take(&mut scratch.floats);
+    let mut ups = MatMut::over(floats.ensure(out.rows() * out.cols()), out.cols());
+    multiply(kernels, gate, activations, list, (out, false), scratch);
+    multiply(kernels, up, activations, list, (&mut ups, false), scratch);
+    for n in 0..out.rows() {
+        (kernels.swiglu)(out.row(n), ups.row(n));
+    }
+    scratch.floats = floats;
+}
+
+/// As `multiply` without panels, to rows that lie one after the other.
+fn multiply_in_one_run(
     kernels: &Kernels,
     Piece { weight, expert, rows }: Piece<'_>,
     activations: Rows<'_>,
@@ -72,12 +126,6 @@ pub fn multiply(
         let sets: Vec<Lanes> = list.sets.clone().map(|set| activations.rounded.lanes(family, set)).collect();
         return lanes_kernel(bytes, &sets, list.rows.len(), &mut scratch.panel, out);
     }
-    if let Some(panels) = kernels.panels[weight.format as usize]
-        && list.rows.len() >= panels.from
-    {
-        let xs: Vec<Row> = list.rows.iter().map(|&i| activations.rounded.row(family, &activations.x, i)).collect();
-        return (panels.run)(bytes, &xs, &mut scratch.panel, out);
-    }
     let rows_kernel = kernels.rows[weight.format as usize];
     for (some, out) in list.rows.chunks(FEW).zip(out.chunks_mut(FEW * rows.len())) {
         let mut xs = [Row::default(); FEW];
@@ -92,7 +140,7 @@ pub fn multiply(
 const PANEL: usize = 32;
 const BLOCK: usize = 16;
 
-/// As `multiply`, for weights that become floats: block-scaled ones in registers for few rows, all into a panel for more, to
+/// As `multiply_in_one_run`, for weights that become floats: block-scaled ones in registers for few rows, all into a panel for more, to
 /// the same bits.
 fn as_floats(
     kernels: &Kernels,

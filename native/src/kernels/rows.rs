@@ -1,4 +1,4 @@
-//! Owns: what is done row by row: norms of both kinds, rope, swiglu, add, gather, argmax.
+//! Owns: what is done row by row: norms of both kinds, rope, add, gather, argmax.
 //! Refuses to know: what the rows are.
 
 use super::index;
@@ -169,28 +169,6 @@ pub fn rope(state: &mut State, x: View, positions: View, frequencies: usize, rop
         }
     });
     Ok(())
-}
-
-/// out = silu(gate) * up; out may be gate or up.
-pub fn swiglu(state: &mut State, out: View, gate: View, up: View) -> Outcome<()> {
-    let kernels = state.kernels;
-    same(out.cols, gate.cols, "swiglu: gate")?;
-    same(out.cols, up.cols, "swiglu: up")?;
-    if out == gate && out == up {
-        return each_row(state, out, &[], |_, to, _| {
-            let up = to.to_vec();
-            (kernels.swiglu)(to, &up);
-        });
-    }
-    if out == gate {
-        return each_row(state, out, &[up], |i, to, inputs| (kernels.swiglu)(to, inputs[0].row(i)));
-    }
-    let reads: &[View] = if out == up { &[gate] } else { &[gate, up] };
-    each_row(state, out, reads, |i, to, inputs| {
-        let up = if let [_, up] = inputs { up.row(i).to_vec() } else { to.to_vec() };
-        to.copy_from_slice(inputs[0].row(i));
-        (kernels.swiglu)(to, &up);
-    })
 }
 
 /// out += x

@@ -120,6 +120,13 @@ impl<'a, T: Number> MatMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(i * self.stride), self.cols) }
     }
 
+    /// All numbers, where rows lie one after the other.
+    pub fn in_one_run(&mut self) -> Option<&mut [T]> {
+        let whole = self.rows == 1 || self.stride == self.cols;
+        // SAFETY: as in `row`; nothing lies between the rows.
+        whole.then(|| unsafe { std::slice::from_raw_parts_mut(self.ptr, self.rows * self.cols) })
+    }
+
     /// A matrix over one slice of numbers, `cols` to a row.
     pub fn over(numbers: &'a mut [T], cols: usize) -> Self {
         Self { ptr: numbers.as_mut_ptr(), rows: numbers.len() / cols, cols, stride: cols, of: PhantomData }

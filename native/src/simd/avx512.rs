@@ -15,7 +15,7 @@ use crate::encode::search::{Affine, Levels, Search, Whole, fit_affine, fit_scale
 use crate::encode::shifted_grid::{FittedShifts, ShiftedKind, fit_shifted};
 use crate::encode::super_blocks::{AffineGroups, ScaledGroups, fit_affine_groups, fit_scaled};
 use crate::formats::Format;
-use crate::map::Buffer;
+use crate::map::{Buffer, MatMut};
 use std::arch::x86_64::*;
 
 featured_table!("avx512", "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c");
@@ -105,14 +105,14 @@ featured! {
     fn by_hand_f16(w: &[u8], xs: &[Row], out: &mut [f32]) = products::wide::rows::<2, floats::F16>;
     fn by_hand_bf16(w: &[u8], xs: &[Row], out: &mut [f32]) = products::wide::rows::<2, floats::Bf16>;
     fn by_hand_f8(w: &[u8], xs: &[Row], out: &mut [f32]) = products::wide::rows::<1, floats::F8E4M3>;
-    fn panels_q8_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ8_0>;
-    fn panels_q4_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ4_0>;
-    fn panels_q4_1(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ4_1>;
-    fn panels_q5_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ5_0>;
-    fn panels_q5_1(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels32::<BlockQ5_1>;
-    fn panels_q4_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels256::<BlockQ4K>;
-    fn panels_q5_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels256::<BlockQ5K>;
-    fn panels_q6_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) = panels256::<BlockQ6K>;
+    fn panels_q8_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels32::<BlockQ8_0>;
+    fn panels_q4_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels32::<BlockQ4_0>;
+    fn panels_q4_1(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels32::<BlockQ4_1>;
+    fn panels_q5_0(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels32::<BlockQ5_0>;
+    fn panels_q5_1(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels32::<BlockQ5_1>;
+    fn panels_q4_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels256::<BlockQ4K>;
+    fn panels_q5_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels256::<BlockQ5K>;
+    fn panels_q6_k(w: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) = panels256::<BlockQ6K>;
     fn by_hand_dots(a: Floats, b: Floats, out: &mut [f32], stride: usize) = products::wide::dots;
     fn by_hand_scaled(weights: Scaled, xs: &[Row], out: &mut [f32]) = products::wide::scaled;
     fn by_hand_codes(codes: &[u8], out: &mut [f32]) = products::wide::floats_of;

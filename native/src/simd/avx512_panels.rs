@@ -8,7 +8,7 @@
 use super::Row;
 use super::avx512_laid::{LANES, Laid, Laid32, Laid256, Rows, halves_of};
 use super::weave::SHORTS;
-use crate::map::Buffer;
+use crate::map::{Buffer, MatMut};
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -206,31 +206,33 @@ impl<B: Laid256> Panel for Of256<B> {
     }
 }
 
-/// out[x][r] = weight row r . x, for formats of blocks of 32.
+/// out[x][r] = weight row r . x, or out += that, for formats of blocks of 32.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-pub(super) fn panels32<B: Laid32>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) {
-    product::<Of32<B>>(weights, xs, work, out);
+pub(super) fn panels32<B: Laid32>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) {
+    product::<Of32<B>>(weights, xs, work, out, add);
 }
 
-/// out[x][r] = weight row r . x, for formats of blocks of 256.
+/// out[x][r] = weight row r . x, or out += that, for formats of blocks of 256.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-pub(super) fn panels256<B: Laid256>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) {
-    product::<Of256<B>>(weights, xs, work, out);
+pub(super) fn panels256<B: Laid256>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) {
+    product::<Of256<B>>(weights, xs, work, out, add);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-fn product<P: Panel>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]) {
-    let rows = out.len() / xs.len().max(1);
+fn product<P: Panel>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool) {
+    let rows = out.cols();
     let row_bytes = weights.len() / rows.max(1);
     let blocks = row_bytes / size_of::<P::Block>();
-    assert!(xs.iter().all(|x| P::fits(x, blocks)) && weights.len() >= rows * row_bytes);
+    assert!(out.rows() == xs.len() && xs.iter().all(|x| P::fits(x, blocks)) && weights.len() >= rows * row_bytes);
     if rows < LANES {
         let mut padded = weights.to_vec();
         padded.resize(LANES * row_bytes, 0);
         let mut answers = vec![0.0; LANES * xs.len()];
-        product::<P>(&padded, xs, work, &mut answers);
-        for (out, answers) in out.chunks_exact_mut(rows).zip(answers.chunks_exact(LANES)) {
-            out.copy_from_slice(&answers[..rows]);
+        product::<P>(&padded, xs, work, &mut MatMut::over(&mut answers, LANES), false);
+        for (x, answers) in answers.chunks_exact(LANES).enumerate() {
+            for (out, answer) in out.row(x).iter_mut().zip(answers) {
+                *out = if add { *out + answer } else { *answer };
+            }
         }
         return;
     }
@@ -242,6 +244,8 @@ fn product<P: Panel>(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &m
     ahead.ask();
     ahead.step = panel_bytes.div_ceil(64 * steps) * 64;
     let panels = Panels { weights, row_bytes, blocks, firsts: &firsts };
+    let mut out = Out { out, add };
+    let out = &mut out;
     if xs.len() < MANY { panels.for_few::<P>(xs, work, out, ahead) } else { panels.for_many::<P>(xs, work, out, ahead) }
 }
 
@@ -267,8 +271,8 @@ impl Panels<'_> {
 
     /// Lays some blocks and multiplies them with all rows, which are fewer than MANY, before it lays the next.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-    fn for_few<P: Panel>(&self, xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32], ahead: Ahead) {
-        let (blocks, rows) = (self.blocks, out.len() / xs.len());
+    fn for_few<P: Panel>(&self, xs: &[Row], work: &mut Buffer<f32>, out: &mut Out, ahead: Ahead) {
+        let blocks = self.blocks;
         let together = (LINES_AT_ONCE / P::Block::LINES).max(1);
         let panel = work.ensure(together * P::Block::LINES * LANES).as_mut_ptr().cast::<__m512i>();
         let mut running = [const { [const { MaybeUninit::<[__m512; AT_ONCE]>::uninit() }; 16] }; MANY / AT_ONCE];
@@ -285,7 +289,7 @@ impl Panels<'_> {
             }
             let mut x = 0;
             for (xs, running) in Groups(xs).zip(&running) {
-                end_few::<P>(running, blocks, xs.len(), out, Out { at: x * rows + first, rows });
+                end_few::<P>(running, blocks, xs.len(), out, [x, first]);
                 x += xs.len();
             }
         }
@@ -293,8 +297,8 @@ impl Panels<'_> {
 
     /// Lays several panels and unpacks their pairs before they are multiplied.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-    fn for_many<P: Panel>(&self, xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32], ahead: Ahead) {
-        let (blocks, rows) = (self.blocks, out.len() / xs.len());
+    fn for_many<P: Panel>(&self, xs: &[Row], work: &mut Buffer<f32>, out: &mut Out, ahead: Ahead) {
+        let blocks = self.blocks;
         let lines = blocks * P::Block::LINES;
         let size = (lines + blocks * 2 * P::Block::PAIRS) * LANES;
         let work = work.ensure(PANELS * size);
@@ -313,11 +317,12 @@ impl Panels<'_> {
             }
             let mut x = 0;
             for xs in Groups(xs) {
+                out.ask_for(x..x + xs.len(), firsts[0]..firsts[firsts.len() - 1] + LANES);
                 for (first, panel) in firsts.iter().zip(work.chunks_exact(size)) {
                     let panel = panel.as_ptr().cast::<__m512i>();
                     let lines = Unpacked(panel, panel.wrapping_add(lines));
                     add_few::<P, _>(lines, 0..blocks, xs, &mut running, &mut ahead);
-                    end_few::<P>(&running, blocks, xs.len(), out, Out { at: x * rows + first, rows });
+                    end_few::<P>(&running, blocks, xs.len(), out, [x, *first]);
                 }
                 x += xs.len();
             }
@@ -367,10 +372,40 @@ impl Ahead {
     }
 }
 
-/// Where products go: out[at + n * rows + r].
-struct Out {
-    at: usize,
-    rows: usize,
+/// Where products go, or what they are added to.
+struct Out<'a, 'b> {
+    out: &'a mut MatMut<'b>,
+    add: bool,
+}
+
+impl Out<'_, '_> {
+    /// Asks for where products will go, lest they wait for it and what is read next wait for them.
+    #[inline]
+    fn ask_for(&mut self, xs: Range<usize>, columns: Range<usize>) {
+        for x in xs {
+            for line in self.out.row(x)[columns.clone()].chunks(LANES) {
+                // SAFETY: asking for memory never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+            }
+        }
+    }
+
+    /// Takes the products of row x of the activations with sixteen rows of weights, of which `first` is the first. A last panel
+    /// begins before its place; what its first lanes have to add was added before.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn take(&mut self, x: usize, first: usize, products: __m512) {
+        let to = self.out.row(x)[first..first + LANES].as_mut_ptr();
+        // SAFETY: there are sixteen numbers.
+        unsafe {
+            if self.add {
+                let before = first.next_multiple_of(LANES) - first;
+                _mm512_mask_storeu_ps(to, 0xffff << before, _mm512_add_ps(_mm512_loadu_ps(to), products));
+            } else {
+                _mm512_storeu_ps(to, products);
+            }
+        }
+    }
 }
 
 /// Lays so many blocks of sixteen rows and goes on behind them.
@@ -427,12 +462,12 @@ fn add_few<P: Panel, L: Lines<P::Block>>(
 
 /// `end` for as many rows of activations as there are, up to AT_ONCE.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-fn end_few<P: Panel>(running: &Running<AT_ONCE>, blocks: usize, xs: usize, out: &mut [f32], to: Out) {
+fn end_few<P: Panel>(running: &Running<AT_ONCE>, blocks: usize, xs: usize, out: &mut Out, at: [usize; 2]) {
     match xs {
-        1 => end::<P, 1>(fewer(running), blocks, out, to),
-        2 => end::<P, 2>(fewer(running), blocks, out, to),
-        3 => end::<P, 3>(fewer(running), blocks, out, to),
-        4 => end::<P, 4>(running, blocks, out, to),
+        1 => end::<P, 1>(fewer(running), blocks, out, at),
+        2 => end::<P, 2>(fewer(running), blocks, out, at),
+        3 => end::<P, 3>(fewer(running), blocks, out, at),
+        4 => end::<P, 4>(running, blocks, out, at),
         _ => {}
     }
 }
@@ -475,7 +510,7 @@ fn add<P: Panel, L: Lines<P::Block>, const X: usize>(
 
 /// Adds running sums of all blocks up by halves; zeros stand where there are fewer blocks than sums.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
-fn end<P: Panel, const X: usize>(running: &Running<X>, blocks: usize, out: &mut [f32], to: Out) {
+fn end<P: Panel, const X: usize>(running: &Running<X>, blocks: usize, out: &mut Out, [first_x, first]: [usize; 2]) {
     const { assert!(P::RUNNING == 8 || P::RUNNING == 16) };
     for x in 0..X {
         let sum = match (P::RUNNING, blocks) {
@@ -484,9 +519,7 @@ fn end<P: Panel, const X: usize>(running: &Running<X>, blocks: usize, out: &mut 
             (_, 8..) => sum_of::<X, 8, true>(running, x, blocks),
             _ => sum_of::<X, 8, false>(running, x, blocks),
         };
-        let out = &mut out[to.at + x * to.rows..][..LANES];
-        // SAFETY: there is room for sixteen numbers.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), sum) };
+        out.take(first_x + x, first, sum);
     }
 }
 

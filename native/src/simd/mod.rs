@@ -73,7 +73,7 @@ mod twins;
 
 use crate::error::{Fault, Outcome};
 use crate::formats::Format;
-use crate::map::Buffer;
+use crate::map::{Buffer, MatMut};
 
 /// One row of activations in the forms that kernels want; only those that were asked for are filled.
 #[derive(Clone, Copy, Default)]
@@ -175,8 +175,8 @@ pub type ScaledFn = fn(weights: Scaled, xs: &[Row], out: &mut [f32]);
 pub const SCALED_STEP: usize = 16;
 /// out[x][r] = weight row r . xs[x]; the weight rows lie one after the other. A product's bits depend on its two rows.
 pub type RowsFn = fn(weights: &[u8], xs: &[Row], out: &mut [f32]);
-/// As `RowsFn` and to the same bits, in `work`. Activations need not be woven.
-pub type PanelsFn = fn(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut [f32]);
+/// out[x][r] = weight row r . xs[x], or out += that: to the bits of `RowsFn`, in `work`. Activations need not be woven.
+pub type PanelsFn = fn(weights: &[u8], xs: &[Row], work: &mut Buffer<f32>, out: &mut MatMut, add: bool);
 /// Products with several rows of activations by `run`, faster than `rows` and `lanes` from so many rows on.
 #[derive(Clone, Copy)]
 pub struct Panels {

@@ -5,7 +5,7 @@ use super::blocks::{half, to_half};
 use super::weave::{SHORTS, shorten, weave32, weave256};
 use super::{Floats, Kernels, Row, SCALED_STEP, Scaled, available, scalar};
 use crate::formats::{Family, Format};
-use crate::map::{Buffer, Mat};
+use crate::map::{Buffer, Mat, MatMut};
 use crate::pool::Pool;
 
 /// SplitMix64: the same numbers on every machine.
@@ -248,10 +248,23 @@ fn weight_rows_side_by_side_multiply_to_the_same_bits() {
                 let x: Vec<_> =
                     (0..count).map(|_| Activations::of(table, format.family(), noise.floats(cols))).collect();
                 let xs: Vec<_> = x.iter().map(Activations::row).collect();
-                let (mut got, mut expected) = (vec![0.0; rows * count], vec![0.0; rows * count]);
-                (panels.run)(&weights, &xs, &mut Buffer::default(), &mut got);
-                (table.rows[format as usize])(&weights, &xs, &mut expected);
-                assert_eq!(bits(&got), bits(&expected), "{} {} {cols} {rows} {count}", table.isa, format.name());
+                let mut products = vec![0.0; rows * count];
+                (table.rows[format as usize])(&weights, &xs, &mut products);
+                // Columns 3 to 3 + rows of rows that are longer; nothing beside them is touched.
+                let before = noise.floats(count * (rows + 5));
+                for add in [false, true] {
+                    let (mut got, mut expected) = (before.clone(), before.clone());
+                    for (to, products) in expected.chunks_exact_mut(rows + 5).zip(products.chunks_exact(rows)) {
+                        for (to, product) in to[3..].iter_mut().zip(products) {
+                            *to = if add { *to + product } else { *product };
+                        }
+                    }
+                    let all = MatMut::over(&mut got, rows + 5);
+                    // SAFETY: the only part.
+                    let mut part = unsafe { all.part(0..count, 3..3 + rows) };
+                    (panels.run)(&weights, &xs, &mut Buffer::default(), &mut part, add);
+                    assert_eq!(bits(&got), bits(&expected), "{} {} {cols} {rows} {count}", table.isa, format.name());
+                }
             }
         }
     }

@@ -359,12 +359,13 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         .span(span)
         .tensor(x)
         .int(products.length);
-      for (const { weight: of, out, bias, add } of products) {
+      for (const { weight: of, out, bias, add, gate } of products) {
         program
           .handle(of)
           .tensor(out)
           .handle(bias)
-          .int(add ? 1 : 0);
+          .int(add ? 1 : 0)
+          .handle(gate);
       }
       program.end();
     },
@@ -430,14 +431,6 @@ function nativeBackend(addon: Addon, context: Context): Backend {
         .handle(keys)
         .int(options.heads)
         .int(options.dim)
-        .end();
-    },
-    swiglu(span, out, gate, up) {
-      record('swiglu', () => check.checkSwiglu(span, out, gate, up))
-        .span(span)
-        .tensor(out)
-        .tensor(gate)
-        .tensor(up)
         .end();
     },
     add(span, out, x) {

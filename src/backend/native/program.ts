@@ -14,7 +14,7 @@ export const OPERATIONS = {
   rope: 5,
   store: 6,
   attend: 7,
-  swiglu: 8,
+  pickRows: 8,
   add: 9,
   gather: 10,
   argmax: 11,
@@ -23,7 +23,6 @@ export const OPERATIONS = {
   experts: 14,
   countExperts: 15,
   layerNorm: 16,
-  pickRows: 17,
 } as const;
 
 /** A tensor as the addon knows it: columns [start, start + cols) of its tensor `native`. */

@@ -3,6 +3,7 @@
  * Refuses to know: what the weights are for.
  */
 import type { Product, Span, Tensor, Weight } from '../backend.ts';
+import { silu } from './rows.ts';
 import { floats, ints } from './storage.ts';
 import { decodeAll, decodeRow, type HeldWeight } from './weights.ts';
 
@@ -36,21 +37,36 @@ export function embed(span: Span, out: Tensor, table: Weight, tokens: Tensor): v
 
 /** See {@link Backend.matmul}. Example: `matmul(span, x, [{ weight, out }])`. */
 export function matmul(span: Span, x: Tensor, products: readonly Product[]): void {
-  const from = floats(x); // [n, K]
-  for (const { weight, out, bias, add } of products) {
+  for (const { weight, out, bias, add, gate } of products) {
     const to = floats(out); // [n, N]
     const biases = bias && decodeAll(bias); // [N]
-    const { values } = weight as HeldWeight;
-    const row = values ?? new Float32Array(weight.cols); // [N, K] or [K]
-    for (let r = 0; r < weight.rows; r++) {
-      const rowAt = values ? r * weight.cols : 0;
-      if (!values) decodeRow(weight, 0, r, row);
-      for (let i = 0; i < span.rows; i++) {
-        const at = to.start + i * to.stride + r;
-        const y =
-          dot(from.data, from.start + i * from.stride, row, rowAt, weight.cols) + (biases ? biases[r]! : 0);
-        to.data[at] = add ? to.data[at]! + y : y;
-      }
+    const at = (i: number, r: number) => to.start + i * to.stride + r;
+    eachProduct(span, x, weight, (i, r, product) => {
+      const y = product + (biases ? biases[r]! : 0);
+      to.data[at(i, r)] = add ? to.data[at(i, r)]! + y : y;
+    });
+    if (!gate) continue;
+    eachProduct(span, x, gate, (i, r, product) => {
+      to.data[at(i, r)] = silu(Math.fround(product)) * to.data[at(i, r)]!;
+    });
+  }
+}
+
+/** Calls `take` for row i of x and row r of the weight, and their product. */
+function eachProduct(
+  span: Span,
+  x: Tensor,
+  weight: Weight,
+  take: (i: number, r: number, product: number) => void,
+): void {
+  const from = floats(x); // [n, K]
+  const { values } = weight as HeldWeight;
+  const row = values ?? new Float32Array(weight.cols); // [N, K] or [K]
+  for (let r = 0; r < weight.rows; r++) {
+    const rowAt = values ? r * weight.cols : 0;
+    if (!values) decodeRow(weight, 0, r, row);
+    for (let i = 0; i < span.rows; i++) {
+      take(i, r, dot(from.data, from.start + i * from.stride, row, rowAt, weight.cols));
     }
   }
 }

@@ -31,7 +31,6 @@ import {
   checkScaled,
   checkStack,
   checkStore,
-  checkSwiglu,
   checkWrite,
 } from '../shapes.ts';
 import { attend, store } from './attention.ts';
@@ -40,7 +39,7 @@ import { latentAttend } from './latent-attention.ts';
 import { embed, matmul } from './linear.ts';
 import { pickRows } from './pick-rows.ts';
 import { rope } from './rope.ts';
-import { add, argmax, gather, layerNorm, rmsNorm, swiglu } from './rows.ts';
+import { add, argmax, gather, layerNorm, rmsNorm } from './rows.ts';
 import { allocate, type HeldCache, type HeldTensor, heldCache } from './storage.ts';
 import { type HeldWeight, heldWeight, reshaped, scaledBy, stacked, withValues } from './weights.ts';
 
@@ -216,10 +215,6 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
     pickRows(batch, picks, q, weights, keys, options) {
       checkPickRows(batch, picks, q, weights, keys, options);
       pickRows(batch, picks, q, weights, keys, options);
-    },
-    swiglu(span, out, gate, up) {
-      checkSwiglu(span, out, gate, up);
-      swiglu(span, out, gate, up);
     },
     add(span, out, x) {
       checkAdd(span, out, x);

@@ -1,5 +1,5 @@
 /**
- * Owns: what is done number by number or row by row, without weights to multiply: norms of both kinds, swiglu, add, gather, argmax.
+ * Owns: what is done number by number or row by row, without weights to multiply: norms of both kinds, silu, add, gather, argmax.
  * Refuses to know: what the rows are.
  */
 import type { Span, Tensor, Weight } from '../backend.ts';
@@ -51,19 +51,6 @@ export function layerNorm(
 /** x * sigmoid(x). Example: `silu(0) === 0`. */
 export function silu(x: number): number {
   return x / (1 + Math.exp(-x));
-}
-
-/** See {@link Backend.swiglu}. Example: `swiglu(span, gate, gate, up)`. */
-export function swiglu(span: Span, out: Tensor, gate: Tensor, up: Tensor): void {
-  const to = floats(out); // [n, m]
-  const g = floats(gate); // [n, m]
-  const u = floats(up); // [n, m]
-  for (let i = 0; i < span.rows; i++) {
-    for (let c = 0; c < out.cols; c++) {
-      to.data[to.start + i * to.stride + c] =
-        silu(g.data[g.start + i * g.stride + c]!) * u.data[u.start + i * u.stride + c]!;
-    }
-  }
 }
 
 /** See {@link Backend.add}. Example: `add(span, residual, x)`. */
