@@ -19,6 +19,11 @@ export interface Workshop {
   /** A scratch tensor [maxRows, cols]; the same one for the same name and size. */
   f32(name: string, cols: number): Tensor;
   i32(name: string, cols: number): Tensor;
+  /**
+   * The widest rows of a sublayer [maxRows, cols], its queries or what it gates: columns of one tensor, of which sublayers
+   * make use one after the other. A sublayer may have it once.
+   */
+  inner(cols: number): Tensor;
   store(stream: string): CacheStore;
   /** Where choices of a layer's experts are counted, when that was asked for: I32 [1, experts]. */
   counts(layer: number): Tensor | undefined;
@@ -141,6 +146,14 @@ function countsFor({ layers, experts: of }: ModelConfig, backend: Backend): Expe
   return { layers: numbers, experts: of.experts, counts };
 }
 
+/** Columns of what {@link Workshop.inner} gives out. Example: `innerColumns(config) // 10944 for V2-Lite` */
+export function innerColumns({ attention: a, feedForward, experts, layers }: ModelConfig): number {
+  const queries = a.heads * (a.kind === 'latent' ? a.nopeDim + a.ropeDim : a.headDim);
+  const dense = experts === undefined || experts.leadingDense > 0 ? feedForward : 0;
+  const shared = experts === undefined || experts.leadingDense >= layers ? 0 : experts.shared * experts.inter;
+  return Math.max(queries, dense, shared);
+}
+
 function workshopFor(
   decoder: Decoder,
   backend: Backend,
@@ -154,12 +167,15 @@ function workshopFor(
     scratch.set(key, made);
     return made;
   };
+  const widest = innerColumns(decoder.config);
+  const inner = backend.tensor('F32', maxRows, widest);
   const byName = new Map(decoderStreams(decoder, predict).map(({ name }, i) => [name, stores[i]!]));
   return {
     backend,
     x: backend.tensor('F32', maxRows, decoder.config.hidden),
     f32: (name, cols) => tensor('F32', name, cols),
     i32: (name, cols) => tensor('I32', name, cols),
+    inner: (cols) => backend.columns(inner, 0, cols),
     store: (stream) => byName.get(stream)!,
   };
 }

@@ -20,9 +20,9 @@ export function feedForward({ hidden, feedForward: inter, normEps }: ModelConfig
       { name: `${blk}ffn_down.weight`, shape: [inter, hidden], part: 'feed-forward' },
     ],
     streams: [],
-    build(weights, { x, f32 }) {
+    build(weights, { x, f32, inner }) {
       const h = f32('normed', hidden);
-      const gated = f32('gated', inter);
+      const gated = inner(inter);
       const ffnNorm = weights.get(`${blk}ffn_norm.weight`);
       const gate = weights.get(`${blk}ffn_gate.weight`);
       const up = [{ weight: weights.get(`${blk}ffn_up.weight`), gate, out: gated }];

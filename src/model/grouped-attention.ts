@@ -34,9 +34,9 @@ export function groupedAttention(config: ModelConfig, layer: number, extras: Gro
   return {
     specs: groupedSpecs(config, blk, extras),
     streams: [stream(`${blk}k`, layer, kvHeads * headDim), stream(`${blk}v`, layer, kvHeads * valueDim)],
-    build(weights, { x, f32, store }) {
+    build(weights, { x, f32, inner, store }) {
       const h = f32('normed', config.hidden);
-      const q = f32('q', heads * headDim);
+      const q = inner(heads * headDim);
       const k = f32('k', kvHeads * headDim);
       const v = f32('v', kvHeads * valueDim);
       const a = f32('normed', heads * valueDim); // h, which is done with by then, where it is as wide

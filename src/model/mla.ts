@@ -36,9 +36,9 @@ export function latentAttention(config: ModelConfig, layer: number, layout: Late
       ...(indexer ? [stream(`${blk}index`, layer, indexer.dim)] : []),
     ],
     build(weights, workshop) {
-      const { backend: memory, x, f32, store } = workshop;
+      const { backend: memory, x, f32, inner, store } = workshop;
       const h = f32('normed', hidden);
-      const q = f32('q', heads * headDim);
+      const q = inner(heads * headDim);
       const kv = f32('latent', cols); // [c | k_r]
       const c = memory.columns(kv, 0, kvLora);
       const kR = memory.columns(kv, kvLora, ropeDim);

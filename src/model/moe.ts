@@ -24,7 +24,7 @@ export function moe(config: ModelConfig, layer: number): Sublayer {
   return {
     specs: moeSpecs(hidden, of, blk),
     streams: [],
-    build(weights, { x, f32, i32, counts }) {
+    build(weights, { x, f32, i32, inner, counts }) {
       const h = f32('normed', hidden);
       const logits = f32('router logits', of.experts);
       const ids = i32('expert ids', of.used);
@@ -44,7 +44,7 @@ export function moe(config: ModelConfig, layer: number): Sublayer {
         up: {
           weight: weight('ffn_up_shexp'),
           gate: weight('ffn_gate_shexp'),
-          out: f32('gated', sharedInter),
+          out: inner(sharedInter),
         },
         down: { weight: weight('ffn_down_shexp'), out: x, add: true },
       };

@@ -10,6 +10,7 @@ import type { ModelFile } from '../formats/tensor-info.ts';
 import type { FamilyModel, Native } from '../hub/family.ts';
 import { ARCHITECTURES, type ModelConfig } from '../model/config.ts';
 import { configFromHf } from '../model/config-hf.ts';
+import { innerColumns } from '../model/decoder.ts';
 import { describeModel, outlineModel, planTensors } from '../model/load.ts';
 import type { CacheStream } from '../model/model.ts';
 import { cacheCost } from '../model/streams.ts';
@@ -302,29 +303,18 @@ const STEP_ROWS = 512;
 const STEP_OUTPUTS = 16;
 
 /** The columns of every scratch tensor of src/model, as decoder.ts makes one for each name and width. */
-function scratchBytesOf({
-  hidden,
-  vocabSize,
-  feedForward,
-  attention: a,
-  experts,
-  layers,
-}: ModelConfig): number {
-  const keyDim = a.kind === 'latent' ? a.nopeDim + a.ropeDim : a.headDim;
+function scratchBytesOf(config: ModelConfig): number {
+  const { hidden, vocabSize, attention: a, experts, layers } = config;
   const attention =
     a.kind === 'latent' ? a.kvLora + a.ropeDim + (a.qLora ?? 0) : a.kvHeads * (a.headDim + a.valueDim);
   const index =
     a.kind === 'latent' && a.indexer
       ? a.indexer.heads * (a.indexer.dim + 1) + a.indexer.dim + a.indexer.topK
       : 0;
-  const dense = experts === undefined || experts.leadingDense > 0 ? feedForward : 0;
-  const shared = experts === undefined ? 0 : experts.shared * experts.inter;
   const routed =
     experts === undefined || experts.leadingDense >= layers ? 0 : experts.experts + 2 * experts.used;
-  const sharedColumns = shared === feedForward && dense > 0 ? 0 : shared;
   const attended = a.heads * a.valueDim === hidden ? 0 : a.heads * a.valueDim;
-  const columns =
-    2 * hidden + a.heads * keyDim + attended + attention + index + dense + routed + sharedColumns;
+  const columns = 2 * hidden + innerColumns(config) + attended + attention + index + routed;
   return 4 * (STEP_ROWS * columns + STEP_OUTPUTS * (hidden + vocabSize));
 }
 

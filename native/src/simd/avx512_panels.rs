@@ -279,6 +279,7 @@ impl Panels<'_> {
         for &first in self.firsts {
             let mut ahead = self.after(first, 1, ahead.step);
             let mut at = self.rows_from(first);
+            out.ask_for(0..xs.len(), first..first + LANES);
             for from in (0..blocks).step_by(together) {
                 let some = from..blocks.min(from + together);
                 // SAFETY: this function has the features; every row has the blocks, the panel their lines.
