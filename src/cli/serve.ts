@@ -83,6 +83,11 @@ export const command = defineCommand({
       valueHint: 'N',
       description: 'answers at the same time; 16 otherwise',
     },
+    'prompt-ms': {
+      type: 'string',
+      valueHint: 'N',
+      description: 'ms that prompts may hold other answers up; 250 otherwise',
+    },
     threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
     ...OFFLINE_FLAG,
     ...POLICY_FLAG,
@@ -139,6 +144,7 @@ function settingsOf(
   const socket = sealedSocket(env);
   const contextTokens = given.number('context', { min: 2, whole: true }) ?? config.context_tokens;
   const threads = given.number('threads', { min: 1, max: 1024, whole: true }) ?? config.threads;
+  const promptMs = given.number('prompt-ms', { min: 1, max: 60_000, whole: true }) ?? config.prompt_ms;
   const keysFile = given.text('keys') ?? config.keys;
   const keysAt = keysFile ?? keysPath(env);
   const onTrouble = (error: unknown) => log.error({ error: String(error) }, 'keys stay as they were');
@@ -153,6 +159,7 @@ function settingsOf(
       ...admission,
       leaseName: env.HADAL_LEASE ?? `hadal-compute-${process.getuid?.() ?? ''}`,
       maxSequences: given.number('parallel', { min: 1, max: 256, whole: true }) ?? config.parallel ?? 16,
+      ...(promptMs === undefined ? {} : { promptMs }),
       ...(contextTokens === undefined ? {} : { contextTokens }),
       ...diskCacheOf(config, env),
       ...(config.cache_tokens === undefined ? {} : { cacheTokens: config.cache_tokens }),

@@ -27,6 +27,7 @@ export interface OpenMessage {
   readonly cacheTokens?: number;
   readonly cacheDType?: CacheDType;
   readonly maxSequences?: number;
+  readonly promptMs?: number;
   readonly threads?: number;
   readonly countExperts?: boolean;
   readonly drafting?: Drafting;

@@ -3,10 +3,10 @@
  * Refuses to know: whose rows they are, how a step is computed.
  */
 
-/** How long prompt rows may hold up a step while somebody waits for the next token of an answer. */
+/** How long prompt rows may hold up a step while somebody waits for the next token of an answer, where nobody says. */
 const WHILE_OTHERS_DECODE_MS = 250;
-/** What is aimed at, so that a step that takes longer than the last ones did still keeps within that. */
-const AIM_MS = 0.8 * WHILE_OTHERS_DECODE_MS;
+/** Of that what is aimed at, so that a step that takes longer than the last ones did still keeps within it. */
+const AIM = 0.8;
 /** Before anything was measured. */
 const FIRST_ROWS = 32;
 /** Panels of so many rows are computed as fast as one that is not full. */
@@ -24,6 +24,7 @@ const NEWEST = 0.5;
  */
 export class ChunkSizer {
   readonly #maxRows: number;
+  readonly #aimMs: number;
   #rowMs: number | undefined;
   #lastRows = FIRST_ROWS;
   /** A step of answers alone, and of how many. */
@@ -32,9 +33,13 @@ export class ChunkSizer {
   #answers = 0;
   #chunks = 0;
 
-  /** @param maxRows of one step; what a prompt gets when nobody decodes. */
-  constructor(maxRows: number) {
+  /**
+   * @param maxRows of one step; what a prompt gets when nobody decodes.
+   * @param whileOthersDecodeMs how long prompt rows may hold a step up; 250 when absent.
+   */
+  constructor(maxRows: number, whileOthersDecodeMs: number = WHILE_OTHERS_DECODE_MS) {
     this.#maxRows = maxRows;
+    this.#aimMs = AIM * whileOthersDecodeMs;
   }
 
   /** Prompt rows of the next step, in which so many answers go on; now and then none while there are any. */
@@ -43,7 +48,7 @@ export class ChunkSizer {
     this.#answers = answers;
     if (this.#rowMs === undefined) return Math.min(this.#maxRows, FIRST_ROWS);
     // At most twice as many as were measured: the time of a row falls as there are more, and grows with the context.
-    const fitting = Math.min(AIM_MS / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
+    const fitting = Math.min(this.#aimMs / this.#rowMs, 2 * this.#lastRows, this.#maxRows);
     const every = answers > this.#baseAnswers ? MEASURE_GROWING_EVERY : MEASURE_EVERY;
     if (fitting < FIRST_ROWS && (this.#baseMs === undefined || this.#chunks >= every)) return 0;
     const whole = fitting < PANEL_ROWS ? Math.floor(fitting) : Math.floor(fitting / PANEL_ROWS) * PANEL_ROWS;

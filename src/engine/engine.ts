@@ -37,6 +37,8 @@ export interface EngineOptions {
   readonly maxSequences?: number;
   /** Rows of one step: how many prompt tokens are computed at a time. */
   readonly maxRows?: number;
+  /** How long prompts may hold the next tokens of others' answers up, in milliseconds; 250 when absent. */
+  readonly promptMs?: number;
   /** Counts how often experts are chosen, for {@link Engine.stats}; off by default. */
   readonly countExperts?: boolean;
   /** Drafts tokens ahead, which changes no answer; `auto`, where that measurably gains, when absent. */
@@ -121,6 +123,7 @@ class RunningEngine implements Engine {
       maxSequences,
       maxRows: Math.max(maxSequences, options.maxRows ?? MAX_ROWS[backend.info.name]),
       maxOutputs: Math.max(maxSequences, MAX_OUTPUTS),
+      ...(options.promptMs === undefined ? {} : { promptMs: options.promptMs }),
     };
     const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
     this.#pages = new PageCache(pages, PAGE_TOKENS);

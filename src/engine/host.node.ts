@@ -42,6 +42,8 @@ export interface EngineHostOptions {
   readonly cacheTokens?: number;
   readonly cacheDType?: CacheDType;
   readonly maxSequences?: number;
+  /** How long prompts may hold the next tokens of others' answers up, in milliseconds; 250 when absent. */
+  readonly promptMs?: number;
   readonly threads?: number;
   /** Counts choices of experts for `stats`; off by default. */
   readonly countExperts?: boolean;
@@ -114,6 +116,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
       cacheTokens,
       cacheDType,
       maxSequences,
+      promptMs,
       threads,
       countExperts,
       drafting,
@@ -130,6 +133,7 @@ export async function startEngineHost(options: EngineHostOptions): Promise<Engin
         ...(cacheTokens === undefined ? {} : { cacheTokens }),
         ...(cacheDType === undefined ? {} : { cacheDType }),
         ...(maxSequences === undefined ? {} : { maxSequences }),
+        ...(promptMs === undefined ? {} : { promptMs }),
         ...(threads === undefined ? {} : { threads }),
         ...(countExperts === undefined ? {} : { countExperts }),
         ...(drafting === undefined ? {} : { drafting }),

@@ -177,6 +177,26 @@ describe('chunks', () => {
     }
   });
 
+  test('are longer where prompts may hold a step up for longer', () => {
+    const settled = (sizer: ChunkSizer) => {
+      for (let i = 0; i < 20; i++) {
+        const rows = sizer.rows(1);
+        sizer.measured(rows, 60 + rows * 5);
+      }
+      return sizer.rows(1);
+    };
+    expect(settled(new ChunkSizer(512))).toBe(32);
+    expect(settled(new ChunkSizer(512, 1000))).toBe(144);
+    // As it is asked of a whole scheduler.
+    const { add, step } = setUp({ maxRows: 512, promptMs: 1000 });
+    add('a', 4);
+    step();
+    const long = add('b', 5000);
+    let rows = 0;
+    for (let i = 0; i < 12; i++) rows = new Map(step(400)).get(long.requestId) ?? rows;
+    expect(rows).toBeGreaterThan(160);
+  });
+
   test('do not stay small because answers have become more since a step of them was measured', () => {
     const sizer = new ChunkSizer(512);
     const sizes: number[] = [];

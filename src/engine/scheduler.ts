@@ -3,7 +3,7 @@
  * Refuses to know: logits, sampling, how a step is computed.
  *
  * Generated tokens go first, so that a long prompt never holds an answer up; while there are any, a step gets as many
- * prompt rows as fit into a quarter of a second. Tenants take turns: with their prompts step by step, and for places in
+ * prompt rows as fit into a quarter of a second, or what was asked for. Tenants take turns: with their prompts step by step, and for places in
  * the batch whoever has the fewest goes first. When pages run out the youngest gives its pages back and is computed again
  * later: in the same classes, so with the same bits.
  */
@@ -27,6 +27,8 @@ export interface StepLimits {
   readonly maxSequences: number;
   readonly maxRows: number;
   readonly maxOutputs: number;
+  /** How long prompts may hold the next tokens of answers up; 250 ms when absent. */
+  readonly promptMs?: number;
 }
 
 /** Decides what each step computes. */
@@ -47,7 +49,7 @@ export class Scheduler {
     this.#pages = pages;
     this.#limits = limits;
     this.#fill = fill;
-    this.#chunks = new ChunkSizer(limits.maxRows);
+    this.#chunks = new ChunkSizer(limits.maxRows, limits.promptMs);
   }
 
   get waitingCount(): number {

@@ -55,7 +55,7 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
     },
   });
   const archive = message.diskCache && (await archiveOf(message.diskCache, file, backend));
-  const { contextTokens, cacheTokens, cacheDType, maxSequences, countExperts, drafting } = message;
+  const { contextTokens, cacheTokens, cacheDType, maxSequences, promptMs, countExperts, drafting } = message;
   const lease = message.leaseName === undefined ? undefined : machineLease(message.leaseName);
   const engine = createEngine(backend, model, {
     ...(lease === undefined ? {} : { lease }),
@@ -65,6 +65,7 @@ async function open(message: OpenMessage, parts: EngineParts): Promise<Opened> {
     ...(cacheTokens === undefined ? {} : { cacheTokens }),
     ...(cacheDType === undefined ? {} : { cacheDType }),
     ...(maxSequences === undefined ? {} : { maxSequences }),
+    ...(promptMs === undefined ? {} : { promptMs }),
     ...(countExperts === undefined ? {} : { countExperts }),
     ...(drafting === undefined ? {} : { drafting }),
   });

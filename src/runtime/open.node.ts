@@ -53,6 +53,8 @@ export interface OpenOptions extends FileOptions {
   readonly cacheDType?: CacheDType;
   /** Answers that are made at the same time. */
   readonly maxSequences?: number;
+  /** How long prompts may hold the next tokens of others' answers up, in milliseconds; 250 when absent. */
+  readonly promptMs?: number;
   readonly threads?: number;
   /** Counts how often experts are chosen, for `engine.stats`; off by default. */
   readonly countExperts?: boolean;
@@ -136,6 +138,7 @@ export async function openModel(name: string, options: OpenOptions = {}): Promis
       cacheDType,
       env,
       ...(options.maxSequences === undefined ? {} : { maxSequences: options.maxSequences }),
+      ...(options.promptMs === undefined ? {} : { promptMs: options.promptMs }),
       ...(options.leaseName === undefined ? {} : { leaseName: options.leaseName }),
       ...(options.diskCache === undefined ? {} : { diskCache: options.diskCache }),
       ...(threads === undefined ? {} : { threads }),

@@ -37,6 +37,7 @@ const CASES: readonly (readonly [document: unknown, field: string | undefined])[
   [{ models: [{ name: 'a' }] }, 'models.0'],
   [{ models: [''] }, 'models.0'],
   [{ parallel: 0 }, 'parallel'],
+  [{ prompt_ms: 0 }, 'prompt_ms'],
   [{ prot: 80 }, 'prot'],
   [[], 'the document'],
 ];

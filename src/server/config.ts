@@ -43,6 +43,12 @@ export const configSchema = z.strictObject({
     .max(256)
     .optional()
     .describe('answers of one model at the same time; 16 otherwise'),
+  prompt_ms: z
+    .int()
+    .min(1)
+    .max(60_000)
+    .optional()
+    .describe('how long prompts may hold the next tokens of other answers up; 250 otherwise'),
   threads: z.int().min(1).max(1024).optional(),
   memory_bytes: z.int().min(1).optional().describe('for all models together; 90 % of the machine otherwise'),
   keep_alive_seconds: z

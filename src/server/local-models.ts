@@ -12,6 +12,7 @@ type OpeningChoice =
   | 'contextTokens'
   | 'cacheTokens'
   | 'maxSequences'
+  | 'promptMs'
   | 'threads'
   | 'leaseName'
   | 'diskCache';

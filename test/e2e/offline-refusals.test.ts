@@ -57,6 +57,7 @@ const KEYS: Readonly<Record<string, readonly [value: unknown, code: string][] | 
   context_tokens: 'nothing',
   cache_tokens: 'nothing',
   parallel: 'nothing',
+  prompt_ms: 'nothing',
   threads: 'nothing',
   memory_bytes: 'nothing',
   keep_alive_seconds: 'nothing',
