@@ -86,7 +86,7 @@ export const command = defineCommand({
     'prompt-ms': {
       type: 'string',
       valueHint: 'N',
-      description: 'ms that prompts may hold other answers up; 250 otherwise',
+      description: 'ms that prompts may hold answers up; 250 otherwise',
     },
     threads: { type: 'string', valueHint: 'N', description: 'threads; all that may be used otherwise' },
     ...OFFLINE_FLAG,
