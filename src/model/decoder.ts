@@ -147,10 +147,11 @@ function countsFor({ layers, experts: of }: ModelConfig, backend: Backend): Expe
 }
 
 /** Columns of what {@link Workshop.inner} gives out. Example: `innerColumns(config) // 10944 for V2-Lite` */
-export function innerColumns({ attention: a, feedForward, experts, layers }: ModelConfig): number {
+export function innerColumns({ attention: a, feedForward, experts }: ModelConfig): number {
   const queries = a.heads * (a.kind === 'latent' ? a.nopeDim + a.ropeDim : a.headDim);
   const dense = experts === undefined || experts.leadingDense > 0 ? feedForward : 0;
-  const shared = experts === undefined || experts.leadingDense >= layers ? 0 : experts.shared * experts.inter;
+  // The layer that predicts has experts even where all others are dense.
+  const shared = experts === undefined ? 0 : experts.shared * experts.inter;
   return Math.max(queries, dense, shared);
 }
 

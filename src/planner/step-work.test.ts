@@ -59,7 +59,7 @@ function counting(backend: Backend, tally: Tally): Backend {
       // Routers stay floats, and logits are counted by themselves.
       if (!names.some((name) => name.includes('ffn_gate_inp'))) tally.rounded += x.cols;
       if (!names.some((name) => /^(?:output|token_embd)\./.test(name)))
-        tally.placed += products.reduce((sum, { weight }) => sum + weight.rows, 0);
+        tally.placed += products.reduce((sum, { weight, gate }) => sum + weight.rows + (gate?.rows ?? 0), 0);
       for (const { gate } of products) tally.gated += gate?.rows ?? 0;
     },
     experts: (

@@ -140,7 +140,7 @@ function densePart({ hidden, feedForward }: ModelConfig): Counted {
     numbers: {
       normed: hidden,
       rounded: hidden + feedForward,
-      placed: feedForward + hidden,
+      placed: 2 * feedForward + hidden,
       gated: feedForward,
     },
   };
@@ -156,7 +156,7 @@ function expertsPart({ hidden, experts }: ModelConfig): Counted {
     numbers: {
       normed: hidden,
       rounded: used * (hidden + inter) + (always > 0 ? hidden + always : 0),
-      placed: experts.experts + used * (2 * inter + hidden) + (always > 0 ? always + hidden : 0),
+      placed: experts.experts + used * (2 * inter + hidden) + (always > 0 ? 2 * always + hidden : 0),
       gated: used * inter + always,
       routed: experts.experts,
     },

@@ -262,8 +262,7 @@ impl Latents<'_> {
             match &self.halves {
                 Halves::Split { k, .. } => {
                     let piece = Piece { weight: k, expert: head, rows: 0..latent };
-                    // SAFETY: the only part that is in use.
-                    let mut latents = unsafe { tile.out.part(0..rows, 0..latent) };
+                    let mut latents = tile.out.columns(0..latent);
                     multiply(kernels, piece, queries, &lists[head], (&mut latents, false), scratch);
                 }
                 Halves::Merged(kv) => {

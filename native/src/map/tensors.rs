@@ -120,6 +120,12 @@ impl<'a, T: Number> MatMut<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.ptr.add(i * self.stride), self.cols) }
     }
 
+    /// Some of the columns of all rows.
+    pub fn columns(&mut self, cols: Range<usize>) -> MatMut<'_, T> {
+        // SAFETY: the whole is borrowed for as long as the part is there.
+        unsafe { self.part(0..self.rows, cols) }
+    }
+
     /// All numbers, where rows lie one after the other.
     pub fn in_one_run(&mut self) -> Option<&mut [T]> {
         let whole = self.rows == 1 || self.stride == self.cols;
