@@ -211,7 +211,7 @@ async function rowWise(clock) {
       normed: took.normed / (ROWS * cols),
       rotated,
       turned: took.one / (ROWS * ropeDim) - rotated,
-      gated: Math.max(0, took.gated - took.products) / (ROWS * cols),
+      gated: (took.gated - took.products) / (ROWS * cols),
       kept: took.kept / (ROWS * kept),
       routed: took.routed / (ROWS * experts),
       picked: took.picked / vocab,

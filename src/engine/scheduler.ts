@@ -3,9 +3,9 @@
  * Refuses to know: logits, sampling, how a step is computed.
  *
  * Generated tokens go first, so that a long prompt never holds an answer up; while there are any, a step gets as many
- * prompt rows as fit into a quarter of a second, or what was asked for. Tenants take turns: with their prompts step by step, and for places in
- * the batch whoever has the fewest goes first. When pages run out the youngest gives its pages back and is computed again
- * later: in the same classes, so with the same bits.
+ * prompt rows as fit into a quarter of a second, or what was asked for. Tenants take turns: with their prompts step by
+ * step, and for places in the batch whoever has the fewest goes first. When pages run out the youngest gives its pages
+ * back and is computed again later: in the same classes, so with the same bits.
  */
 import type { PageCache } from './cache.ts';
 import { ChunkSizer } from './chunk-sizer.ts';

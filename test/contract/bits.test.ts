@@ -107,20 +107,20 @@ async function layer(
     };
     backend.attend(batch, attended, qs!, keys, values, heads);
     backend.add(span, attended, qs!);
-    const gate = backend.tensor('F32', all.length, HIDDEN);
+    const gated = backend.tensor('F32', all.length, HIDDEN);
     backend.matmul(span, x, [
-      { weight: up, out: gate, gate: gateOfUp },
+      { weight: up, out: gated, gate: gateOfUp },
       { weight: up, out: normed, add: true },
     ]);
-    backend.add(span, gate, normed);
-    const [one, two] = [await backend.read(attended, all.length), await backend.read(gate, all.length)];
+    const answers = await Promise.all([attended, gated, normed].map((of) => backend.read(of, all.length)));
     for (const [i, { sequence, position }] of all.entries()) {
-      const row = new Float32Array(q + HIDDEN);
-      row.set(one.subarray(i * q, (i + 1) * q));
-      row.set(two.subarray(i * HIDDEN, (i + 1) * HIDDEN), q);
-      rows.set(`${sequence}:${position}`, row);
+      const ofRow = answers.flatMap((numbers) => {
+        const cols = numbers.length / all.length;
+        return [...numbers.subarray(i * cols, (i + 1) * cols)];
+      });
+      rows.set(`${sequence}:${position}`, Float32Array.from(ofRow));
     }
-    for (const tensor of [tokens, positions, sequences, slots, x, normed, qs!, ks!, vs!, attended, gate]) {
+    for (const tensor of [tokens, positions, sequences, slots, x, normed, qs!, ks!, vs!, attended, gated]) {
       backend.free(tensor);
     }
   }

@@ -50,9 +50,9 @@ const kinds = [
   title: `${kind.name}${kind.scaled ? ', block-scaled' : ''}`,
   tolerance: kind.blockElements === 1 ? FLOAT : INT8[kind.blockElements as 32 | 256],
   cols: (size: Size) => Math.max(kind.blockElements, 32) * size.scale,
-  weight(backend: Backend, rows: number, size: Size, seed: number) {
-    const unscaled = noisyWeight(backend, kind.name, rows, this.cols(size), size.seed + seed);
-    return kind.scaled ? blockScaled(backend, unscaled, 1, size.seed + seed + 4) : unscaled;
+  weight(backend: Backend, rows: number, cols: number, seed: number) {
+    const unscaled = noisyWeight(backend, kind.name, rows, cols, seed);
+    return kind.scaled ? blockScaled(backend, unscaled, 1, seed + 4) : unscaled;
   },
 }));
 
@@ -63,7 +63,7 @@ const products = kinds.map(
     async run(backend, size) {
       const cols = kind.cols(size);
       const rows = 7 * size.scale + 3;
-      const weight = kind.weight(backend, rows, size, 0);
+      const weight = kind.weight(backend, rows, cols, size.seed);
       const bias = noisyWeight(backend, 'F32', 1, rows, size.seed + 1);
       const x = filled(backend, size.rows, cols, noise(size.rows * cols, size.seed + 2));
       const out = filled(backend, size.rows, rows, noise(size.rows * rows, size.seed + 3));
@@ -85,14 +85,15 @@ const gated = kinds.map(
     async run(backend, size) {
       const cols = kind.cols(size);
       const rows = 7 * size.scale + 3;
-      const [weight, gate] = [0, 10].map((seed) => kind.weight(backend, rows, size, seed));
+      const weight = kind.weight(backend, rows, cols, size.seed);
+      const gate = kind.weight(backend, rows, cols, size.seed + 10);
       const x = filled(backend, size.rows, cols, noise(size.rows * cols, size.seed + 2));
-      const [out, plain] = [0, 1].map(() => backend.tensor('F32', size.rows, rows));
+      const [out, plain] = [backend.tensor('F32', size.rows, rows), backend.tensor('F32', size.rows, rows)];
       backend.matmul(spanOf(size), x, [
-        { weight: weight!, out: out!, gate: gate! },
-        { weight: gate!, out: plain! },
+        { weight, out, gate },
+        { weight: gate, out: plain },
       ]);
-      return [...(await backend.read(out!, size.rows)), ...(await backend.read(plain!, size.rows))];
+      return [...(await backend.read(out, size.rows)), ...(await backend.read(plain, size.rows))];
     },
   }),
 );
@@ -222,8 +223,8 @@ const others: Case[] = [
         2 * cols,
         noise(size.rows * 2 * cols, size.seed).map((v) => v * 9),
       );
-      const [gate, up] = [backend.columns(both, 0, cols), backend.columns(both, cols, cols)];
-      backend.add(spanOf(size), gate, up);
+      const [to, from] = [backend.columns(both, 0, cols), backend.columns(both, cols, cols)];
+      backend.add(spanOf(size), to, from);
       return backend.read(both, size.rows);
     },
   },
@@ -294,6 +295,34 @@ describe.each([...products, ...gated, ...tables, ...attentions, ...others])('$na
       expect(bits[2]).toEqual(bits[0]);
     }
   });
+});
+
+test.each([
+  ['Q4_K', 'F16'],
+  ['F32', 'Q5_0'],
+  ['Q8_0', 'Q6_K'],
+  ['IQ4_XS', 'BF16'],
+] as const)('%s gated by %s is what comes of the two products, in every backend', async (name, gateName) => {
+  for (const backend of [createReferenceBackend(), ...VARIANTS.map(open)]) {
+    await using each = backend;
+    const [cols, outs] = [512, 37];
+    const [weight, gate] = [
+      noisyWeight(each, name, outs, cols, 1),
+      noisyWeight(each, gateName, outs, cols, 2),
+    ];
+    for (const rows of [3, 9, 40]) {
+      const x = filled(each, rows, cols, noise(rows * cols, rows));
+      const [gated, g, u] = [1, 2, 3].map(() => each.tensor('F32', rows, outs));
+      each.matmul({ rows, decodeRows: 1 }, x, [
+        { weight, gate, out: gated! },
+        { weight: gate, out: g! },
+        { weight, out: u! },
+      ]);
+      const [got, gates, ups] = await Promise.all([gated!, g!, u!].map((of) => each.read(of, rows)));
+      const expected = gates!.map((value, i) => (value / (1 + Math.exp(-value))) * ups![i]!);
+      expect(distance(got!, expected)).toBeLessThanOrEqual(FLOAT);
+    }
+  }
 });
 
 test('argmax of a row with NaN or without a finite largest is -1, in every backend', async () => {

@@ -305,6 +305,19 @@ describe.skipIf(NATIVE.length === 0).each(NATIVE.length === 0 ? none : variantNa
       await expectWorks(backend);
     });
 
+    test('a read behind one that fails has its own answer', async () => {
+      await using backend = create();
+      const table = noisyWeight(backend, 'Q8_0', 9, 32, 1);
+      const out = backend.tensor('F32', 2, 32);
+      const x = filled(backend, 2, 3, noise(6, 1));
+      backend.embed(span, out, table, column(backend, [0, 9]));
+      const fails = faultOf('index', () => backend.read(out, 2));
+      const behind = [x, x].map((tensor) => backend.read(tensor, 2));
+      await fails;
+      expect(await Promise.all(behind)).toEqual([noise(6, 1), noise(6, 1)]);
+      await expectWorks(backend);
+    });
+
     test('an index out of its range', async () => {
       await using backend = create();
       const table = noisyWeight(backend, 'Q8_0', 9, 32, 1);

@@ -86,7 +86,7 @@ pub fn multiply(
     scratch.products = products;
 }
 
-/// out[n][r] = silu(g) * u, where g and u are what `multiply` gives of the two pieces.
+/// out[n][r] = silu(g) * u, where g and u are what `multiply` gives of the two pieces; scratch's `floats` are used.
 pub fn multiply_gated(
     kernels: &Kernels,
     [gate, up]: [Piece<'_>; 2],
@@ -140,8 +140,8 @@ fn multiply_in_one_run(
 const PANEL: usize = 32;
 const BLOCK: usize = 16;
 
-/// As `multiply_in_one_run`, for weights that become floats: block-scaled ones in registers for few rows, all into a panel for more, to
-/// the same bits.
+/// As `multiply_in_one_run`, for weights that become floats: block-scaled ones in registers for few rows, all into a panel
+/// for more, to the same bits.
 fn as_floats(
     kernels: &Kernels,
     Piece { weight, expert, rows }: Piece<'_>,
